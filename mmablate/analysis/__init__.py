@@ -1,0 +1,6 @@
+"""Statistics over seeds and the `Table` that every renderer prints."""
+
+from mmablate.analysis.building import build_table
+from mmablate.analysis.table import Table
+
+__all__ = ["Table", "build_table"]

@@ -1,0 +1,165 @@
+"""`Table`: the one type between statistics and every renderer, with its JSON form (INTERFACE: schema 1).
+
+Numbers are unrounded; a renderer rounds and colours but computes no statistic.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ColumnInfo(_Frozen):
+    """What a column measures.
+
+    Attributes:
+        metric: name as printed, e.g. "mIoU".
+        unit: "%" or "" for unitless values.
+        direction: whether larger ("max") or smaller ("min") is better.
+        subset: True for a modality subset, which the column Mean averages.
+    """
+
+    metric: str = "mIoU"
+    unit: str = "%"
+    direction: Literal["max", "min"] = "max"
+    subset: bool = True
+
+
+class Cell(_Frozen):
+    """One row in one column, over seeds.
+
+    Attributes:
+        mean: over the seeds in `values`; None where no run gave a value.
+        std: sample standard deviation (n - 1); None below two seeds.
+        values: seed (as a string) -> value.
+        delta: mean of the per-seed differences to the baseline row; None on the baseline itself.
+        test: "paired" over common seeds, "welch" where fewer than two are common, None without Δ.
+        ci, p, p_adjusted: 95 % interval of delta, its p-value, adjusted by Holm; None where not computed.
+        significant: p_adjusted < 0.05.
+        best: the best mean of its column, in the column's direction.
+        tied: not significantly different from the best.
+        heat: "#RRGGBB" by Δ alone (warm = better, blue = worse), None without a Δ or at Δ = 0.
+    """
+
+    mean: float | None = None
+    std: float | None = None
+    values: dict[str, float] = Field(default_factory=dict)
+    delta: float | None = None
+    test: Literal["paired", "welch"] | None = None
+    ci: tuple[float, float] | None = None
+    p: float | None = None
+    p_adjusted: float | None = None
+    significant: bool = False
+    best: bool = False
+    tied: bool = False
+    heat: str | None = None
+
+
+class Row(_Frozen):
+    """One cell of the grid.
+
+    Attributes:
+        name: as in the recipe, e.g. "sup+mad".
+        label: as printed, e.g. "L_sup + λL_mad"; `_x` is a subscript.
+        baseline: name of the row that Δ refers to; None where there is none.
+        status: "ok"; "partial" where seeds are missing or failed; "failed" where no seed is left.
+        n_seeds: number of seeds with values.
+        n_parameters: trainable parameters of the model.
+        flops: floating point operations of one forward pass, None where not counted.
+        seconds: mean wall time of a run.
+        reference: True for a teacher shown as a row: no Δ, never best.
+        errors: one line per failed run: "seed 3: loss term 'mad' became nan at step 17".
+        level: value of the swept parameters, name -> value; empty outside sweeps.
+    """
+
+    name: str
+    label: str
+    baseline: str | None = None
+    status: Literal["ok", "partial", "failed"] = "ok"
+    n_seeds: int = 0
+    n_parameters: int | None = None
+    flops: float | None = None
+    seconds: float | None = None
+    reference: bool = False
+    errors: tuple[str, ...] = ()
+    level: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
+    cells: dict[str, Cell] = Field(default_factory=dict)
+
+
+class DatasetInfo(_Frozen):
+    """What the numbers were measured on; `synthetic` is printed wherever they go."""
+
+    name: str = ""
+    synthetic: bool = False
+    n_train: int = 0
+    n_val: int = 0
+    n_test: int = 0
+    classes: tuple[str, ...] = ()
+    attribution: str | None = None
+
+
+class HeatScale(_Frozen):
+    """Where the heat steps begin.
+
+    Attributes:
+        metric, unit: of the columns it holds for.
+        steps: lower bounds of the four steps, in the unit of the column, starting with 0.
+        gain, loss: the four colours, weakest first.
+    """
+
+    metric: str
+    unit: str
+    steps: tuple[float, ...]
+    gain: tuple[str, ...]
+    loss: tuple[str, ...]
+
+
+class Sweep(_Frozen):
+    """The swept parameter of a sensitivity study.
+
+    Attributes:
+        parameters: names as typed, e.g. ["beta"].
+        symbols: as printed, e.g. ["β"].
+        used: the recipe's own value of each parameter (drawn as a ring), None where it has none.
+    """
+
+    parameters: tuple[str, ...]
+    symbols: tuple[str, ...]
+    used: tuple[float | None, ...]
+
+
+class Table(_Frozen):
+    """A finished table. `columns` holds metric columns only; parameters, seconds and FLOPs are of the row.
+
+    Attributes:
+        row_header: what stands above the row labels, e.g. "Losses".
+        caption: one or two sentences under the table: what is measured, on which split, against what.
+        baseline: name of the baseline row; None with per-row baselines.
+        n_decimals: decimals that renderers print (JSON stays unrounded).
+    """
+
+    schema_: int = Field(1, alias="schema")
+    study: str
+    title: str = ""
+    caption: str = ""
+    row_header: str = ""
+    baseline: str | None = None
+    columns: tuple[str, ...] = ()
+    column_info: dict[str, ColumnInfo] = Field(default_factory=dict)
+    dataset: DatasetInfo = Field(default_factory=DatasetInfo)
+    rows: tuple[Row, ...] = ()
+    heat_scales: tuple[HeatScale, ...] = ()
+    sweep: Sweep | None = None
+    n_decimals: int = 2
+    notes: tuple[str, ...] = ()
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """The JSON form of INTERFACE.md; keys in the order of this class."""
+        return self.model_dump(mode="json", by_alias=True)

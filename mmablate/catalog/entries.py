@@ -1,0 +1,116 @@
+"""The types of catalogue entries.
+
+An entry names a thing, describes its options as a pydantic model and says where its code is
+(`target`, "package.module:attribute"), so that a recipe can be checked, and help printed, without
+importing torch. A plugin offers entries of the same types (see `registry`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Options(BaseModel):
+    """Base of all option models: unknown keys, NaN and infinities are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that a recipe can name.
+
+    Attributes:
+        name: as written in a recipe.
+        summary: one line for `mmablate list`.
+        options: the keys that a recipe may give beside the name.
+        target: "package.module:attribute", imported when a run needs it.
+        source: paper or origin.
+    """
+
+    name: str
+    summary: str
+    options: type[Options]
+    target: str
+    source: str = ""
+
+    kind = "entry"
+
+
+@dataclass(frozen=True)
+class DatasetEntry(Entry):
+    """A dataset.
+
+    Attributes:
+        modalities: names that the data have; None where the recipe maps channels to names.
+        needs_root: whether the user must say where the files are.
+        files: root -> the files whose content the numbers depend on.
+        synthetic: data made by a generator, said so in every table.
+        check_target: function of the same arguments that lists problems of the files.
+        attribution: who is to be named with the data.
+    """
+
+    modalities: tuple[str, ...] | None = None
+    needs_root: bool = False
+    files: Callable[[Path | None], list[Path]] = lambda root: []
+    synthetic: bool = False
+    check_target: str = ""
+    attribution: str = ""
+
+    kind = "dataset"
+
+
+@dataclass(frozen=True)
+class ModelEntry(Entry):
+    """A model; `target` builds an nn.Module from flat arguments."""
+
+    kind = "model"
+
+
+@dataclass(frozen=True)
+class LossEntry(Entry):
+    """A loss term.
+
+    Attributes:
+        symbol: symbol of its weight, "" for a term of weight 1 that prints none.
+        label: subscript in "L_label".
+        definitions: name -> what it computes; the first is the default.
+        needs_teacher: whether the term compares with a frozen teacher.
+    """
+
+    symbol: str = ""
+    label: str = ""
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    needs_teacher: bool = False
+
+    kind = "loss"
+
+
+@dataclass(frozen=True)
+class MethodEntry(Entry):
+    """An update rule.
+
+    Attributes:
+        terms: loss terms that it can compute.
+    """
+
+    terms: tuple[str, ...] = ()
+
+    kind = "method"
+
+
+def describe_options(options: type[Options]) -> list[dict[str, Any]]:
+    """Name, type, default and description of every option, for listings."""
+    rows = []
+    for name, spec in options.model_fields.items():
+        annotation = spec.annotation
+        shown = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+        default = "required" if spec.is_required() else spec.get_default(call_default_factory=True)
+        text = spec.description or ""
+        rows.append({"name": name, "type": shown, "default": default, "description": text})
+    return rows

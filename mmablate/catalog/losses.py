@@ -1,0 +1,124 @@
+"""Loss terms that ship with mmablate, with their symbols and named definitions.
+
+`principled` is what the term is meant to be; `released` what the public code of the paper computes.
+The formulas stand in the docstrings of `mmablate.losses`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mmablate.catalog.entries import LossEntry, Options
+
+
+class NoOptions(Options):
+    """No options."""
+
+
+class SupOptions(Options):
+    """Options of the supervised term."""
+
+    threshold: float = Field(0.7, gt=0, lt=1, description="ohem: keep pixels whose true class is below it")
+    min_fraction: float = Field(1 / 16, gt=0, le=1, description="ohem: least share of pixels kept")
+
+
+class MadOptions(Options):
+    """Options of modality-agnostic distillation."""
+
+    temperature: float = Field(1.0, gt=0, description="softening divisor; the loss is multiplied by T²")
+
+
+class UmdOptions(Options):
+    """Options of unimodal distillation."""
+
+    normalise: bool = Field(False, description="parameter-free layer norm over channels on both sides")
+    reduce: Literal["sum", "mean"] = Field("sum", description="over the modalities present")
+
+
+class CmdOptions(Options):
+    """Options of cross-modal distillation."""
+
+    centered: bool = Field(False, description="subtract each map's mean before the cosine")
+
+
+class FusionFirstOptions(Options):
+    """Options of fusion-first distillation."""
+
+    teacher_modalities: Literal["matched", "all"] = Field(
+        "matched", description="teacher maps averaged over the student's modalities, or over all"
+    )
+
+
+LOSSES = (
+    LossEntry(
+        name="sup",
+        summary="cross-entropy with the labels",
+        options=SupOptions,
+        target="mmablate.methods.terms:sup",
+        label="sup",
+        definitions={
+            "ce": "mean cross-entropy over valid pixels",
+            "ohem": "online hard example mining, as the AnySeg family trains",
+        },
+        source="definitions: mmablate.losses.supervised",
+    ),
+    LossEntry(
+        name="mad",
+        summary="modality-agnostic distillation: KL between the class distributions of teacher and student",
+        options=MadOptions,
+        target="mmablate.methods.terms:mad",
+        symbol="λ",
+        label="mad",
+        needs_teacher=True,
+        definitions={
+            "principled": "KL(teacher‖student) over classes, valid pixels, divided by their number and K",
+            "released": "the same with void pixels included, clamped at zero",
+            "paper": "KL(student‖teacher) per pixel",
+        },
+        source="AnySeg, arXiv:2411.17141",
+    ),
+    LossEntry(
+        name="umd",
+        summary="unimodal distillation: KL between the features of each modality, summed over stages",
+        options=UmdOptions,
+        target="mmablate.methods.terms:umd",
+        symbol="α",
+        label="umd",
+        needs_teacher=True,
+        definitions={
+            "principled": "softmax over channels",
+            "released": "softmax over image height",
+            "spatial": "softmax over the positions of each channel",
+            "mse": "mean squared error",
+        },
+        source="AnySeg, arXiv:2411.17141",
+    ),
+    LossEntry(
+        name="cmd",
+        summary="cross-modal distillation: squared error between the cosine relations of modality pairs",
+        options=CmdOptions,
+        target="mmablate.methods.terms:cmd",
+        symbol="β",
+        label="cmd",
+        needs_teacher=True,
+        definitions={
+            "principled": "mean squared difference of cosines over images, stages, channels and pairs",
+            "paper": "S_g·log(S_g/S_f) with clamped cosines: not a divergence, kept for comparison",
+            "released": "channel-averaged matrices of (log-)softmax maps, images mixed",
+        },
+        source="AnySeg, arXiv:2411.17141",
+    ),
+    LossEntry(
+        name="fusion_first",
+        summary="features averaged over modalities first, then distilled",
+        options=FusionFirstOptions,
+        target="mmablate.methods.terms:fusion_first",
+        symbol="α",
+        label="ff",
+        needs_teacher=True,
+        definitions={"principled": "|A| times the channel KL between the averaged maps, summed over stages"},
+        source="the arm that the AnySeg ablation argues against; no formula was published",
+    ),
+)

@@ -1,0 +1,25 @@
+"""Update rules that ship with mmablate."""
+
+from __future__ import annotations
+
+from mmablate.catalog.entries import MethodEntry
+from mmablate.catalog.losses import NoOptions
+
+METHODS = (
+    MethodEntry(
+        name="anymodal",
+        summary="anymodal distillation: a random non-empty modality subset a step, absent ones removed",
+        options=NoOptions,
+        target="mmablate.methods.anymodal:AnymodalDistillation",
+        source="AnySeg, arXiv:2411.17141",
+        terms=("sup", "mad", "umd", "cmd", "fusion_first"),
+    ),
+    MethodEntry(
+        name="joint",
+        summary="all modalities at every step, supervised: the multimodal (PML) teacher",
+        options=NoOptions,
+        target="mmablate.methods.joint:JointTraining",
+        source="AnySeg, arXiv:2411.17141 (parallel multimodal learning)",
+        terms=("sup",),
+    ),
+)

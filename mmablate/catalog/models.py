@@ -1,0 +1,35 @@
+"""Models that ship with mmablate."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mmablate.catalog.entries import ModelEntry, Options
+
+Width = Annotated[int, Field(ge=1)]
+
+
+class AnymodalSegmentorOptions(Options):
+    """One encoder shared by all modalities, per-stage mean over those present, one decoder."""
+
+    backbone: Literal["conv"] = Field("conv", description="small convolutional encoder")
+    in_channels: int = Field(3, ge=1, description="channels of the shared stem; a modality's repeat cyclically")
+    widths: tuple[Width, ...] = Field((32, 64, 128), min_length=1, description="channels of each stage, C_i")
+    depths: tuple[Width, ...] | None = Field(None, description="blocks of each stage; default one each")
+    strides: tuple[Width, ...] | None = Field(
+        None, description="down-sampling of each stage; default 1, 2, 2, ..."
+    )
+    decoder_width: int = Field(64, ge=1, description="channels of the fused map before the classifier")
+
+
+MODELS = (
+    ModelEntry(
+        name="anymodal_segmentor",
+        summary="shared encoder, per-stage mean over the modalities present, decoder on the fused stages",
+        options=AnymodalSegmentorOptions,
+        target="mmablate.models.anymodal:anymodal_segmentor",
+        source="AnySeg, arXiv:2411.17141; a small convolutional backbone in place of MiT",
+    ),
+)

@@ -1,0 +1,158 @@
+"""What every dataset looks like to the rest of mmablate: splits that hand out batches of numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Batch = tuple[dict[str, np.ndarray], np.ndarray]
+
+
+class Split(Protocol):
+    """One split of a dataset: samples by index, all of one size, in a fixed order."""
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of every sample, in pixels."""
+        ...
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The samples at `indices`, in that order; the arrays belong to the caller.
+
+        Returns:
+            Modality -> float32 (B, C_m, H, W), standardised, and labels int64 (B, H, W).
+        """
+        ...
+
+
+@runtime_checkable
+class LabelReader(Protocol):
+    """A split that can read labels without their inputs (optional; counting is faster with it)."""
+
+    def labels_of(self, indices: Sequence[int]) -> np.ndarray:
+        """Labels int64 (B, H, W) of the samples at `indices`."""
+        ...
+
+
+class ArraySplit:
+    """A split that lies in memory.
+
+    Args:
+        inputs: modality -> float32 (N, C_m, H, W), standardised.
+        labels: int64 (N, H, W).
+
+    Raises:
+        ValueError: no modality, or shapes that do not fit together.
+    """
+
+    def __init__(self, inputs: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
+        if labels.ndim != 3 or not inputs:
+            raise ValueError(f"labels must be (N, H, W) with at least one modality, not {labels.shape}")
+        for name, values in inputs.items():
+            if values.ndim != 4 or (values.shape[0], *values.shape[2:]) != labels.shape:
+                raise ValueError(f"modality {name!r} is {values.shape}, labels are {labels.shape}")
+        self._inputs = {name: np.asarray(values, dtype=np.float32) for name, values in inputs.items()}
+        self._labels = np.asarray(labels, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of every sample, in pixels."""
+        return self._labels.shape[1], self._labels.shape[2]
+
+    def labels_of(self, indices: Sequence[int]) -> np.ndarray:
+        """Copies of the labels at `indices`, int64 (B, H, W)."""
+        return self._labels[np.asarray(indices, dtype=np.int64)]
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Copies of the samples at `indices`; see `Split.batch`. Raises IndexError outside the split."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return {name: values[chosen] for name, values in self._inputs.items()}, self._labels[chosen]
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationData:
+    """A dataset of pixel-wise labels seen in several modalities.
+
+    Attributes:
+        name: the dataset's name in the catalogue.
+        modalities: name -> channels, in the order asked for.
+        class_names: one a class; label k is `class_names[k]`.
+        ignore_label: label of the pixels that count neither in a loss nor in a score.
+        splits: "train", "val" and, where the set has one, "test".
+        synthetic: the data were generated, not measured.
+        attribution: whom the data come from and their terms, or None.
+        content: the files read.
+    """
+
+    name: str
+    modalities: dict[str, int]
+    class_names: tuple[str, ...]
+    ignore_label: int
+    splits: dict[str, Split]
+    synthetic: bool
+    attribution: str | None
+    content: tuple[Path, ...]
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, the ignored label not among them."""
+        return len(self.class_names)
+
+    @property
+    def scored_split(self) -> str:
+        """The split that a score is taken on: "test" where there is one, "val" otherwise."""
+        return "test" if "test" in self.splits else "val"
+
+
+class Moments:
+    """Mean and standard deviation per channel over values that come in pieces.
+
+    Pieces are merged by the update of Chan, Golub and LeVeque (1979), which stays exact where a sum of
+    squares would cancel; float64 throughout. The result depends on the order of the pieces only in the
+    last bits.
+
+    Args:
+        channels: number of channels C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.count = 0
+        self._mean = np.zeros(channels)
+        self._squares = np.zeros(channels)
+
+    def add(self, values: np.ndarray) -> None:
+        """Takes in values (n, C), any real dtype; n may be 0."""
+        n = len(values)
+        if n == 0:
+            return
+        piece = np.asarray(values, dtype=np.float64)
+        mean = piece.mean(axis=0)
+        squares = np.square(piece - mean).sum(axis=0)
+        total = self.count + n
+        shift = mean - self._mean
+        self._mean = self._mean + shift * (n / total)
+        self._squares = self._squares + squares + np.square(shift) * (self.count * n / total)
+        self.count = total
+
+    def mean_std(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and population standard deviation, (C,) each; 1 in place of a deviation of 0.
+
+        Raises:
+            ValueError: nothing was added.
+        """
+        if self.count == 0:
+            raise ValueError("no values to standardise by")
+        std = np.sqrt(self._squares / self.count)
+        return self._mean.copy(), np.where(std > 0, std, 1.0)

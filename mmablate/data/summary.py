@@ -1,0 +1,118 @@
+"""What a dataset holds, in numbers: sizes, class pixels, and the score of always saying one class."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmablate.data.base import LabelReader, SegmentationData, Split
+
+CHUNK = 16  # samples read at a time
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """The card of a dataset.
+
+    Attributes:
+        name, synthetic, attribution: as in `SegmentationData`.
+        n_train, n_val, n_test: samples a split; `n_test` is 0 where there is no test split.
+        shape: height and width of a training sample, in pixels.
+        modalities: name -> channels.
+        class_names: one a class.
+        class_pixels: split -> pixels of each class as the samples show them (where training tiles
+            overlap, a pixel counts once a tile).
+        valid_fraction: split -> share of its pixels that carry a class, 0-1.
+        scored_split: "test" where there is one, "val" otherwise.
+        majority_class: the class most frequent in train, None where train has no labelled pixel.
+        majority_miou: mIoU in percent of always predicting it on the scored split; None where undefined.
+    """
+
+    name: str
+    synthetic: bool
+    n_train: int
+    n_val: int
+    n_test: int
+    shape: tuple[int, int]
+    modalities: dict[str, int]
+    class_names: tuple[str, ...]
+    class_pixels: dict[str, tuple[int, ...]]
+    valid_fraction: dict[str, float]
+    scored_split: str
+    majority_class: str | None
+    majority_miou: float | None
+    attribution: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON types; tuples become lists."""
+        fields = asdict(self)
+        fields["shape"] = list(self.shape)
+        fields["class_names"] = list(self.class_names)
+        fields["class_pixels"] = {name: list(counts) for name, counts in self.class_pixels.items()}
+        return fields
+
+
+def count_classes(split: Split, n_classes: int, ignore_label: int) -> NDArray[np.int64]:
+    """Labelled pixels of each class in a split, (n_classes,); ignored pixels count nowhere.
+
+    Raises:
+        ValueError: a label outside 0..n_classes-1 that is not `ignore_label`.
+    """
+    counts = np.zeros(n_classes, dtype=np.int64)
+    for start in range(0, len(split), CHUNK):
+        indices = range(start, min(start + CHUNK, len(split)))
+        labels = split.labels_of(indices) if isinstance(split, LabelReader) else split.batch(indices)[1]
+        kept = labels[labels != ignore_label]
+        if kept.size and (kept.min() < 0 or kept.max() >= n_classes):
+            raise ValueError(f"labels reach from {kept.min()} to {kept.max()}, expected 0..{n_classes - 1}")
+        counts += np.bincount(kept, minlength=n_classes)
+    return counts
+
+
+def majority_miou(train: NDArray[np.int64], scored: NDArray[np.int64]) -> float | None:
+    """mIoU of predicting the class most frequent in train at every pixel, in percent.
+
+    That class has the IoU n_k / N, every other class of the truth 0; classes absent from truth and
+    prediction are left out of the mean.
+
+    Args:
+        train: pixels of each class in train, (K,).
+        scored: the same of the scored split.
+
+    Returns:
+        Percent; None where either split has no labelled pixel.
+    """
+    if train.sum() == 0 or scored.sum() == 0:
+        return None
+    guess = int(train.argmax())
+    present = scored > 0
+    present[guess] = True
+    return float(100.0 * scored[guess] / scored.sum() / present.sum())
+
+
+def summarise(data: SegmentationData) -> DatasetSummary:
+    """Counts a dataset; reads the labels of every split once."""
+    counts = {
+        name: count_classes(split, data.n_classes, data.ignore_label) for name, split in data.splits.items()
+    }
+    pixels = {name: len(split) * split.shape[0] * split.shape[1] for name, split in data.splits.items()}
+    train = counts["train"]
+    return DatasetSummary(
+        name=data.name,
+        synthetic=data.synthetic,
+        n_train=len(data.splits["train"]),
+        n_val=len(data.splits["val"]),
+        n_test=len(data.splits["test"]) if "test" in data.splits else 0,
+        shape=data.splits["train"].shape,
+        modalities=dict(data.modalities),
+        class_names=data.class_names,
+        class_pixels={name: tuple(int(n) for n in found) for name, found in counts.items()},
+        valid_fraction={name: float(counts[name].sum() / max(1, pixels[name])) for name in counts},
+        scored_split=data.scored_split,
+        majority_class=data.class_names[int(train.argmax())] if train.sum() else None,
+        majority_miou=majority_miou(train, counts[data.scored_split]),
+        attribution=data.attribution,
+    )

@@ -1,0 +1,51 @@
+"""Anymodal distillation: the student sees a random subset of modalities, the frozen teacher sees all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
+
+from mmablate.data.batches import Batch
+from mmablate.data.masks import draw_subset
+from mmablate.methods.terms import Features, Reference, SegmentationStep, Term
+
+Forward = Callable[[Mapping[str, Tensor]], tuple[Tensor, Features]]
+
+
+class AnymodalDistillation:
+    """The update rule of AnySeg's student, written once, for one run.
+
+    Args:
+        modalities: all names, in the order of the columns.
+        ignore_label: label of void pixels.
+        masks: mode and distribution of `draw_subset`.
+
+    Source: AnySeg, arXiv:2411.17141; departures are named in the losses.
+    """
+
+    def __init__(self, *, modalities: Sequence[str], ignore_label: int, masks: Mapping[str, str]) -> None:
+        self.modalities, self.ignore_label, self.masks = tuple(modalities), ignore_label, dict(masks)
+
+    def present(self, seed: int, step: int) -> tuple[str, ...]:
+        """Modalities of a step; the same for every row of the seed."""
+        mode, distribution = self.masks["mode"], self.masks["distribution"]
+        return draw_subset(self.modalities, seed=seed, step=step, mode=mode, distribution=distribution)
+
+    def reference(self, teacher: Forward, batch: Batch) -> Reference:
+        """The teacher's view of a batch, all modalities; computed once for all students of a group."""
+        logits, features = teacher(batch.inputs)
+        return Reference(logits, features)
+
+    def losses(
+        self,
+        forward: Forward,
+        batch: Batch,
+        present: tuple[str, ...],
+        reference: Reference | None,
+        terms: Sequence[Term],
+    ) -> dict[str, Tensor]:
+        """Unweighted value of every term; a pure function of its arguments."""
+        logits, features = forward({name: batch.inputs[name] for name in present})
+        step = SegmentationStep(logits, features, batch.labels, self.ignore_label, present, reference)
+        return {term.key: term(step) for term in terms}

@@ -1,0 +1,317 @@
+"""From a parsed document to a `Recipe`: every problem is found and told together, with file and line.
+
+Three looks, each at what the look before left standing: pydantic at every section, the catalogue at every
+component's options, and the sections at one another.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from mmablate.catalog import entries, find
+from mmablate.catalog.entries import DatasetEntry, LossEntry, MethodEntry
+from mmablate.errors import RecipeError
+from mmablate.recipe.merging import merge
+from mmablate.recipe.reading import KeyPath, Source, dotted
+from mmablate.recipe.schema import Component, Data, Loss, Method, Model, Recipe, Teacher, Train
+
+
+@dataclass
+class Draft:
+    """A recipe under inspection.
+
+    Attributes:
+        source: the document, profile and overrides applied.
+        sections: name -> section, for those that are sound so far.
+        problems: lines for the user.
+    """
+
+    source: Source
+    sections: dict[str, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def report(self, path: KeyPath, text: str) -> None:
+        """Notes a problem of the key at `path`."""
+        key = dotted(path)
+        self.problems.append(f"{self.source.place(path)}: {key}{': ' if key else ''}{text}")
+
+    def has(self, *names: str) -> bool:
+        """Whether these sections are sound."""
+        return all(name in self.sections for name in names)
+
+    def finish(self) -> Recipe:
+        """The recipe.
+
+        Raises:
+            RecipeError: with every problem.
+        """
+        if self.problems:
+            raise RecipeError(self.problems)
+        return Recipe.model_construct(**self.sections)
+
+
+def check(source: Source) -> Draft:
+    """Looks at everything that can be known without the data and without the table's rows."""
+    draft = Draft(source)
+    _check_sections(draft)
+    _check_modalities(draft)
+    _check_components(draft)
+    _check_method(draft)
+    _check_teacher(draft)
+    _check_subsets(draft)
+    return draft
+
+
+def _check_sections(draft: Draft) -> None:
+    try:
+        Recipe.model_validate(draft.source.data)
+        bad: set[Any] = set()
+    except ValidationError as error:
+        bad = {detail["loc"][0] for detail in error.errors()}
+        _report_validation(draft, error, ())
+    for name, info in Recipe.model_fields.items():
+        if name in bad:
+            continue
+        if name in draft.source.data:
+            adapter: TypeAdapter[Any] = TypeAdapter(_annotated(name))
+            draft.sections[name] = adapter.validate_python(draft.source.data[name])
+        elif not info.is_required():
+            draft.sections[name] = info.get_default(call_default_factory=True)
+
+
+def _annotated(name: str) -> Any:
+    """The type of a recipe key with its constraints (model_fields keeps the two apart)."""
+    from typing import get_type_hints
+
+    return get_type_hints(Recipe, include_extras=True)[name]
+
+
+def _report_validation(draft: Draft, error: ValidationError, prefix: KeyPath) -> None:
+    grouped: dict[KeyPath, list[str]] = {}
+    values: dict[KeyPath, Any] = {}
+    for detail in error.errors():
+        path = (*prefix, *_real_path(detail, _at(draft.source.data, prefix)))
+        grouped.setdefault(path, []).append(_rule(detail, path))
+        values[path] = detail.get("input")
+    for path, rules in grouped.items():
+        text = " or ".join(dict.fromkeys(rules))
+        shown = "" if text.startswith(("missing", "unknown")) else f", got {_short(values[path])}"
+        draft.report(path, text + shown)
+
+
+def _real_path(detail: ErrorDetails, data: Any) -> KeyPath:
+    """The keys of a pydantic location that stand in the document (union tags do not)."""
+    path: list[str | int] = []
+    here = data
+    for part in detail["loc"]:
+        if isinstance(here, Mapping) and part in here:
+            here = here[part]
+            path.append(part)
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            here = here[part]
+            path.append(part)
+        elif detail["type"] == "missing" and part == detail["loc"][-1]:
+            path.append(part)
+    return tuple(path)
+
+
+def _rule(detail: ErrorDetails, path: KeyPath) -> str:
+    if detail["type"] == "extra_forbidden":
+        return "unknown key" + _suggestion(path)
+    if detail["type"] == "missing":
+        return "missing"
+    text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return text[:1].lower() + text[1:]
+
+
+def _suggestion(path: KeyPath) -> str:
+    sections: Mapping[str, Any] = Recipe.model_fields
+    if len(path) > 1:
+        info = Recipe.model_fields.get(str(path[0]))
+        annotation = getattr(info, "annotation", None)
+        sections = getattr(annotation, "model_fields", {})
+    near = difflib.get_close_matches(str(path[-1]), sections, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _at(data: Any, path: KeyPath) -> Any:
+    for part in path:
+        data = data[part] if isinstance(data, (Mapping, list)) and _has(data, part) else {}
+    return data
+
+
+def _has(data: Any, part: str | int) -> bool:
+    return part in data if isinstance(data, Mapping) else isinstance(part, int) and part < len(data)
+
+
+# --- components -------------------------------------------------------------------------------------------
+
+
+def _check_components(draft: Draft) -> None:
+    for name, kind, rebuild in (
+        ("data", "dataset", Data),
+        ("model", "model", Model),
+        ("method", "method", Method),
+    ):
+        if draft.has(name):
+            section = draft.sections.pop(name)
+            options = _options(draft, (name,), kind, section.name, section.options, (name, "name"))
+            if options is not None:
+                draft.sections[name] = rebuild(**_own(section), **options)
+    _check_losses(draft)
+
+
+def _check_losses(draft: Draft) -> None:
+    """Each term for itself: a fault in one does not hide those of the others."""
+    raw = draft.source.data.get("losses")
+    complete = {}
+    for key, given in (raw.items() if isinstance(raw, Mapping) else ()):
+        try:
+            loss = Loss.model_validate(given)
+        except ValidationError:
+            continue  # told already
+        complete[key] = _complete_loss(draft, str(key), loss)
+    if draft.has("losses"):
+        draft.sections["losses"] = {key: loss for key, loss in complete.items() if loss is not None}
+
+
+def _own(section: BaseModel) -> dict[str, Any]:
+    return {key: getattr(section, key) for key in type(section).model_fields}
+
+
+def _options(
+    draft: Draft, prefix: KeyPath, kind: str, name: str, given: dict[str, Any], name_path: KeyPath
+) -> dict[str, Any] | None:
+    """The component's options with their defaults; None (and problems noted) where they are not sound."""
+    try:
+        entry = find(kind, name)
+    except KeyError as error:
+        draft.report(name_path, error.args[0])
+        return None
+    try:
+        options: BaseModel = entry.options.model_validate(given)
+    except ValidationError as error:
+        _report_validation(draft, error, prefix)
+        return None
+    return options.model_dump(mode="json")
+
+
+def _complete_loss(draft: Draft, key: str, loss: Loss) -> Loss | None:
+    term = loss.term or key
+    path: KeyPath = ("losses", key)
+    options = _options(draft, path, "loss", term, loss.options, (*path, "term") if loss.term else path)
+    if options is None:
+        return None
+    entry: LossEntry = find("loss", term)
+    definition = loss.definition or next(iter(entry.definitions))
+    if definition not in entry.definitions:
+        known = ", ".join(entry.definitions)
+        draft.report((*path, "definition"), f"the term {term!r} has the definitions {known}, got {definition!r}")
+        return None
+    symbol = loss.symbol if loss.symbol is not None else entry.symbol
+    label = loss.label or (entry.label if loss.term in (None, key) else key)
+    own = {"term": term, "weight": loss.weight, "symbol": symbol, "label": label, "definition": definition}
+    return Loss(**own, **options)
+
+
+# --- one section against another --------------------------------------------------------------------------
+
+
+def _check_modalities(draft: Draft) -> None:
+    data: Data | None = draft.sections.get("data")
+    if data is None or data.name not in entries("dataset"):
+        return
+    entry: DatasetEntry = find("dataset", data.name)
+    path: KeyPath = ("data", "modalities")
+    names = list(data.modalities or entry.modalities or ())
+    problems = []
+    if entry.modalities is None and not isinstance(data.modalities, dict):
+        problems.append(f"{data.name} needs a mapping of names to channel numbers, e.g. {{G: [0, 1, 2]}}")
+    if entry.modalities is not None and isinstance(data.modalities, dict):
+        problems.append(f"{data.name} has named modalities ({', '.join(entry.modalities)}): give a list")
+    elif entry.modalities is not None:
+        lacking = [name for name in names if name not in entry.modalities]
+        if lacking:
+            there = ", ".join(entry.modalities)
+            problems.append(f"{data.name} has no modality {', '.join(map(repr, lacking))} (there are: {there})")
+    if len(set(names)) != len(names):
+        problems.append(f"a modality is given twice: {names}")
+    for text in problems:
+        draft.report(path, text)
+    if data.modalities is None and not problems:
+        draft.sections["data"] = data.model_copy(update={"modalities": names})
+
+
+def _check_method(draft: Draft) -> None:
+    if not draft.has("method", "losses"):
+        return
+    method: MethodEntry = find("method", draft.sections["method"].name)
+    for key, loss in draft.sections["losses"].items():
+        if loss.term not in method.terms:
+            terms = ", ".join(method.terms)
+            draft.report(("losses", key), f"the method {method.name!r} has no term {loss.term!r} (it has {terms})")
+
+
+def _check_teacher(draft: Draft) -> None:
+    """Fills the teacher in: its `train` starts as a copy of the student's, its model as the student's."""
+    if not draft.has("teacher", "losses"):
+        return
+    teacher: Teacher | None = draft.sections["teacher"]
+    if teacher is None:
+        for key, loss in draft.sections["losses"].items():
+            if find("loss", loss.term).needs_teacher and loss.weight > 0:
+                draft.report(("losses", key), "the term compares with a teacher, and the recipe has no `teacher:`")
+        return
+    if not draft.has("model", "train"):
+        return
+    del draft.sections["teacher"]
+    model: Component = draft.sections["model"]
+    given = {**(model.options if model.name == teacher.name else {}), **teacher.options}
+    options = _options(draft, ("teacher",), "model", teacher.name, given, ("teacher", "name"))
+    train = _teacher_train(draft, draft.sections["train"], teacher)
+    if options is not None and train is not None:
+        own = {**_own(teacher), "train": train.model_dump(mode="json")}
+        draft.sections["teacher"] = Teacher(**own, **options)
+
+
+def _teacher_train(draft: Draft, train: Train, teacher: Teacher) -> Train | None:
+    try:
+        return Train.model_validate(merge(train.model_dump(mode="json"), teacher.train))
+    except ValidationError as error:
+        _report_validation(draft, error, ("teacher", "train"))
+        return None
+
+
+def _check_subsets(draft: Draft) -> None:
+    if not draft.has("evaluate", "data") or draft.sections["evaluate"].subsets == "all":
+        return
+    known = subset_names(list(draft.sections["data"].modalities))
+    for index, name in enumerate(draft.sections["evaluate"].subsets):
+        if name not in known:
+            there = ", ".join(known)
+            draft.report(("evaluate", "subsets", index), f"no subset is called {name!r} (there are: {there})")
+
+
+def subset_names(modalities: list[str]) -> dict[str, tuple[str, ...]]:
+    """Column name -> modalities of every non-empty subset, single ones first: V, N, S, VN, VS, NS, VNS.
+
+    Names of one letter are joined without, longer ones with "+".
+    """
+    from itertools import combinations
+
+    joiner = "" if all(len(name) == 1 for name in modalities) else "+"
+    subsets = (c for size in range(1, len(modalities) + 1) for c in combinations(modalities, size))
+    return {joiner.join(subset): subset for subset in subsets}
+
+

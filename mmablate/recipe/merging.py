@@ -1,0 +1,100 @@
+"""Laying profile and command line over a recipe; later layers win, and keep their places for messages."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmablate.errors import RecipeError, UsageError
+from mmablate.recipe.reading import KeyPath, Source, parse_scalar
+
+# Replaced as a whole by a later layer; everything else that is a mapping is merged key by key.
+WHOLE = frozenset({"rows", "factors", "baseline", "modalities", "values", "claims"})
+
+
+def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """`layer` over `base`: mappings key by key, all else replaced.
+
+    A section whose `name` changes is replaced as a whole: the options of another dataset or model
+    would mean nothing there.
+    """
+    result = dict(base)
+    for key, value in layer.items():
+        old = result.get(key)
+        mergeable = isinstance(old, Mapping) and isinstance(value, Mapping) and key not in WHOLE
+        if mergeable and not ("name" in value and value["name"] != old.get("name", value["name"])):
+            result[key] = merge(old, value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def set_path(data: dict[str, Any], path: Sequence[str], value: Any, *, what: str) -> None:
+    """Sets one dotted key, making the mappings on the way.
+
+    Raises:
+        UsageError: a part of the path is a value, not a section.
+    """
+    here: Any = data
+    for depth, part in enumerate(path[:-1]):
+        below = here.get(part)
+        if below is None:
+            below = {}
+        if not isinstance(below, dict):
+            raise UsageError(f"{what}: {'.'.join(path[: depth + 1])} is a value, not a section")
+        here[part] = dict(below)
+        here = here[part]
+    here[path[-1]] = copy.deepcopy(value)
+
+
+def apply_overrides(source: Source, overrides: Sequence[str]) -> Source:
+    """Applies KEY=VALUE arguments.
+
+    Raises:
+        UsageError: an argument without "=", or whose value is not YAML.
+    """
+    data, places = copy.deepcopy(source.data), dict(source.places)
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        path = tuple(key.split("."))
+        if not equals or not all(path):
+            raise UsageError(f"{text!r}: an override is KEY=VALUE with a dotted key, e.g. train.epochs=5")
+        set_path(data, path, parse_scalar(value, key=key), what=f"override {text}")
+        places[path] = "command line"
+    return Source(data, places)
+
+
+def apply_profile(source: Source, profile: str | None) -> tuple[Source, str | None]:
+    """Lays the named profile over the recipe; without a name, `mini` where there is one.
+
+    Returns:
+        The recipe without its `profiles` block, and the name of the profile used.
+
+    Raises:
+        RecipeError: no such profile, or a profile that is no mapping.
+    """
+    data, places = dict(source.data), dict(source.places)
+    profiles = data.pop("profiles", None) or {}
+    if not isinstance(profiles, Mapping):
+        raise RecipeError(f"{source.place(('profiles',))}: profiles: a mapping of names, got {profiles!r}")
+    if profile is None:
+        profile = "mini" if "mini" in profiles else None
+    if profile is None:
+        return Source(data, places), None
+    if profile == "mini" and profile not in profiles:
+        return Source(data, places), profile  # the recipe's body is its own mini
+    if profile not in profiles:
+        raise RecipeError(
+            f"{source.place(('profiles',))}: no profile is called {profile!r} "
+            f"(there are: {', '.join(profiles) or 'none'})"
+        )
+    layer = profiles[profile] or {}
+    if not isinstance(layer, Mapping):
+        place = source.place(("profiles", profile))
+        raise RecipeError(f"{place}: profiles.{profile}: a mapping of keys, got {layer!r}")
+    prefix: KeyPath = ("profiles", profile)
+    for path, place in source.places.items():
+        if path[:2] == prefix and len(path) > 2:
+            places[path[2:]] = place
+    return Source(merge(data, layer), places), profile

@@ -1,0 +1,314 @@
+"""The recipe: every key that a user may write, with its rule.
+
+Sections that name a component (`data`, `model`, `teacher`, `method`, one `losses` entry) are flat in YAML:
+the component's own options stand beside its name. They are checked against the catalogue in
+`mmablate.recipe.components` and land in `options`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+=\-]*$", max_length=120)]
+Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
+ChannelNumber = Annotated[int, Field(ge=0)]
+
+
+# Discriminators: which form of a key a user meant, so that a fault is told for that form only.
+
+
+def _row_form(value: Any) -> str | None:
+    if isinstance(value, (dict, Section)):
+        named = "name" in value if isinstance(value, dict) else isinstance(value, RowSpec)
+        return "row" if named else "expander"
+    return "list" if isinstance(value, (list, tuple)) else None
+
+
+def _rows_form(value: Any) -> str | None:
+    if value is None:
+        return "none"
+    return "expander" if isinstance(value, (dict, Expander)) else "list"
+
+
+def _modalities_form(value: Any) -> str:
+    if value is None:
+        return "none"
+    return "mapping" if isinstance(value, dict) else "list"
+
+
+def _named(value: Any) -> Any:
+    """`method: joint` is short for `method: {name: joint}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, unknown keys and non-finite numbers refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Augment(Section):
+    """Changes of a training batch, drawn from a stream of their own.
+
+    Attributes:
+        flip: mirror left-right and, where `vertical` is set, up-down, with probability one half each.
+        vertical: see flip; right for views from above, wrong for a driving scene.
+        crop: height and width of a random crop; None trains on whole images.
+    """
+
+    flip: bool = True
+    vertical: bool = False
+    crop: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+
+
+class Train(Section):
+    """How a run is trained.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: samples a step; the last, smaller batch of an epoch is left out in training only.
+        lr: peak learning rate; warmup: share of all steps in which it rises linearly from zero.
+        schedule: after warm-up: constant, cosine to zero, or poly (1 - t)^0.9.
+        clip: largest gradient norm of one run, None for no clipping.
+        select: "best" takes the epoch with the best validation Mean, "last" the last one.
+        precision: "auto" is bf16 autocast on CUDA and float32 elsewhere.
+    """
+
+    epochs: int = Field(12, ge=1)
+    batch_size: int = Field(8, ge=1)
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    schedule: Literal["constant", "cosine", "poly"] = "poly"
+    warmup: float = Field(0.05, ge=0, lt=1)
+    clip: float | None = Field(None, gt=0)
+    select: Literal["best", "last"] = "best"
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    augment: Augment = Augment()
+
+
+class Masks(Section):
+    """Which modalities a training step sees.
+
+    Attributes:
+        mode: "dynamic" draws a non-empty subset a step, shared by the batch; "none" shows all.
+        distribution: "cardinality": the number uniform over 1..M, then the subset (as released);
+            "subset": uniform over the 2^M - 1 non-empty subsets.
+    """
+
+    mode: Literal["dynamic", "none"] = "dynamic"
+    distribution: Literal["cardinality", "subset"] = "cardinality"
+
+
+class Evaluate(Section):
+    """What is measured.
+
+    Attributes:
+        metric: "miou" in percent, from confusion counts summed over the split.
+        subsets: "all" 2^M - 1 modality subsets, or a list of them, e.g. [F, FEL].
+        classes: over which classes IoU is averaged: those present in truth or prediction, those in the truth
+            ("in_target"), or all with absent ones counted 0 ("all_zero", as released).
+        every: epochs between validations; the last epoch is always validated.
+        batch_size: samples a forward pass.
+    """
+
+    metric: Literal["miou"] = "miou"
+    subsets: Literal["all"] | tuple[str, ...] = "all"
+    classes: Literal["present", "in_target", "all_zero"] = "present"
+    every: int = Field(1, ge=1)
+    batch_size: int = Field(32, ge=1)
+
+
+class Component(BaseModel):
+    """A section that names a catalogue entry; the other keys are the entry's options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    name: Name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The entry's own options."""
+        return dict(self.model_extra or {})
+
+
+class Data(Component):
+    """The data.
+
+    Attributes:
+        modalities: names, in the order of the columns; or name -> channel numbers where the files are one
+            stack of channels.
+        root: the user's folder; `--data-root` sets it.
+    """
+
+    modalities: Annotated[
+        Annotated[list[Name], Field(min_length=1, max_length=10), Tag("list")]
+        | Annotated[
+            dict[Name, Annotated[list[ChannelNumber], Field(min_length=1)]],
+            Field(min_length=1, max_length=10),
+            Tag("mapping"),
+        ]
+        | Annotated[None, Tag("none")],
+        Discriminator(_modalities_form),
+    ] = None
+    root: str | None = None
+
+
+class Model(Component):
+    """The student."""
+
+
+class Method(Component):
+    """The update rule."""
+
+
+class Teacher(Component):
+    """The frozen teacher: the student's model unless its name or options say otherwise.
+
+    Attributes:
+        seed: "paired": one teacher a seed; "shared": that of the first seed for all; or a number.
+        checkpoint: a safetensors file, or a .pt file of plain tensors, in place of training one.
+        train: changes to `train` for the teacher.
+        row: show the teacher as a reference row.
+    """
+
+    seed: Literal["paired", "shared"] | Seed = "paired"
+    checkpoint: str | None = None
+    train: dict[str, Any] = Field(default_factory=dict)
+    row: bool = False
+
+
+class Loss(BaseModel):
+    """A loss term of the recipe.
+
+    Attributes:
+        term: entry of the catalogue; by default the key itself.
+        weight: factor; 0 means absent.
+        symbol: of the weight, as printed.
+        label: subscript of L as printed.
+        definition: one of the entry's named definitions.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    term: str | None = None
+    weight: float = Field(1.0, ge=0)
+    symbol: str | None = None
+    label: str | None = None
+    definition: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The term's own options."""
+        return dict(self.model_extra or {})
+
+
+class RowSpec(Section):
+    """One row: a list of losses, overrides, or both."""
+
+    name: Name
+    label: str | None = None
+    losses: list[str] | None = None
+    overrides: dict[str, Any] = Field(default_factory=dict)
+
+
+Dimensions = list[Name] | Literal["losses"]
+
+
+class Expander(Section):
+    """Rows made from factors; exactly one of the first five keys.
+
+    Attributes:
+        product: every combination of levels (`factorial` is the same by its other name).
+        zip: the i-th levels of all factors together.
+        leave_one_out: all factors at their last level, then each in turn at its first.
+        add_one_in: all at their first level, then each in turn at its last.
+        keep: with "losses" as the factors, terms that every row has.
+        exclude: combinations left out, {factor: level, ...}.
+    """
+
+    product: Dimensions | None = None
+    factorial: Dimensions | None = None
+    zip: Dimensions | None = None
+    leave_one_out: Dimensions | None = None
+    add_one_in: Dimensions | None = None
+    keep: list[str] = Field(default_factory=list)
+    exclude: list[dict[str, Any]] = Field(default_factory=list)
+
+
+RowItem = Annotated[
+    Annotated[list[str], Field(min_length=1), Tag("list")]
+    | Annotated[RowSpec, Tag("row")]
+    | Annotated[Expander, Tag("expander")],
+    Discriminator(
+        _row_form,
+        custom_error_type="row_form",
+        custom_error_message="a row is a list of losses, {name, losses, overrides} or {product: [...]} and its like",
+    ),
+]
+Rows = Annotated[
+    Annotated[list[RowItem], Field(min_length=1), Tag("list")]
+    | Annotated[Expander, Tag("expander")]
+    | Annotated[None, Tag("none")],
+    Discriminator(_rows_form),
+]
+
+
+class SweepParameter(Section):
+    """A parameter that `mmablate sweep --param` may name.
+
+    Attributes:
+        path: dotted key or keys that it sets; by default the weight with that symbol.
+        values: the grid.
+        symbol: as printed.
+    """
+
+    path: str | list[str] | None = None
+    values: list[float | int | str | bool] = Field(min_length=1)
+    symbol: str | None = None
+
+
+class Significance(Section):
+    """Which cells are tested together.
+
+    Attributes:
+        primary: the column whose p-values form a family of their own.
+        family: "table": all other cells are one family; "column": one family a column.
+    """
+
+    primary: str | None = "Mean"
+    family: Literal["table", "column"] = "table"
+
+
+class Recipe(Section):
+    """A whole recipe, profile and overrides applied.
+
+    Attributes:
+        rows: forms of the table's rows; None is one row of all losses.
+        baseline: a row's name, or {factor: level} for one baseline per combination of the other factors.
+        n_decimals: that tables print.
+    """
+
+    name: Name
+    title: str = ""
+    caption: str = ""
+    data: Data
+    model: Model
+    method: Annotated[Method, BeforeValidator(_named)] = Method(name="anymodal")
+    teacher: Teacher | None = None
+    train: Train = Train()
+    masks: Masks = Masks()
+    losses: dict[Name, Loss] = Field(min_length=1)
+    factors: dict[Name, dict[Name, dict[str, Any]]] = Field(default_factory=dict)
+    rows: Rows = None
+    baseline: str | dict[str, str] | None = None
+    seeds: list[Seed] = Field(default_factory=lambda: [0, 1, 2, 3, 4], min_length=1)
+    evaluate: Evaluate = Evaluate()
+    sweep: dict[Name, SweepParameter] = Field(default_factory=dict)
+    significance: Significance = Significance()
+    claims: list[str] = Field(default_factory=list)
+    checkpoints: Literal["teacher", "all"] = "teacher"
+    n_decimals: int = Field(2, ge=0, le=6)

@@ -1,0 +1,37 @@
+"""Renderers: a finished `Table` in, text out. They round and colour; they compute no statistic.
+
+One module a format, imported only when that format is asked for, so that a CSV needs no matplotlib.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+from mmablate.analysis.table import Table
+from mmablate.errors import UsageError
+
+FORMATS = ("terminal", "html", "markdown", "csv", "json")
+
+_MODULES = {"csv": "csv_format", "json": "json_format"}
+
+
+def render(tables: Sequence[Table], fmt: str, *, single: bool) -> str:
+    """The tables as text in one of `FORMATS`.
+
+    Args:
+        tables: in the order of print.
+        fmt: name of the format.
+        single: the user asked for one table (a study), not for a folder of studies; JSON is then that
+            table's object instead of `{"schema": 1, "tables": [...]}`.
+
+    Raises:
+        UsageError: the format is unknown.
+    """
+    if fmt not in FORMATS:
+        raise UsageError(f"--format: unknown format {fmt!r}; choose from {', '.join(FORMATS)}")
+    if single and len(tables) != 1:
+        raise ValueError(f"single=True needs exactly one table, got {len(tables)}")
+    module = importlib.import_module(f"mmablate.report.{_MODULES.get(fmt, fmt)}")
+    text: str = module.render(tables, single=single)
+    return text

@@ -1,0 +1,115 @@
+"""GitHub-flavoured Markdown: one column a metric, "43.71 ± 0.52 (+0.02)" in a cell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mmablate.analysis.table import Row, Table
+from mmablate.report import labels, marks, numbers
+
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_SPECIAL = re.compile(r"[\\`*_\[\]|~$]")
+
+
+def _inline(text: str) -> str:
+    """One run of a label: no markup and no HTML; spaces at its ends stay."""
+    return _SPECIAL.sub(lambda match: "\\" + match[0], "".join(_ENTITIES.get(c, c) for c in text))
+
+
+def escape(text: str) -> str:
+    """Text that renders as itself in a table cell or a paragraph: no markup, no HTML, no new line."""
+    return re.sub(r"^([#+-]|\d+[.)])", r"\\\1", _inline(labels.clean(text)))  # no heading, no list
+
+
+def _label(label: str) -> str:
+    return labels.with_sub_tags(label, _inline)
+
+
+def cell_text(table: Table, row: Row, column: str) -> str:
+    """Mean, std, Δ and marks of one cell."""
+    cell = marks.cell(row, column)
+    if not numbers.is_number(cell.mean):
+        return marks.absent(row)
+    mean = numbers.fixed(cell.mean, table.n_decimals)
+    if cell.best:
+        mean = f"**{mean}**"
+    elif cell.tied:
+        mean += marks.TIED
+    parts = [mean]
+    if numbers.is_number(cell.std):
+        parts.append(f"± {numbers.fixed(cell.std, table.n_decimals)}")
+    if numbers.is_number(cell.delta):
+        delta = numbers.signed(cell.delta, table.n_decimals)
+        delta += marks.WELCH if marks.is_welch(cell) else ""
+        parts.append(f"({delta}{f' {marks.NOT_SIGNIFICANT}' if marks.not_significant(cell) else ''})")
+    return " ".join(parts)
+
+
+def _row_label(table: Table, row: Row) -> str:
+    """The label with what must not be missed about its row."""
+    label = _label(row.label)
+    if row.reference:
+        label += " (reference)"
+    elif table.baseline is None and row.baseline is not None:
+        label += (
+            " (baseline)"
+            if marks.is_baseline(row)
+            else f" (Δ to {_label(marks.label_of(table, row.baseline))})"
+        )
+    if row.status == "partial":
+        label += f" ({row.n_seeds} seed{'' if row.n_seeds == 1 else 's'} only)"
+    return label
+
+
+def _header(table: Table, column: str) -> str:
+    note = marks.column_note(table, column)
+    return escape(f"{column} ({note})" if note else column)
+
+
+def _extras(table: Table) -> list[tuple[str, list[str]]]:
+    """Parameters, FLOPs and time as further columns, where the table has them."""
+    columns = (
+        ("Parameters", [row.n_parameters for row in table.rows], numbers.count),
+        ("FLOPs", [row.flops for row in table.rows], numbers.count),
+        ("Time", [row.seconds for row in table.rows], numbers.seconds),
+    )
+    return [
+        (name, [write(v) for v in values])
+        for name, values, write in columns
+        if any(v is not None for v in values)
+    ]
+
+
+def render_table(table: Table) -> str:
+    """Title, chips, table, caption, failed runs and notes."""
+    extras = _extras(table)
+    names = [
+        escape(table.row_header) or "Row",
+        *(_header(table, c) for c in table.columns),
+        *(n for n, _ in extras),
+    ]
+    lines = [
+        "| " + " | ".join(names) + " |",
+        "| :-- |" + " --: |" * (len(names) - 1),
+    ]
+    for index, row in enumerate(table.rows):
+        cells = [cell_text(table, row, column) for column in table.columns]
+        lines.append(
+            "| " + " | ".join([_row_label(table, row), *cells, *(v[index] for _, v in extras)]) + " |"
+        )
+    chips = [f"**{_label(c.text)}**" if c.kind != "plain" else _label(c.text) for c in marks.chips(table)]
+    facts = " · ".join([part for part in (escape(marks.measured(table)),) if part] + chips)
+    blocks = [f"## {escape(marks.title(table))}", facts, "\n".join(lines)]
+    blocks += [escape(table.caption), escape(marks.key(table, best="bold", delta="in brackets"))]
+    failures = [
+        f"- failed: {_label(row.label)}: {escape(error)}" for row in table.rows for error in row.errors
+    ]
+    blocks += ["\n".join(failures), "\n".join(f"- {escape(note)}" for note in table.notes)]
+    blocks.append(escape(table.dataset.attribution or ""))
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def render(tables: Sequence[Table], *, single: bool) -> str:
+    """The tables one after another; `single` makes no difference here."""
+    return "\n".join(render_table(table) for table in tables)

@@ -1,0 +1,216 @@
+"""What a table says in words besides its numbers: chips, marks of cells, the key to the marks.
+
+Every format says the same things, so they are decided here and only set by the formats.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from mmablate.analysis.table import Cell, ColumnInfo, Row, Table
+from mmablate.report import numbers
+from mmablate.report.labels import clean
+
+WELCH = "ʷ"
+TIED = "†"
+NOT_SIGNIFICANT = "n.s."
+
+_EMPTY_CELL = Cell()
+_DEFAULT_INFO = ColumnInfo()
+
+
+class Chip(NamedTuple):
+    """A fact under the title.
+
+    Attributes:
+        text: a label: may hold `_x` subscripts.
+        kind: "plain"; "warning" for what limits the numbers; "failure" for runs that are missing.
+    """
+
+    text: str
+    kind: Literal["plain", "warning", "failure"] = "plain"
+
+
+class SweepPoint(NamedTuple):
+    """One level of a swept numeric parameter in the summary column."""
+
+    value: float
+    mean: float | None
+    std: float | None
+    used: bool
+    baseline: bool
+
+
+class SweepCurve(NamedTuple):
+    """A sweep of one numeric parameter, sorted by its value.
+
+    Attributes:
+        symbol: of the parameter, as printed.
+        column: the summary column: "Mean", or the first one.
+        baseline_mean: of the baseline row in that column.
+    """
+
+    symbol: str
+    column: str
+    points: tuple[SweepPoint, ...]
+    baseline_mean: float | None
+
+
+def cell(row: Row, column: str) -> Cell:
+    """The row's cell, or an empty one."""
+    return row.cells.get(column, _EMPTY_CELL)
+
+
+def info(table: Table, column: str) -> ColumnInfo:
+    """What the column measures."""
+    return table.column_info.get(column, _DEFAULT_INFO)
+
+
+def is_baseline(row: Row) -> bool:
+    """A baseline row names itself as its baseline."""
+    return row.baseline == row.name
+
+
+def absent(row: Row) -> str:
+    """What stands in a cell without a value: a failed run must never look like a column left out."""
+    return numbers.MISSING if row.status == "ok" else "failed"
+
+
+def not_significant(cell: Cell) -> bool:
+    """A test was made and found nothing. Without a test (one seed) nothing is said about significance."""
+    return cell.delta is not None and cell.p_adjusted is not None and not cell.significant
+
+
+def is_welch(cell: Cell) -> bool:
+    """A test over seeds that are not paired, which the reader should know of."""
+    return cell.test == "welch" and cell.p is not None
+
+
+def label_of(table: Table, name: str) -> str:
+    """The label of the row of that name."""
+    return next((row.label for row in table.rows if row.name == name), name)
+
+
+def title(table: Table) -> str:
+    """The title, or the study's name."""
+    return clean(table.title) or clean(table.study)
+
+
+def summary_column(table: Table) -> str | None:
+    """The column that stands for a row: "Mean", else the first."""
+    return "Mean" if "Mean" in table.columns else next(iter(table.columns), None)
+
+
+def one_metric(table: Table) -> ColumnInfo | None:
+    """The metric that all columns share, None where they differ."""
+    kinds = {(i.metric, i.unit, i.direction) for i in (info(table, c) for c in table.columns)}
+    return info(table, table.columns[0]) if len(kinds) == 1 else None
+
+
+def measured(table: Table) -> str:
+    """ "mIoU in %, muses, 800 training and 200 test samples": what the numbers are, from the table alone."""
+    shared = one_metric(table)
+    parts = []
+    if shared is not None:
+        unit = f" in {shared.unit}" if shared.unit else ""
+        parts.append(
+            clean(f"{shared.metric}{unit}{' (lower is better)' if shared.direction == 'min' else ''}")
+        )
+    if table.dataset.name:
+        parts.append(clean(table.dataset.name))
+    sizes = [
+        f"{n} {what}"
+        for n, what in ((table.dataset.n_train, "training"), (table.dataset.n_test, "test"))
+        if n > 0
+    ]
+    if sizes:
+        parts.append(f"{' and '.join(sizes)} samples")
+    return ", ".join(parts)
+
+
+def column_note(table: Table, column: str) -> str:
+    """What the header says under a column's name where columns differ: unit and direction of "lower"."""
+    if one_metric(table) is not None:
+        return ""
+    kind = info(table, column)
+    return clean(" ".join(part for part in (kind.unit, "↓" if kind.direction == "min" else "") if part))
+
+
+def _plural(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def chips(table: Table) -> list[Chip]:
+    """The facts under the title: size, baseline, and whatever limits the numbers."""
+    seeds = sorted({row.n_seeds for row in table.rows if row.status != "failed" and not row.reference})
+    size = _plural(len(table.rows), "row")
+    if seeds:
+        span = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
+        size += f" × {span} seed{'' if seeds == [1] else 's'}"
+    found = [Chip(size)]
+    if table.baseline is not None:
+        found.append(Chip(f"baseline {label_of(table, table.baseline)}"))
+    elif any(row.baseline is not None for row in table.rows):
+        found.append(Chip("each row has its own baseline"))
+    if table.dataset.synthetic:
+        found.append(Chip("SYNTHETIC DATA", "warning"))
+    if seeds == [1]:
+        found.append(Chip("one seed: no spread, no test", "warning"))
+    elif seeds and seeds[0] < 3:
+        few = "fewer than 3 seeds"
+        found.append(Chip(few if seeds[-1] < 3 else f"rows with {few}", "warning"))
+    failed = sum(row.status == "failed" for row in table.rows)
+    partial = sum(row.status == "partial" for row in table.rows)
+    if failed:
+        found.append(Chip(f"{_plural(failed, 'row')} failed", "failure"))
+    if partial:
+        found.append(Chip(f"{_plural(partial, 'row')} with missing seeds", "failure"))
+    return found
+
+
+def key(table: Table, *, best: str, delta: str, pale: str = "") -> str:
+    """The key to the marks that occur in this table, and to no others.
+
+    Args:
+        best: how the format marks the best of a column, e.g. "bold".
+        delta: where the format sets Δ, e.g. "in brackets".
+        pale: what the format adds to "n.s.", e.g. " (pale)".
+    """
+    cells = [cell(row, column) for row in table.rows for column in table.columns]
+    facts = (
+        (any(c.std is not None for c in cells), "±: standard deviation over seeds"),
+        (any(c.delta is not None for c in cells), f"{delta}: Δ, the difference to the baseline"),
+        (
+            any(not_significant(c) for c in cells),
+            f"{NOT_SIGNIFICANT}: Δ not significant after Holm's correction{pale}",
+        ),
+        (any(is_welch(c) for c in cells), f"{WELCH}: seeds not paired, Welch's test"),
+        (any(c.best for c in cells), f"{best}: best of the column"),
+        (any(c.tied and not c.best for c in cells), f"{TIED}: not significantly different from the best"),
+    )
+    return "; ".join(text for holds, text in facts if holds)
+
+
+def sweep_curve(table: Table) -> SweepCurve | None:
+    """The sweep as a curve, None unless exactly one numeric parameter was swept at two levels or more."""
+    column = summary_column(table)
+    if table.sweep is None or len(table.sweep.parameters) != 1 or column is None:
+        return None
+    parameter, used = table.sweep.parameters[0], table.sweep.used[0]
+    points: list[SweepPoint] = []
+    baseline_mean: float | None = None
+    for row in table.rows:
+        base = is_baseline(row)
+        mean = cell(row, column).mean
+        if base:
+            baseline_mean = mean
+        value = row.level.get(parameter)
+        if row.reference or value is None:
+            continue
+        if isinstance(value, bool | str) or not numbers.is_number(value):
+            return None
+        points.append(SweepPoint(float(value), mean, cell(row, column).std, value == used, base))
+    if len({point.value for point in points}) < 2:
+        return None
+    symbol = table.sweep.symbols[0] if table.sweep.symbols else parameter
+    return SweepCurve(clean(symbol), column, tuple(sorted(points, key=lambda p: p.value)), baseline_mean)

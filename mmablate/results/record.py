@@ -1,0 +1,60 @@
+"""`RunRecord`: what is kept of a run, as record.json (INTERFACE.md)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+
+class RunError(BaseModel):
+    """Why a run failed: exception type, message, and the optimiser step (None before the first)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    message: str
+    step: int | None = None
+
+
+class RunRecord(BaseModel):
+    """A finished or failed run.
+
+    Attributes:
+        run_id: name of its folder.
+        study, row: of the study that trained it; row is None for a teacher.
+        seed: of the run.
+        status: "ok" or "failed".
+        error: why it failed.
+        metrics: column -> score on the scored split.
+        n_parameters: trainable parameters.
+        seconds: wall time of its own steps and evaluations, shared work divided among the group.
+        steps: optimiser steps taken.
+        depends_on: ids of the runs whose checkpoint it read.
+        digests: SHA-256 of the initial weights, of batch order and modality masks, and of the final weights.
+        environment: worker, device, torch and other versions.
+        role: "student" or "teacher".
+        selected_epoch: epoch whose weights were scored, counted from 1.
+        validation: column -> score on the validation split at that epoch.
+        scored_on: "test", or "val" where the data have no test labels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    run_id: str
+    study: str
+    row: str | None
+    seed: int
+    status: Literal["ok", "failed"]
+    error: RunError | None
+    metrics: dict[str, FiniteFloat]
+    n_parameters: int | None
+    seconds: float | None
+    steps: int | None
+    depends_on: list[str]
+    digests: dict[str, str | None]
+    environment: dict[str, Any]
+    role: Literal["student", "teacher"] = "student"
+    selected_epoch: int | None = None
+    validation: dict[str, FiniteFloat] = Field(default_factory=dict)
+    scored_on: str | None = None

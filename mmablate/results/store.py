@@ -1,0 +1,203 @@
+"""The store: one folder a study, one folder a run, a record written last."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from mmablate.errors import StoreError
+from mmablate.results.files import read_json, telling, write_atomic, write_json
+from mmablate.results.record import RunRecord
+
+
+class StudyStore:
+    """A study's folder below `out`.
+
+    Args:
+        out: the results folder, e.g. Path("results").
+        name: of the study.
+
+    Raises:
+        StoreError: a name that would leave `out`.
+    """
+
+    def __init__(self, out: Path, name: str) -> None:
+        if Path(name).name != name or name in (".", ".."):
+            raise StoreError(f"{name!r}: a study's name is one folder name")
+        self.out, self.name, self.folder = out, name, out / name
+        self.runs = self.folder / "runs"
+
+    # --- the study --------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Makes the folders and finds out now, not after an hour, whether they can be written.
+
+        Raises:
+            StoreError: names the folder and the reason.
+        """
+        with telling(self.runs, "created"):
+            self.runs.mkdir(parents=True, exist_ok=True)
+            (self.out / ".locks").mkdir(exist_ok=True)
+        probe = self.runs / ".writable"
+        write_atomic(probe, b"")
+        probe.unlink(missing_ok=True)
+
+    def update_study(self, update: Any) -> dict[str, Any]:
+        """Replaces study.json by `update(old)` (old is None at first), under a lock, atomically."""
+        path = self.folder / "study.json"
+        with self._lock(f"study-{self.name}"):
+            old = self.read_study() if path.exists() else None
+            new: dict[str, Any] = update(old)
+            write_json(path, new)
+        return new
+
+    def read_study(self) -> dict[str, Any]:
+        """study.json.
+
+        Raises:
+            StoreError: missing, damaged, or not a study.
+        """
+        study = read_json(self.folder / "study.json")
+        if not isinstance(study, dict) or "plan" not in study or "table" not in study:
+            raise StoreError(f"{self.folder / 'study.json'}: not the file of a study")
+        return study
+
+    # --- runs -------------------------------------------------------------------------------------------
+
+    def run_folder(self, run_id: str) -> Path:
+        """Folder of a run; it need not exist."""
+        return self.runs / run_id
+
+    def start_run(self, run_id: str, config: Mapping[str, Any]) -> None:
+        """Makes the run's folder, without the history of an earlier, unfinished try, and writes config.json."""
+        folder = self.run_folder(run_id)
+        with telling(folder, "created"):
+            folder.mkdir(parents=True, exist_ok=True)
+            # A history may be a hard link to a sibling study's: unlink, never truncate.
+            (folder / "history.jsonl").unlink(missing_ok=True)
+        write_json(folder / "config.json", config)
+
+    def append_history(self, run_id: str, line: Mapping[str, Any]) -> None:
+        """Adds one epoch to history.jsonl; non-finite numbers are written as null."""
+        path = self.run_folder(run_id) / "history.jsonl"
+        text = json.dumps(_finite(line), ensure_ascii=False, allow_nan=False) + "\n"
+        with telling(path), path.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def finish_run(self, record: RunRecord) -> None:
+        """Writes record.json, whose presence means that the run is finished or failed."""
+        folder = self.run_folder(record.run_id)
+        with telling(folder, "created"):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "record.json", record.model_dump(mode="json"))
+
+    def read_record(self, run_id: str) -> RunRecord | None:
+        """The run's record; None where there is none, or none that is valid."""
+        path = self.run_folder(run_id) / "record.json"
+        if not path.exists():
+            return None
+        try:
+            return _valid_record(path)
+        except StoreError:
+            return None
+
+    def records(self) -> tuple[list[RunRecord], list[str]]:
+        """All valid records by folder name, and one line for each that is not."""
+        good, bad = [], []
+        for path in sorted(self.runs.glob("*/record.json")):
+            try:
+                good.append(_valid_record(path))
+            except StoreError as error:
+                bad.append(str(error))
+        return good, bad
+
+    def adopt(self, run_id: str) -> bool:
+        """Takes over a run that a sibling study of the same `out` has finished; True where it did.
+
+        Files are hard-linked, or copied where links are not possible, so that the study stands alone.
+        """
+        for sibling in sorted(self.out.glob("*/runs")):
+            source = sibling / run_id
+            if sibling == self.runs or not (source / "record.json").exists():
+                continue
+            try:
+                if _valid_record(source / "record.json").status != "ok":
+                    continue
+            except StoreError:
+                continue
+            target = self.run_folder(run_id)
+            with telling(target, "taken over"):
+                target.mkdir(parents=True, exist_ok=True)
+                for file in sorted(source.iterdir(), key=lambda p: p.name == "record.json"):
+                    if file.is_file() and not file.name.startswith("."):
+                        _link(file, target / file.name)
+            return True
+        return False
+
+    @contextlib.contextmanager
+    def locked_runs(self, run_ids: list[str]) -> Iterator[None]:
+        """Holds the locks of these runs, so that two processes of one `out` never train a run at once.
+
+        Locks are taken in sorted order, which excludes a deadlock, and die with their process.
+        """
+        with contextlib.ExitStack() as stack:
+            for run_id in sorted(run_ids):
+                stack.enter_context(self._lock(run_id))
+            yield
+
+    def _lock(self, name: str) -> FileLock:
+        return FileLock(self.out / ".locks" / f"{name}.lock")
+
+
+def find_studies(path: Path) -> list[StudyStore]:
+    """The study at `path`, or those in its direct subfolders, by name.
+
+    Raises:
+        StoreError: no study there.
+    """
+    path = Path(os.path.abspath(path))
+    if (path / "study.json").is_file():
+        return [StudyStore(path.parent, path.name)]
+    if not path.exists():
+        raise StoreError(f"{path}: no such file or folder")
+    found = sorted(p.parent for p in path.glob("*/study.json"))
+    if not found:
+        raise StoreError(f"{path}: no study in it (a study's folder holds a study.json)")
+    return [StudyStore(folder.parent, folder.name) for folder in found]
+
+
+def _valid_record(path: Path) -> RunRecord:
+    value = read_json(path)
+    try:
+        record = RunRecord.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the whole"
+        raise StoreError(f"{path}: not a valid record ({key}: {first['msg']})") from error
+    if record.run_id != path.parent.name:
+        raise StoreError(f"{path}: the record of run {record.run_id!r} lies in the folder of another")
+    return record
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,6 @@
+"""From a recipe to the runs that its table needs."""
+
+from mmablate.study.opening import open_study
+from mmablate.study.plan import Row, RunSpec, Study, plan_study
+
+__all__ = ["Row", "RunSpec", "Study", "open_study", "plan_study"]

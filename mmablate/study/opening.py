@@ -1,0 +1,183 @@
+"""Opening a study: recipe, rows, baseline, seeds and data, all faults told in one message."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmablate.catalog import file_hash, find, fingerprint
+from mmablate.catalog.entries import DatasetEntry
+from mmablate.errors import DataError, RecipeError, UsageError
+from mmablate.recipe import Draft, Recipe, check, draft_recipe
+from mmablate.recipe.merging import set_path
+from mmablate.recipe.reading import Source
+from mmablate.recipe.schema import Loss
+from mmablate.study.plan import Row, Study, plan_study
+from mmablate.study.rows import RowPlan, expand_rows, loss_label, parameter_paths
+from mmablate.study.sweeping import SweepRequest, sweep_rows
+
+
+def open_study(
+    recipe: str,
+    *,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    data_root: str | None = None,
+    seeds: Sequence[int] | None = None,
+    sweep: SweepRequest | None = None,
+) -> Study:
+    """From RECIPE and the options of the command line to a planned study.
+
+    Raises:
+        RecipeError: every problem of the recipe and its rows.
+        DataError: data whose files cannot be found.
+    """
+    draft, used = draft_recipe(recipe, profile=profile, overrides=overrides, data_root=data_root)
+    plans = expand_rows(draft)
+    name_suffix, info = "", None
+    if sweep is not None and plans and not draft.problems:
+        plans, info = sweep_rows(draft, plans, sweep)
+        name_suffix = "_" + "_".join(sweep.parameters)
+    baseline = _baselines(draft, plans, info)
+    base = draft.finish()
+    rows = [_resolve(draft, base, plan, info) for plan in plans]
+    # Row overrides may break the recipe too; their problems are collected over all rows.
+    base = draft.finish()
+    return plan_study(
+        name=base.name + name_suffix,
+        recipe=base,
+        profile=used,
+        rows=rows,
+        seeds=list(seeds if seeds is not None else base.seeds),
+        baseline=baseline,
+        fingerprint=data_fingerprint(base),
+        checkpoint_hash=_checkpoint_hash(base),
+        sweep=info,
+        notes=_notes(base),
+    )
+
+
+def data_files(recipe: Recipe) -> tuple[Path | None, list[Path]]:
+    """Root folder and files of the recipe's data.
+
+    Raises:
+        DataError: no root given, no such folder, or no files in it.
+    """
+    entry: DatasetEntry = find("dataset", recipe.data.name)
+    root = Path(recipe.data.root).expanduser() if recipe.data.root else None
+    if entry.needs_root and root is None:
+        raise DataError(f"data.root: {entry.name} reads a folder of yours: say which with --data-root DIR")
+    if root is not None and not root.is_dir():
+        raise DataError(f"{root}: no such folder (--data-root or data.root)")
+    files = entry.files(root)
+    if not files:
+        raise DataError(f"{root}: no files of a {entry.name} set (expected {entry.summary})")
+    return root, files
+
+
+def data_fingerprint(recipe: Recipe) -> str:
+    """Fingerprint of the data's files."""
+    root, files = data_files(recipe)
+    return fingerprint(files, relative_to=root)
+
+
+def select_rows(rows: Sequence[Row], only: str | None, exclude: str | None) -> list[str]:
+    """Names of the rows that --only and --exclude leave (comma-separated globs).
+
+    Raises:
+        UsageError: a glob that no row answers to, or no row left.
+    """
+    names = [row.name for row in rows]
+
+    def matching(globs: str, option: str) -> set[str]:
+        found: set[str] = set()
+        for glob in globs.split(","):
+            # A name is taken literally first: "+" and "[" are ordinary in names.
+            hits = {name for name in names if name == glob or fnmatch.fnmatchcase(name, glob)}
+            if not hits:
+                raise UsageError(f"{option} {glob}: no row has that name (there are: {', '.join(names)})")
+            found |= hits
+        return found
+
+    chosen = matching(only, "--only") if only else set(names)
+    chosen -= matching(exclude, "--exclude") if exclude else set()
+    if not chosen:
+        raise UsageError("--only and --exclude leave no row")
+    return [name for name in names if name in chosen]
+
+
+def _resolve(draft: Draft, base: Recipe, plan: RowPlan, info: Mapping[str, Any] | None) -> Row:
+    recipe = _override(draft, base, plan) if plan.overrides else base
+    losses: dict[str, Loss] = {key: recipe.losses[key] for key in plan.losses if key in recipe.losses}
+    losses = {key: loss for key, loss in losses.items() if loss.weight > 0}
+    if not losses:
+        draft.report(plan.path, f"row {plan.name!r}: no loss has a weight above 0")
+    values = {key: plan.levels[key] for key in info["parameters"]} if info else {}
+    label = plan.label or loss_label(losses)
+    return Row(plan.name, label, recipe, losses, {} if info else plan.levels, values)
+
+
+def _override(draft: Draft, base: Recipe, plan: RowPlan) -> Recipe:
+    """The recipe of one row, checked like any other; problems name the row."""
+    data = base.model_dump(mode="json")
+    for key, value in plan.overrides.items():
+        paths = parameter_paths(draft, key) or [key]
+        for path in paths:
+            try:
+                set_path(data, path.split("."), value, what=f"row {plan.name!r}")
+            except UsageError as error:
+                draft.report(plan.path, str(error))
+    row_draft = check(Source(data, {(): draft.source.place(plan.path)}))
+    if row_draft.problems:
+        for text in row_draft.problems:
+            place, _, rest = text.partition(": ")
+            draft.problems.append(f"{place}: row {plan.name!r}: {rest}")
+        return base
+    return row_draft.finish()
+
+
+def _baselines(draft: Draft, plans: Sequence[RowPlan], info: Mapping[str, Any] | None) -> dict[str, str]:
+    """Row name -> baseline row name."""
+    names = [plan.name for plan in plans]
+    if info is not None:
+        return dict.fromkeys(names, info["baseline"])
+    if not plans or "baseline" not in draft.sections:
+        return {}
+    baseline = draft.sections["baseline"]
+    if baseline is None:
+        return dict.fromkeys(names, names[0])
+    if isinstance(baseline, str):
+        if baseline not in names:
+            draft.report(("baseline",), f"no row has that name (there are: {', '.join(names)}), got {baseline!r}")
+        return dict.fromkeys(names, baseline)
+    return _baselines_by_level(draft, plans, baseline)
+
+
+def _baselines_by_level(draft: Draft, plans: Sequence[RowPlan], wanted: Mapping[str, str]) -> dict[str, str]:
+    by_levels = {tuple(sorted(plan.levels.items())): plan.name for plan in plans if plan.levels}
+    result = {}
+    for plan in plans:
+        levels = tuple(sorted({**plan.levels, **wanted}.items()))
+        if levels in by_levels:
+            result[plan.name] = by_levels[levels]
+        else:
+            draft.report(("baseline",), f"row {plan.name!r} has no baseline: no row has the levels {dict(levels)}")
+    return result
+
+
+def _checkpoint_hash(recipe: Recipe) -> str | None:
+    if recipe.teacher is None or recipe.teacher.checkpoint is None:
+        return None
+    path = Path(recipe.teacher.checkpoint).expanduser()
+    if not path.is_file():
+        raise RecipeError(f"teacher.checkpoint: no such file, got {recipe.teacher.checkpoint!r}")
+    return file_hash(path)
+
+
+def _notes(recipe: Recipe) -> list[str]:
+    teacher = recipe.teacher
+    if teacher is not None and (teacher.checkpoint is not None or teacher.seed != "paired"):
+        return ["One teacher serves all seeds: intervals and Δ hold for that teacher."]
+    return []

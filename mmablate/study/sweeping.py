@@ -1,0 +1,144 @@
+"""Sensitivity studies: rows made from the values of one or more parameters."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmablate.errors import UsageError
+from mmablate.recipe.checking import Draft
+from mmablate.recipe.schema import Recipe
+from mmablate.study.rows import GREEK, RowPlan, parameter_paths
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What `mmablate sweep` was asked for.
+
+    Attributes:
+        parameters: names as typed.
+        values: grid of the (one) parameter, None for the recipe's own.
+    """
+
+    parameters: tuple[str, ...]
+    values: tuple[Any, ...] | None = None
+
+
+def sweep_rows(
+    draft: Draft, plans: Sequence[RowPlan], request: SweepRequest
+) -> tuple[list[RowPlan], dict[str, Any]]:
+    """Rows `beta=0`, `beta=1`, ... over the row that contains the swept terms.
+
+    For a loss weight the baseline is the value 0 (the term absent), added where the grid lacks it; for any
+    other parameter it is the recipe's own value, or the first.
+
+    Raises:
+        UsageError: a parameter that the recipe does not know, or one without values.
+    """
+    paths = {name: _paths(draft, name) for name in request.parameters}
+    base = _swept_row(draft, plans, paths)
+    used = {name: _used(draft, base, paths[name][0]) for name in paths}
+    grids, zeros = {}, {}
+    for name in request.parameters:
+        is_weight = paths[name][0].startswith("losses.") and paths[name][0].endswith(".weight")
+        values = _values(draft, name, request.values)
+        reference = 0 if is_weight else used[name] if used[name] in values else values[0]
+        grids[name] = values if reference in values else [reference, *values]
+        zeros[name] = reference
+    rows = [_row(base, dict(zip(grids, combination, strict=True)), paths, draft)
+            for combination in itertools.product(*grids.values())]  # fmt: skip
+    info = {
+        "parameters": list(request.parameters),
+        "symbols": [_symbol(draft, name) for name in request.parameters],
+        "used": [used[name] for name in request.parameters],
+        "baseline": _name(zeros),
+        "row": base.name,
+    }
+    return rows, info
+
+
+def linear_or_log(low: float, high: float, count: int, *, log: bool) -> tuple[float, ...]:
+    """`count` values from low to high, ends included, rounded to 6 significant digits.
+
+    Raises:
+        UsageError: bounds that are no range, or a logarithmic one that is not positive.
+    """
+    finite = math.isfinite(low) and math.isfinite(high)
+    if not finite or low >= high or count < 2 or (log and low <= 0):
+        raise UsageError(f"--range {low:g}:{high:g}{':log' if log else ''}: LO < HI (LO > 0 for log), 2 trials or more")
+    step = [i / (count - 1) for i in range(count)]
+    raw = [low * (high / low) ** t if log else low + (high - low) * t for t in step]
+    return tuple(float(f"{value:.6g}") for value in raw)
+
+
+def _paths(draft: Draft, name: str) -> list[str]:
+    paths = parameter_paths(draft, name)
+    if paths is None:
+        greek = {symbol: word for word, symbol in GREEK.items()}
+        symbols = {loss.symbol for loss in draft.sections["losses"].values() if loss.symbol}
+        known = dict.fromkeys([*draft.sections["sweep"], *(greek.get(s, s) for s in sorted(symbols))])
+        raise UsageError(f"--param {name}: the recipe has no such parameter (there are: {', '.join(known)})")
+    return paths
+
+
+def _swept_row(draft: Draft, plans: Sequence[RowPlan], paths: dict[str, list[str]]) -> RowPlan:
+    """The first row that contains every swept term; the last row for parameters that are no term's weight."""
+    groups = [
+        {path.split(".")[1] for path in some} & set(draft.sections["losses"])
+        for some in paths.values()
+        if some[0].startswith("losses.")
+    ]
+    for plan in plans:
+        if all(terms & set(plan.losses) for terms in groups) and groups:
+            return plan
+    if groups:
+        raise UsageError(f"--param {', '.join(paths)}: no row contains the term")
+    return plans[-1]
+
+
+def _values(draft: Draft, name: str, given: Sequence[Any] | None) -> list[Any]:
+    values = list(given) if given is not None else None
+    if values is None:
+        sweep = draft.sections["sweep"]
+        if name not in sweep:
+            raise UsageError(f"--param {name}: the recipe's `sweep:` block gives it no values; say --values or --range")
+        values = list(sweep[name].values)
+    if len(set(values)) != len(values):
+        raise UsageError(f"--param {name}: a value is given twice: {values}")
+    return values
+
+
+def _used(draft: Draft, base: RowPlan, path: str) -> Any:
+    if path in base.overrides:
+        return base.overrides[path]
+    here: Any = Recipe.model_construct(**draft.sections).model_dump(mode="json", warnings=False)
+    for part in path.split("."):
+        if not isinstance(here, dict) or part not in here:
+            raise UsageError(f"--param {path}: the recipe has no such key")
+        here = here[part]
+    return here
+
+
+def _symbol(draft: Draft, name: str) -> str:
+    sweep = draft.sections["sweep"]
+    given = sweep[name].symbol if name in sweep else None
+    return given or GREEK.get(name, name)
+
+
+def _row(base: RowPlan, values: dict[str, Any], paths: dict[str, list[str]], draft: Draft) -> RowPlan:
+    overrides = dict(base.overrides)
+    for name, value in values.items():
+        overrides.update({path: value for path in paths[name]})
+    label = ", ".join(f"{_symbol(draft, name)} = {_text(value)}" for name, value in values.items())
+    return RowPlan(_name(values), label, base.losses, overrides, values, base.path)
+
+
+def _name(values: dict[str, Any]) -> str:
+    return "+".join(f"{name}={_text(value)}" for name, value in values.items())
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
