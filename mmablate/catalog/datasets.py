@@ -20,7 +20,7 @@ class LandsatOptions(Options):
 
     tile: int = Field(32, ge=8, description="tile edge, pixels of 28.5 m")
     block: int = Field(64, ge=8, description="edge of the contiguous blocks that are dealt to the splits")
-    gap: int = Field(6, ge=0, description="unused pixels between blocks")
+    gap: int = Field(8, ge=0, description="unused pixels between blocks")
     train_stride: int = Field(16, ge=1, description="distance of training tiles inside a block")
     split_seed: int = Field(0, ge=0, description="deals the blocks; the same for every run seed")
 
@@ -41,6 +41,8 @@ class RangeImageOptions(Options):
     n_classes: int | None = Field(None, ge=2, description="number of classes, where no names are given")
     no_return: NoReturn | None = Field(None, description="pixels whose inputs are set to zero")
     ignore_no_return: bool = Field(False, description="leave pixels without a return out of loss and score")
+    columns: int | None = Field(None, ge=1, description="cut each image into side-by-side windows this wide")
+    column_stride: int = Field(1, ge=1, description="keep every n-th column, in scoring too")
 
     @model_validator(mode="after")
     def _classes(self) -> Self:

@@ -1,0 +1,1 @@
+"""Datasets on their real on-disk layouts, random streams, batches and modality masks."""

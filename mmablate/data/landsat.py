@@ -15,6 +15,7 @@ Source: GRASS GIS / OSGeo North Carolina sample data, see files/landsat7_nc.LICE
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,19 +95,12 @@ def load_scene(path: Path = SCENE) -> tuple[NDArray[np.uint8], NDArray[np.int64]
 
 def _read_scene(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # numpy leaves a file open that it opened itself and found damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             bands, labels = archive["bands"], archive["labels"]
     except KeyError as fault:
         raise DataError(f"{path}: expected the arrays bands and labels, found: {fault.args[0]}") from None
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-    ) as fault:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as fault:
         found = "no such file" if isinstance(fault, FileNotFoundError) else f"{type(fault).__name__}: {fault}"
         raise DataError(f"{path}: expected the Landsat scene (.npz), found {found}") from None
     problems = []
@@ -357,12 +351,14 @@ def _dealt(labels: NDArray[np.int64], cut: Cut, scene: Path) -> dict[str, NDArra
     counts = np.array([np.bincount(cell[cell != VOID], minlength=k) for cell in cells]).reshape(-1, k)
     deal = deal_blocks(counts, shares, cut.split_seed)
     names = SPLITS[: len(shares)]
-    problems = [
-        f"{scene}: {name}: expected every class in its blocks, found no {CLASS_NAMES[c]} "
-        f"({len(origins)} blocks of {cut.block} pixels, gap {cut.gap}): take smaller blocks"
-        for s, name in enumerate(names)
-        for c in np.flatnonzero(counts[deal == s].sum(axis=0) == 0)
-    ]
+    problems = []
+    for s, name in enumerate(names):
+        absent = [CLASS_NAMES[c] for c in np.flatnonzero(counts[deal == s].sum(axis=0) == 0)]
+        if absent:
+            problems.append(
+                f"{scene}: {name}: expected pixels of every class, found no {', '.join(absent)} "
+                f"({len(origins)} blocks of {cut.block} pixels, gap {cut.gap}): take smaller blocks"
+            )
     if problems:
         raise DataError(problems)
     return {name: origins[deal == s] for s, name in enumerate(names)}

@@ -2,7 +2,8 @@
 
 A folder holds `train/*.npy`, `val/*.npy` and, where there is one, `test/*.npy`. Every file is one sample,
 a real-valued array (H, W, C) with the labels in one of its channels. Which channels make up which
-modality, where the labels stand and what marks a pixel without a return is said by the caller, see `RangeLayout`.
+modality, where the labels stand and what marks a pixel without a return is the caller's to say, by the
+fields of a `RangeLayout`.
 
 Files are never unpickled, and nothing is written: faults are found from the headers, and from the values
 of the files that are read anyway.
@@ -298,7 +299,8 @@ class FileSplit:
     ) -> None:
         self.files = tuple(files)
         self._layout, self._mean, self._std = layout, mean, std
-        height, columns, _ = _load(self.files[0]).shape
+        self._whole = _load(self.files[0]).shape
+        height, columns, _ = self._whole
         kept = len(range(0, columns, layout.column_stride))
         self._shape = height, layout.width(columns)
         self._windows = kept // self._shape[1]
@@ -317,8 +319,10 @@ class FileSplit:
             raise IndexError(f"sample {index} of a split of {len(self)}")
         which, window = divmod(index % len(self), self._windows)
         start = window * self._shape[1]
-        values = _load(self.files[which])[:, :: self._layout.column_stride]
-        values = values[:, start : start + self._shape[1]]
+        values = _load(self.files[which])
+        if values.shape != self._whole:
+            raise DataError(f"{self.files[which]}: expected shape {self._whole}, found {values.shape}")
+        values = values[:, :: self._layout.column_stride][:, start : start + self._shape[1]]
         problems = value_problems(self.files[which], values, self._layout)
         if problems:
             raise DataError(problems)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmablate.losses.divergence import at_least_float32, check_same_shape, chosen, kl_summands, reverse_kl_summands
+from mmablate.losses.divergence import (
+    at_least_float32,
+    check_same_shape,
+    chosen,
+    kl_summands,
+    reverse_kl_summands,
+)
 
 
 def modality_agnostic_distillation(

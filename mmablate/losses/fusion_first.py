@@ -58,8 +58,17 @@ def fusion_first_distillation(
     scale = len(names) * modality_scale(reduce, len(names))
     total = sum_over_stages(
         channel_divergence,
-        [stage.mean(0, keepdim=True) for stage in stack_stages(student, names)],
-        [stage.mean(0, keepdim=True) for stage in stack_stages(teacher, teacher_names)],
+        [_average(stage) for stage in stack_stages(student, names)],
+        [_average(stage) for stage in stack_stages(teacher, teacher_names)],
         normalise=normalise,
     )
     return total * scale
+
+
+def _average(stacked: Tensor) -> Tensor:
+    """Mean over modalities, (1, B, C, H, W).
+
+    One modality passes as it is: a mean of one may change the memory layout, hence the order of later
+    sums, hence last bits.
+    """
+    return stacked if stacked.shape[0] == 1 else stacked.mean(0, keepdim=True)

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from mmablate.losses.divergence import at_least_float32
 
+_NO_LABEL = -(2**63)  # stands in for "no void label"; torch's own default, -100, is a value users choose
+
 
 def cross_entropy(logits: Tensor, labels: Tensor, *, ignore_label: int | None) -> Tensor:
     """Mean cross-entropy over the valid pixels.
@@ -98,8 +100,9 @@ def _pixel_losses(logits: Tensor, labels: Tensor, ignore_label: int | None) -> t
         )
     if labels.dtype != torch.int64:
         raise ValueError(f"labels must be int64, got {labels.dtype}")
-    valid = torch.ones_like(labels, dtype=torch.bool) if ignore_label is None else labels != ignore_label
-    log_probability = torch.log_softmax(at_least_float32(logits), 1)
-    target = torch.where(valid, labels, 0).unsqueeze(1)
-    losses = -log_probability.gather(1, target).squeeze(1)
-    return torch.where(valid, losses, 0), valid
+    ignored = _NO_LABEL if ignore_label is None else ignore_label
+    # Without a reduction: on CUDA only that form is deterministic, and the others give NaN on void maps.
+    losses = torch.nn.functional.cross_entropy(
+        at_least_float32(logits), labels, ignore_index=ignored, reduction="none"
+    )
+    return losses, labels != ignored

@@ -149,38 +149,15 @@ def _cell_view(table: Table, row: Row, column: str, separated: bool) -> CellView
     )
 
 
-def _facts(table: Table, row: Row) -> list[Markup]:
-    """What must not be missed about a row."""
-    facts = [Markup("reference")] if row.reference else []
-    if table.baseline is None and row.baseline is not None and not marks.is_baseline(row):
-        facts.append(Markup("Δ to ") + label_html(marks.label_of(table, row.baseline)))
-    if row.status == "partial":
-        facts.append(Markup(f"{row.n_seeds} seed{'' if row.n_seeds == 1 else 's'} only"))
-    return facts
-
-
-def _extras(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Names and, row by row, texts of the columns for parameters, FLOPs and time that the table has."""
-    columns = (
-        (
-            "Parameters",
-            [numbers.count(r.n_parameters) for r in table.rows],
-            [r.n_parameters for r in table.rows],
-        ),
-        ("FLOPs", [numbers.count(r.flops) for r in table.rows], [r.flops for r in table.rows]),
-        ("Time", [numbers.seconds(r.seconds) for r in table.rows], [r.seconds for r in table.rows]),
-    )
-    shown = [(name, texts) for name, texts, values in columns if any(v is not None for v in values)]
-    return [name for name, _ in shown], [[texts[i] for _, texts in shown] for i in range(len(table.rows))]
-
-
-def _row_view(table: Table, row: Row, extras: list[str]) -> RowView:
+def _row_view(table: Table, row: Row, index: int) -> RowView:
     separated = _first_after_subsets(table)
     failure = []
     if row.status == "failed":
         failure = [labels.clean(error) for error in row.errors] or ["no run finished"]
+    facts = [label_html(fact) for fact in marks.row_facts(table, row) if fact != "baseline"]  # cells say that
     cells = [_cell_view(table, row, column, column == separated) for column in table.columns]
-    return RowView(label_html(row.label), _facts(table, row), failure, [] if failure else cells, extras)
+    extras = [texts[index] for _, texts in marks.extras(table)]
+    return RowView(label_html(row.label), facts, failure, [] if failure else cells, extras)
 
 
 def _scale_view(scale: HeatScale) -> ScaleView:
@@ -211,7 +188,6 @@ def table_view(table: Table, anchor: str) -> TableView:
         table: the table.
         anchor: id of its section, unique on the page.
     """
-    extra_names, extras = _extras(table)
     separated = _first_after_subsets(table)
     has_heat = any(c.heat is not None for row in table.rows for c in row.cells.values())
     partial = [row for row in table.rows if row.status != "failed"]
@@ -225,10 +201,10 @@ def table_view(table: Table, anchor: str) -> TableView:
             ("sep" if c == separated else "", labels.clean(c), marks.column_note(table, c))
             for c in table.columns
         ],
-        extra_names=extra_names,
-        rows=[_row_view(table, row, extra) for row, extra in zip(table.rows, extras, strict=True)],
+        extra_names=[name for name, _ in marks.extras(table)],
+        rows=[_row_view(table, row, index) for index, row in enumerate(table.rows)],
         caption=labels.clean(table.caption),
-        key=marks.key(table, best="bold", delta="second line", pale=" (pale)"),
+        key=marks.key(table, best="bold", delta="with a sign", pale=" (pale)"),
         scales=[_scale_view(scale) for scale in table.heat_scales] if has_heat else [],
         failures=[(label_html(row.label), labels.clean(error)) for row in partial for error in row.errors],
         plots=_plot_views(table, anchor),

@@ -48,18 +48,8 @@ def cell_text(table: Table, row: Row, column: str) -> str:
 
 def _row_label(table: Table, row: Row) -> str:
     """The label with what must not be missed about its row."""
-    label = _label(row.label)
-    if row.reference:
-        label += " (reference)"
-    elif table.baseline is None and row.baseline is not None:
-        label += (
-            " (baseline)"
-            if marks.is_baseline(row)
-            else f" (Δ to {_label(marks.label_of(table, row.baseline))})"
-        )
-    if row.status == "partial":
-        label += f" ({row.n_seeds} seed{'' if row.n_seeds == 1 else 's'} only)"
-    return label
+    facts = [_label(fact) for fact in marks.row_facts(table, row)]
+    return _label(row.label) + (f" ({', '.join(facts)})" if facts else "")
 
 
 def _header(table: Table, column: str) -> str:
@@ -67,23 +57,9 @@ def _header(table: Table, column: str) -> str:
     return escape(f"{column} ({note})" if note else column)
 
 
-def _extras(table: Table) -> list[tuple[str, list[str]]]:
-    """Parameters, FLOPs and time as further columns, where the table has them."""
-    columns = (
-        ("Parameters", [row.n_parameters for row in table.rows], numbers.count),
-        ("FLOPs", [row.flops for row in table.rows], numbers.count),
-        ("Time", [row.seconds for row in table.rows], numbers.seconds),
-    )
-    return [
-        (name, [write(v) for v in values])
-        for name, values, write in columns
-        if any(v is not None for v in values)
-    ]
-
-
 def render_table(table: Table) -> str:
     """Title, chips, table, caption, failed runs and notes."""
-    extras = _extras(table)
+    extras = marks.extras(table)
     names = [
         escape(table.row_header) or "Row",
         *(_header(table, c) for c in table.columns),

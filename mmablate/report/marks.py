@@ -5,6 +5,7 @@ Every format says the same things, so they are decided here and only set by the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from mmablate.analysis.table import Cell, ColumnInfo, Row, Table
@@ -136,6 +137,43 @@ def column_note(table: Table, column: str) -> str:
     return clean(" ".join(part for part in (kind.unit, "↓" if kind.direction == "min" else "") if part))
 
 
+def row_facts(table: Table, row: Row) -> list[str]:
+    """What must not be missed about a row, as labels: role, own baseline, missing seeds, "value used"."""
+    facts = ["reference"] if row.reference else []
+    if not row.reference and row.baseline is not None:
+        if is_baseline(row):
+            facts.append("baseline")
+        elif table.baseline is None:
+            facts.append(f"Δ to {label_of(table, row.baseline)}")
+    if row.status == "partial":
+        facts.append(f"{_plural(row.n_seeds, 'seed')} only")
+    if is_used(table, row):
+        facts.append("value used")
+    return facts
+
+
+def is_used(table: Table, row: Row) -> bool:
+    """The row holds the recipe's own value of every swept parameter."""
+    if table.sweep is None or row.reference:
+        return False
+    pairs = list(zip(table.sweep.parameters, table.sweep.used, strict=False))
+    return bool(pairs) and all(used is not None and row.level.get(name) == used for name, used in pairs)
+
+
+def extras(table: Table) -> list[tuple[str, list[str]]]:
+    """Parameters, FLOPs and time of a run, row by row as printed, where the table has them."""
+    columns: tuple[tuple[str, Callable[[float | None], str], list[float | None]], ...] = (
+        ("Parameters", numbers.count, [row.n_parameters for row in table.rows]),
+        ("FLOPs", numbers.count, [row.flops for row in table.rows]),
+        ("Time", numbers.seconds, [row.seconds for row in table.rows]),
+    )
+    return [
+        (name, [write(value) for value in values])
+        for name, write, values in columns
+        if any(value is not None for value in values)
+    ]
+
+
 def _plural(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
@@ -196,7 +234,7 @@ def sweep_curve(table: Table) -> SweepCurve | None:
     column = summary_column(table)
     if table.sweep is None or len(table.sweep.parameters) != 1 or column is None:
         return None
-    parameter, used = table.sweep.parameters[0], table.sweep.used[0]
+    parameter = table.sweep.parameters[0]
     points: list[SweepPoint] = []
     baseline_mean: float | None = None
     for row in table.rows:
@@ -209,7 +247,7 @@ def sweep_curve(table: Table) -> SweepCurve | None:
             continue
         if isinstance(value, bool | str) or not numbers.is_number(value):
             return None
-        points.append(SweepPoint(float(value), mean, cell(row, column).std, value == used, base))
+        points.append(SweepPoint(float(value), mean, cell(row, column).std, is_used(table, row), base))
     if len({point.value for point in points}) < 2:
         return None
     symbol = table.sweep.symbols[0] if table.sweep.symbols else parameter

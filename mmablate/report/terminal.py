@@ -105,16 +105,7 @@ def _metric_columns(table: Table, *, inline: bool) -> list[_Column]:
 
 def _extra_columns(table: Table) -> list[_Column]:
     """Parameters, FLOPs and time of a run, where the table has them."""
-    every = (
-        ("Params", [numbers.count(r.n_parameters) for r in table.rows], [r.n_parameters for r in table.rows]),
-        ("FLOPs", [numbers.count(r.flops) for r in table.rows], [r.flops for r in table.rows]),
-        ("Time", [numbers.seconds(r.seconds) for r in table.rows], [r.seconds for r in table.rows]),
-    )
-    return [
-        _Column((name,), tuple((_Line(text),) for text in texts))
-        for name, texts, values in every
-        if any(value is not None for value in values)
-    ]
+    return [_Column((name,), tuple((_Line(text),) for text in texts)) for name, texts in marks.extras(table)]
 
 
 def _break_word(word: str, width: int) -> list[str]:
@@ -153,15 +144,7 @@ def wrap(text: str, width: int, *, before_plus: bool = False) -> list[str]:
 def _label_lines(table: Table, row: Row, width: int) -> list[_Line]:
     """The row's label, wrapped, and below it what must not be missed about the row."""
     lines = [_Line(text) for text in wrap(labels.plain(row.label), width, before_plus=True)]
-    facts: list[str] = []
-    if row.reference:
-        facts.append("reference")
-    elif marks.is_baseline(row):
-        facts.append("baseline")
-    elif table.baseline is None and row.baseline is not None:
-        facts.append(f"Δ to {labels.plain(marks.label_of(table, row.baseline))}")
-    if row.status == "partial":
-        facts.append(f"{row.n_seeds} seed{'' if row.n_seeds == 1 else 's'} only")
+    facts = [labels.plain(fact) for fact in marks.row_facts(table, row)]
     return lines + [_Line(text, _DIM) for fact in facts for text in wrap(fact, width)]
 
 
@@ -265,14 +248,13 @@ def _layout(table: Table, width: int) -> _Layout:
 
 def _extra_lines(table: Table) -> Iterator[str]:
     """Parameters and time as sentences, where their columns did not fit."""
-    for column in _extra_columns(table):
-        texts = [cell[0].text for cell in column.cells]
-        name = {"Params": "Parameters", "Time": "Time of a run"}.get(column.header[0], column.header[0])
+    for name, texts in marks.extras(table):
+        title = "Time of a run" if name == "Time" else name
         if len(set(texts)) == 1:
-            yield f"{name}: {texts[0]}"
+            yield f"{title}: {texts[0]}"
         else:
-            each = (f"{labels.plain(row.label)}: {t}" for row, t in zip(table.rows, texts, strict=True))
-            yield f"{name}: {'; '.join(each)}"
+            each = (f"{labels.plain(row.label)}: {text}" for row, text in zip(table.rows, texts, strict=True))
+            yield f"{title}: {'; '.join(each)}"
 
 
 def _chips(table: Table, width: int) -> Iterator[Text]:
@@ -346,7 +328,7 @@ def _bulleted(text: str, width: int, style: Style) -> Iterator[Text]:
 
 def _below(table: Table, layout: _Layout, width: int) -> Iterator[Text]:
     """Key to the marks, caption, failed runs, notes."""
-    paragraphs = [labels.clean(table.caption), marks.key(table, best=_BEST, delta="signed")]
+    paragraphs = [labels.clean(table.caption), marks.key(table, best=_BEST, delta="with a sign")]
     paragraphs += [] if layout.extras else _extra_lines(table)
     for paragraph in paragraphs:
         if paragraph:

@@ -12,6 +12,7 @@ from mmablate.data.summary import summarise
 from mmablate.errors import DataError
 
 RAW_COUNTS = (65099, 1433, 23502, 14532, 107643, 4223, 194)
+VAL_BLOCKS = [[45, 303], [117, 375], [261, 15], [261, 159], [261, 303], [333, 231]]
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +141,7 @@ def test_classes_are_merged(raw: tuple[np.ndarray, np.ndarray], monkeypatch: pyt
     assert found.sum() == labels.size
 
 
-def test_void_where_any_band_has_no_data(
-    raw: tuple[np.ndarray, np.ndarray], data: SegmentationData
-) -> None:
+def test_void_where_any_band_has_no_data(raw: tuple[np.ndarray, np.ndarray], data: SegmentationData) -> None:
     bands, labels = raw
     _, merged = load_scene()
     np.testing.assert_array_equal(merged == 255, (labels == 255) | (bands.min(axis=0) == 0))
@@ -246,7 +245,7 @@ def test_all_faults_of_the_arguments_at_once() -> None:
         modalities=("V", "X"), tile=80, gap=-1, train_stride=0, split_seed=-1, fractions=(0.5, 0.2, 0.2)
     )
     for word in ("'X'", "tile", "gap", "train_stride", "split_seed", "fractions"):
-        assert sum(word in line.split("expected")[0] or word in line for line in faults) >= 1, word
+        assert any(word in line for line in faults), word
     assert len(faults) == 6
     with pytest.raises(DataError) as caught:
         open_landsat(
@@ -258,11 +257,11 @@ def test_all_faults_of_the_arguments_at_once() -> None:
 
 
 def test_blocks_too_large_for_every_class_are_named() -> None:
-    with pytest.raises(DataError, match="expected every class in its blocks"):
-        open_landsat(modalities=["V"], block=200, tile=32)
+    with pytest.raises(DataError, match="expected pixels of every class"):
+        open_landsat(modalities=["V"], block=300, tile=32)
     with pytest.raises(DataError, match="0 blocks of 450"):
         open_landsat(modalities=["V"], block=450, tile=32)
-    assert check_landsat(modalities=["V"], block=200, thorough=True)
+    assert check_landsat(modalities=["V"], block=300, thorough=True)
 
 
 def test_damaged_scenes_are_named(tmp_path: Path, raw: tuple[np.ndarray, np.ndarray]) -> None:

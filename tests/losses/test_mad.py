@@ -122,7 +122,10 @@ def test_doubling_the_batch_changes_nothing(definition):
     student, teacher, valid = batch()
     once = mad(student, teacher, valid=valid, definition=definition)
     twice = mad(
-        torch.cat([student] * 2), torch.cat([teacher] * 2), valid=torch.cat([valid] * 2), definition=definition
+        torch.cat([student] * 2),
+        torch.cat([teacher] * 2),
+        valid=torch.cat([valid] * 2),
+        definition=definition,
     )
     assert twice.item() == pytest.approx(once.item(), rel=1e-12)
 

@@ -177,3 +177,9 @@ def test_ohem_options_out_of_range(option):
         ohem_cross_entropy(
             torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64), ignore_label=None, **option
         )
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, ohem_cross_entropy])
+def test_without_an_ignore_label_torchs_default_is_no_excuse(loss):
+    with pytest.raises((IndexError, RuntimeError)):
+        loss(torch.zeros(1, 3, 1, 1), torch.tensor([[[-100]]]), ignore_label=None)

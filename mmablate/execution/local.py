@@ -1,0 +1,269 @@
+"""Running a study on this machine: what is missing is trained, what is there is left alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmablate.data.summary import DatasetSummary
+from mmablate.errors import StoreError
+from mmablate.execution.grouping import Group, group_runs, next_group
+from mmablate.execution.manifest import manifest
+from mmablate.execution.progress import GridProgress
+from mmablate.execution.workers import Pool
+from mmablate.results import RunError, RunRecord, StudyStore
+from mmablate.study import RunSpec, Study
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to execute.
+
+    Attributes:
+        out: results folder.
+        device: auto, cpu, cuda or cuda:N.
+        jobs: groups at a time; None is the number of cores on a CPU, one on CUDA.
+        retry_failed: train failed runs again.
+        fail_fast: stop at the first failure.
+        force: train everything again.
+        quiet: no progress.
+    """
+
+    out: Path
+    device: str = "auto"
+    jobs: int | None = None
+    retry_failed: bool = False
+    fail_fast: bool = False
+    force: bool = False
+    quiet: bool = False
+
+
+@dataclass
+class Outcome:
+    """What became of the runs asked for.
+
+    Attributes:
+        trained, reused, failed: records by fate (a failed one may be an old one).
+    """
+
+    trained: list[RunRecord] = field(default_factory=list)
+    reused: list[RunRecord] = field(default_factory=list)
+    failed: list[RunRecord] = field(default_factory=list)
+
+
+def wanted_runs(study: Study, rows: Collection[str], seeds: Collection[int]) -> list[RunSpec]:
+    """The runs of these rows and seeds, and the teachers that they depend on or that are rows themselves."""
+    students = [s for s in study.runs if s.role == "student" and s.seed in seeds and set(s.rows) & set(rows)]
+    upstream = {run_id for spec in students for run_id in spec.depends_on}
+    show_teacher = bool(study.recipe.teacher and study.recipe.teacher.row)
+    teachers = [s for s in study.runs if s.role == "teacher" and (s.run_id in upstream or show_teacher)]
+    return [*teachers, *students]
+
+
+def run_study(
+    study: Study, wanted: Sequence[RunSpec], options: Options, summary: DatasetSummary, data_root: str | None
+) -> Outcome:
+    """Trains those of the wanted runs that are not finished, here or in a sibling study.
+
+    Raises:
+        StoreError: the results folder cannot be written.
+    """
+    store = StudyStore(options.out, study.name)
+    store.prepare()
+    outcome = Outcome()
+    pending = _pending(store, wanted, options, outcome)
+    device, jobs = _resources(options) if pending else (None, options.jobs)
+    execution = {"mode": "in_turn", "threads": 1, "device": device, "jobs": jobs}
+    store.update_study(lambda old: manifest(study, summary, _execution(execution, old), old))
+    if pending:
+        keep, checkpoint = study.recipe.checkpoints, study.recipe.teacher and study.recipe.teacher.checkpoint
+        common = dict(study=study.name, out=options.out, data_root=data_root, device=device, keep=keep,
+                      teacher_checkpoint=checkpoint, force=options.force)  # fmt: skip
+        steps = {spec.run_id: _steps(spec, summary.n_train) for spec in pending}
+        with GridProgress(sum(steps.values()), len(pending), quiet=options.quiet) as progress:
+            _Execution(store, common, jobs or 1, options.fail_fast, outcome, progress).run(pending)
+    return outcome
+
+
+def _pending(
+    store: StudyStore, wanted: Sequence[RunSpec], options: Options, outcome: Outcome
+) -> list[RunSpec]:
+    if options.force:
+        return list(wanted)
+    pending = []
+    for spec in wanted:
+        record = store.read_record(spec.run_id)
+        if record is None and store.adopt(spec.run_id):
+            record = store.read_record(spec.run_id)
+        if record is None or (record.status == "failed" and options.retry_failed):
+            pending.append(spec)
+        else:
+            (outcome.reused if record.status == "ok" else outcome.failed).append(record)
+    return _with_lost_teachers(store, wanted, pending, outcome)
+
+
+def _with_lost_teachers(
+    store: StudyStore, wanted: Sequence[RunSpec], pending: list[RunSpec], outcome: Outcome
+) -> list[RunSpec]:
+    """Adds teachers that are finished but whose weights are gone, where a pending run reads them."""
+    ids = {spec.run_id for spec in pending}
+    needed = {run_id for spec in pending for run_id in spec.depends_on} - ids
+    failed = {record.run_id for record in outcome.failed}
+    lost = {i for i in needed - failed if not (store.run_folder(i) / "checkpoint.safetensors").exists()}
+    outcome.reused = [record for record in outcome.reused if record.run_id not in lost]
+    for run_id in lost:
+        with_record = store.run_folder(run_id) / "record.json"
+        with_record.unlink(missing_ok=True)
+    return [spec for spec in wanted if spec.run_id in lost] + pending
+
+
+def _resources(options: Options) -> tuple[str, int]:
+    from mmablate.training.device import choose_device  # torch, only where there is something to train
+
+    device = choose_device(options.device)
+    jobs = options.jobs or (1 if device.type == "cuda" else os.cpu_count() or 1)
+    return str(device), jobs
+
+
+def _execution(new: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any]:
+    """A call that trains nothing leaves what the last one said."""
+    return old["execution"] if old and new["device"] is None else new
+
+
+def _steps(spec: RunSpec, n_train: int) -> int:
+    train = spec.settings["train"]
+    return int(train["epochs"] * (n_train // min(train["batch_size"], n_train)))
+
+
+class _Execution:
+    def __init__(
+        self,
+        store: StudyStore,
+        common: dict[str, Any],
+        jobs: int,
+        fail_fast: bool,
+        outcome: Outcome,
+        progress: GridProgress,
+    ) -> None:
+        self.store, self.common, self.jobs, self.fail_fast = store, common, jobs, fail_fast
+        self.outcome, self.progress = outcome, progress
+        self.over = {record.run_id for record in (*outcome.reused, *outcome.failed)}
+        self.broken = {record.run_id for record in outcome.failed}
+
+    def run(self, pending: Sequence[RunSpec]) -> None:
+        waiting = group_runs(pending)
+        if self.jobs == 1:
+            self._alone(waiting)
+        else:
+            self._side_by_side(waiting)
+
+    def _alone(self, waiting: list[Group]) -> None:
+        from mmablate.training.group import train_group
+
+        while waiting and not self._stop():
+            self._drop_orphans(waiting)
+            group = next_group(waiting, self.over, 1, 1)
+            if group is None:
+                break
+            train_group(self._task(group), self._hear)
+            self._collect(group)
+
+    def _side_by_side(self, waiting: list[Group]) -> None:
+        pool = Pool(self.jobs)
+        groups: dict[Any, Group] = {}
+        try:
+            while (waiting or pool.busy()) and not self._stop():
+                self._drop_orphans(waiting)
+                while pool.idle() and (group := next_group(waiting, self.over, pool.size, pool.idle())):
+                    task = self._task(group)
+                    groups[task] = group
+                    pool.start(task)
+                if not pool.busy():
+                    break
+                for event in pool.events():
+                    if event.kind == "progress":
+                        self._hear(event.content)
+                    elif event.kind == "store":
+                        raise StoreError(event.content)
+                    elif event.kind == "died":
+                        self._bury(groups[event.task], event.content)
+                    else:
+                        self._collect(groups[event.task])
+        finally:
+            pool.stop()
+
+    def _task(self, group: Group) -> Any:
+        from mmablate.training.group import GroupTask
+
+        return GroupTask(specs=group.specs, **self.common)
+
+    def _hear(self, progress: Any) -> None:
+        if progress.steps:
+            self.progress.advance(progress.steps)
+        for record in progress.finished:
+            self._count(record)
+
+    def _count(self, record: RunRecord) -> None:
+        if record.run_id in self.over:
+            return
+        self.over.add(record.run_id)
+        self.progress.finished(record)
+        if record.status == "failed":
+            self.broken.add(record.run_id)
+            self.outcome.failed.append(record)
+        else:
+            self.outcome.trained.append(record)
+
+    def _collect(self, group: Group) -> None:
+        """Runs that another process finished while this one waited for its lock."""
+        for spec in group.specs:
+            record = self.store.read_record(spec.run_id)
+            if record is not None:
+                self._count(record)
+
+    def _drop_orphans(self, waiting: list[Group]) -> None:
+        """Runs whose teacher failed are recorded as failed for that reason."""
+        for group in [g for g in waiting if g.waits_for & self.broken]:
+            waiting.remove(group)
+            healthy = []
+            for spec in group.specs:
+                broken = set(spec.depends_on) & self.broken
+                if broken:
+                    self._fail(spec, "UpstreamFailed", f"its teacher, run {min(broken)}, failed")
+                else:
+                    healthy.append(spec)
+            if healthy:
+                waiting.append(Group(tuple(healthy), frozenset(i for s in healthy for i in s.depends_on)))
+
+    def _bury(self, group: Group, reason: str) -> None:
+        """Records the unfinished runs of a worker that died."""
+        self._collect(group)
+        for spec in group.specs:
+            if spec.run_id not in self.over:
+                self._fail(spec, "WorkerDied", reason)
+
+    def _fail(self, spec: RunSpec, kind: str, message: str) -> None:
+        record = RunRecord(
+            run_id=spec.run_id,
+            study=self.store.name,
+            row=spec.rows[0] if spec.rows else None,
+            seed=spec.seed,
+            status="failed",
+            error=RunError(type=kind, message=message),
+            metrics={},
+            n_parameters=None,
+            seconds=None,
+            steps=None,
+            depends_on=list(spec.depends_on),
+            digests={"init": None, "order": None, "final": None},
+            environment={},
+            role="teacher" if spec.role == "teacher" else "student",
+        )
+        self.store.finish_run(record)
+        self._count(record)
+
+    def _stop(self) -> bool:
+        return self.fail_fast and bool(self.outcome.failed)

@@ -1,0 +1,103 @@
+"""study.json: what the study is, what it planned and how it is executed."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import mmablate
+from mmablate.data.summary import DatasetSummary
+from mmablate.study import Study
+from mmablate.study.layout import table_layout
+
+
+def manifest(
+    study: Study, summary: DatasetSummary, execution: Mapping[str, Any], old: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The new study.json, given the old one.
+
+    Runs that an earlier call planned stay in the plan while they are runs of the same rows (other seeds);
+    those of rows that have changed since are `superseded`: kept on disk, counted nowhere.
+    """
+    cells = {row: spec.cell for spec in study.runs for row in spec.rows}
+    plan = [_entry(spec) for spec in study.runs]
+    here = {entry["run_id"] for entry in plan}
+    earlier, superseded = [], set(old.get("superseded", ()) if old else ())
+    for entry in old["plan"] if old else ():
+        if entry["run_id"] in here:
+            continue
+        rows = [row for row in entry["rows"] if cells.get(row) == entry["cell"]]
+        if rows:
+            earlier.append({**entry, "rows": rows})
+        elif entry["role"] != "teacher":
+            superseded.add(entry["run_id"])
+    needed = {upstream for entry in earlier for upstream in entry["depends_on"]}
+    kept = [e for e in (old["plan"] if old else ()) if e["run_id"] in needed - here]
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {
+        "schema": 1,
+        "name": study.name,
+        "title": _title(study),
+        "created": old["created"] if old else now,
+        "updated": now,
+        "mmablate": mmablate.__version__,
+        "profile": study.profile,
+        "recipe": study.recipe.model_dump(mode="json", exclude={"data": {"root"}}),
+        "dataset": _dataset(summary),
+        "data": summary.to_json(),
+        "table": table_layout(study, scored_on=summary.scored_split),
+        "plan": [*plan, *kept, *earlier],
+        "superseded": sorted(superseded - here),
+        "execution": dict(execution),
+        "notes": [*study.notes, *_notes(study, summary)],
+    }
+
+
+def _entry(spec: Any) -> dict[str, Any]:
+    return {
+        "run_id": spec.run_id,
+        "role": spec.role,
+        "seed": spec.seed,
+        "rows": list(spec.rows),
+        "cell": spec.cell,
+        "depends_on": list(spec.depends_on),
+    }
+
+
+def _title(study: Study) -> str:
+    title = study.recipe.title or study.recipe.name
+    if study.sweep:
+        symbols = ", ".join(study.sweep["symbols"])
+        return f"{title}: sensitivity to {symbols}"
+    return title
+
+
+def _dataset(summary: DatasetSummary) -> dict[str, Any]:
+    return {
+        "name": summary.name,
+        "synthetic": summary.synthetic,
+        "n_train": summary.n_train,
+        "n_val": summary.n_val,
+        "n_test": summary.n_test,
+        "classes": list(summary.class_names),
+        "attribution": summary.attribution,
+    }
+
+
+def _notes(study: Study, summary: DatasetSummary) -> list[str]:
+    notes = []
+    if summary.majority_miou is not None:
+        notes.append(
+            f"Always predicting the most frequent training class ({summary.majority_class}) "
+            f"gives {summary.majority_miou:.2f} % mIoU on this split."
+        )
+    if summary.scored_split == "val":
+        notes.append(
+            "The data have no test labels: the last epoch is scored, on the validation split; nothing is selected."
+        )
+    elif study.recipe.train.select == "best":
+        notes.append("The epoch is selected on the validation split (Mean); the score is taken on the test split.")
+    else:
+        notes.append("The last epoch is scored, on the test split.")
+    return notes

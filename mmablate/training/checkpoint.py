@@ -1,0 +1,73 @@
+"""Weights on disk: safetensors, never pickled code."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from mmablate.errors import DataError
+from mmablate.results.files import write_atomic
+
+NAME = "checkpoint.safetensors"
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Writes weights atomically."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    write_atomic(path, safetensors.torch.save(tensors))
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Reads a safetensors file, or a .pt/.pth file of plain tensors (nothing else is unpickled).
+
+    Raises:
+        DataError: missing, damaged, or not a flat mapping of names to tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return dict(safetensors.torch.load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: the checkpoint cannot be read ({error})") from error
+    except Exception as error:  # torch raises pickle.UnpicklingError for anything but plain tensors
+        raise DataError(f"{path}: not a checkpoint of plain tensors ({type(error).__name__})") from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise DataError(f"{path}: expected a mapping of names to tensors")
+    return content
+
+
+def load_into(model: nn.Module, path: Path) -> None:
+    """Loads weights that must fit the model exactly.
+
+    Raises:
+        DataError: names or shapes that differ; says how many and gives the first.
+    """
+    weights, own = load_weights(path), model.state_dict()
+    missing, foreign = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    shapes = [k for k in own if k in weights and own[k].shape != weights[k].shape]
+    if missing or foreign or shapes:
+        first = (missing or foreign or shapes)[0]
+        raise DataError(
+            f"{path}: the weights do not fit the model: {len(missing)} missing, {len(foreign)} unknown, "
+            f"{len(shapes)} of another shape (first: {first})"
+        )
+    model.load_state_dict(weights)
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of the weights."""
+    total = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().cpu().contiguous()
+        total.update(f"{name}:{value.dtype}:{tuple(value.shape)}\n".encode())
+        total.update(value.view(torch.uint8).numpy().tobytes() if value.ndim else value.numpy().tobytes())
+    return total.hexdigest()

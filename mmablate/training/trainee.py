@@ -1,0 +1,131 @@
+"""One run inside a group: its model, optimiser, losses and history. It knows nothing of its neighbours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmablate.data.base import SegmentationData
+from mmablate.data.batches import Batch
+from mmablate.data.streams import stream_key
+from mmablate.errors import NonFiniteLoss
+from mmablate.methods import Reference, total
+from mmablate.results import RunError
+from mmablate.study import RunSpec
+from mmablate.training.building import build_method, build_model, build_terms, initialise
+from mmablate.training.checkpoint import digest
+from mmablate.training.device import autocast
+from mmablate.training.evaluation import Scores
+from mmablate.training.optimisation import build_optimizer, learning_rate
+
+
+class Trainee:
+    """A run in training.
+
+    Args:
+        spec: of the run.
+        data: that it is trained on.
+        total_steps: of the whole run, for the schedule.
+
+    Attributes:
+        error: why it failed; None while it is well.
+        seconds: of its own steps, plus its share of the group's common work.
+    """
+
+    def __init__(self, spec: RunSpec, data: SegmentationData, device: torch.device, total_steps: int) -> None:
+        self.spec, self.device, self.total_steps = spec, device, total_steps
+        self.train_settings = spec.settings["train"]
+        model = build_model(spec.settings["model"], data)
+        initialise(model, seed=spec.seed, role=spec.role)
+        self.model: Any = model.to(device)
+        self.method = build_method(spec.settings, data)
+        self.terms = build_terms(spec.settings)
+        self.optimizer = build_optimizer(self.model, self.train_settings)
+        self.n_parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        self.initial_digest = digest(self.model.state_dict())
+        self.steps = 0
+        self.seconds = 0.0
+        self.error: RunError | None = None
+        self.best: tuple[int, Scores, dict[str, Tensor]] | None = None
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def step(self, batch: Batch, present: tuple[str, ...], reference: Reference | None) -> None:
+        """One optimiser step.
+
+        Raises:
+            NonFiniteLoss: before the optimiser has moved a weight.
+        """
+        # Dropout and drop-path, where a model has them, draw from a stream of this step, not of a neighbour.
+        torch.manual_seed(stream_key(self.spec.seed, self.spec.role, "dropout", self.steps))
+        self.model.train()
+        with autocast(self.device, self.train_settings["precision"]):
+            values = self.method.losses(self.model, batch, present, reference, self.terms)
+            loss = total(self.terms, values)
+        self._check(values, loss)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.steps, self.total_steps, self.train_settings)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.train_settings["clip"] is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.train_settings["clip"])
+        self.optimizer.step()
+        self.steps += 1
+        for key, value in values.items():
+            self._sums[key] = self._sums.get(key, 0.0) + value.detach()
+        self._count += 1
+
+    def epoch_losses(self) -> dict[str, float]:
+        """Mean of every unweighted term since the last call."""
+        means = {key: float(value) / max(1, self._count) for key, value in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means
+
+    def keep(self, epoch: int, scores: Scores) -> None:
+        """Keeps these weights if they are to be scored: the best validated so far, or the latest."""
+        better = self.best is None or scores_key(scores) > scores_key(self.best[1])
+        if self.train_settings["select"] == "last" or better:
+            weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self.best = (epoch, scores, weights)
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Whatever goes wrong inside is this run's failure, not the group's; times what it encloses."""
+        started = time.perf_counter()
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except Exception as error:
+            self.error = RunError(type=type(error).__name__, message=_first_line(error), step=self.steps + 1)
+            self.release()
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def release(self) -> None:
+        """Gives back the memory of a run that is over."""
+        self.model = self.optimizer = self.best = None
+        self._sums = {}
+
+    def _check(self, values: dict[str, Tensor], loss: Tensor) -> None:
+        if bool(torch.isfinite(loss)):
+            return
+        for key, value in values.items():
+            if not bool(torch.isfinite(value)):
+                raise NonFiniteLoss(key, float(value), self.steps + 1)
+        raise NonFiniteLoss("total", float(loss), self.steps + 1)
+
+
+def scores_key(scores: Scores) -> float:
+    """What selection compares: Mean, or the only column there is."""
+    return scores["Mean"] if "Mean" in scores else next(iter(scores.values()))
+
+
+def _first_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text[:500] or type(error).__name__
