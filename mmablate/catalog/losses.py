@@ -46,7 +46,7 @@ class CmdOptions(Options):
 class FusionFirstOptions(Options):
     """Options of fusion-first distillation."""
 
-    teacher_modalities: Literal["matched", "all"] = Field(
+    teacher_modalities: Literal["matched", "full"] = Field(
         "matched", description="teacher maps averaged over the student's modalities, or over all"
     )
 

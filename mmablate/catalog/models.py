@@ -17,7 +17,9 @@ class AnymodalSegmentorOptions(Options):
     backbone: Literal["conv"] = Field("conv", description="small convolutional encoder")
     in_channels: int = Field(3, ge=1, description="channels of the shared stem; a modality's repeat cyclically")
     widths: tuple[Width, ...] = Field((32, 64, 128), min_length=1, description="channels of each stage, C_i")
-    depths: tuple[Width, ...] | None = Field(None, description="blocks of each stage; default one each")
+    depths: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, description="residual blocks of each stage; default one each"
+    )
     strides: tuple[Width, ...] | None = Field(
         None, description="down-sampling of each stage; default 1, 2, 2, ..."
     )

@@ -50,7 +50,7 @@ def fusion_first_distillation(
     is mmablate's own, fair to the individual term by the factor |A|.
     """
     names = checked_modalities(present, student=student, teacher=teacher)
-    choices = {"matched": names, "all": sorted(teacher)}
+    choices = {"matched": names, "full": sorted(teacher)}
     if teacher_modalities not in choices:
         raise ValueError(f"teacher_modalities must be 'matched' or 'all', got {teacher_modalities!r}")
     teacher_names = choices[teacher_modalities]

@@ -101,7 +101,7 @@ def _pixel_losses(logits: Tensor, labels: Tensor, ignore_label: int | None) -> t
     if labels.dtype != torch.int64:
         raise ValueError(f"labels must be int64, got {labels.dtype}")
     ignored = _NO_LABEL if ignore_label is None else ignore_label
-    # Without a reduction: on CUDA only that form is deterministic, and the others give NaN on void maps.
+    # Unreduced: its own mean gives NaN on void maps, and on CUDA reduces in no fixed order.
     losses = torch.nn.functional.cross_entropy(
         at_least_float32(logits), labels, ignore_index=ignored, reduction="none"
     )

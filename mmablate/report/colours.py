@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mmablate.analysis.table import Table
@@ -88,10 +89,13 @@ def heat_style(heat: str, step: int) -> HeatStyle:
     return HeatStyle(heat.lower(), ink_on(heat), _with(heat, 0.965, 0.9), dark, _with(heat, 0.13, 0.3))
 
 
-def heat_styles(table: Table) -> dict[str, HeatStyle]:
-    """Every heat colour of the table's cells and scales, keyed by the colour as written."""
-    steps = {
-        c: i for scale in table.heat_scales for side in (scale.gain, scale.loss) for i, c in enumerate(side)
-    }
-    cells = {cell.heat: 2 for row in table.rows for cell in row.cells.values() if cell.heat is not None}
+def heat_styles(tables: Sequence[Table]) -> dict[str, HeatStyle]:
+    """Every heat colour of the tables' cells and scales, keyed by the colour as written.
+
+    A colour has one style on a page: its step in a scale wins over a cell of a table without scales.
+    """
+    scales = [scale for table in tables for scale in table.heat_scales]
+    steps = {c: i for scale in scales for side in (scale.gain, scale.loss) for i, c in enumerate(side)}
+    rows = [row for table in tables for row in table.rows]
+    cells = {cell.heat: 2 for row in rows for cell in row.cells.values() if cell.heat is not None}
     return {c: heat_style(c, step) for c, step in sorted((cells | steps).items()) if is_colour(c)}

@@ -227,12 +227,9 @@ def _template() -> Template:
 
 def render_page(tables: Sequence[Table]) -> str:
     """One HTML page with all tables; opened from disk it needs nothing else."""
-    styles: dict[str, colours.HeatStyle] = {}
-    for table in tables:
-        styles |= colours.heat_styles(table)
     views = [table_view(table, f"t{index}") for index, table in enumerate(tables, start=1)]
     heading = views[0].title if len(views) == 1 else f"{len(views)} ablation studies"
-    heats = [(_heat_class(colour), style) for colour, style in styles.items()]
+    heats = [(_heat_class(colour), style) for colour, style in colours.heat_styles(tables).items()]
     return _template().render(heading=heading, tables=views, heats=heats) + "\n"
 
 

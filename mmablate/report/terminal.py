@@ -65,8 +65,8 @@ class _Column(NamedTuple):
 
 
 def _heat(cell: Cell) -> Style:
-    """The heat colour as a background with ink that is legible on it; none on what is not significant."""
-    if not colours.is_colour(cell.heat) or marks.not_significant(cell):
+    """The heat colour as a background with ink that is legible on it."""
+    if not colours.is_colour(cell.heat):
         return Style.null()
     background = str(cell.heat)
     return Style(color=Color.parse(colours.ink_on(background)), bgcolor=Color.parse(background))

@@ -119,6 +119,16 @@ class StudyStore:
                 bad.append(str(error))
         return good, bad
 
+    def has_finished(self, run_id: str) -> bool:
+        """Whether this study or a sibling has the run, without taking it over."""
+        places = [self.runs, *sorted(self.out.glob("*/runs"))]
+        for runs in places:
+            with contextlib.suppress(StoreError):
+                path = runs / run_id / "record.json"
+                if path.exists() and _valid_record(path).status == "ok":
+                    return True
+        return False
+
     def adopt(self, run_id: str) -> bool:
         """Takes over a run that a sibling study of the same `out` has finished; True where it did.
 

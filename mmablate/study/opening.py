@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmablate.catalog import file_hash, find, fingerprint
-from mmablate.catalog.entries import DatasetEntry
-from mmablate.errors import DataError, RecipeError, UsageError
+from mmablate.catalog import file_hash
+from mmablate.errors import RecipeError, UsageError
 from mmablate.recipe import Draft, Recipe, check, draft_recipe
 from mmablate.recipe.merging import set_path
 from mmablate.recipe.reading import Source
 from mmablate.recipe.schema import Loss
+from mmablate.study.datasets import data_fingerprint
+from mmablate.study.linting import lint
 from mmablate.study.plan import Row, Study, plan_study
 from mmablate.study.rows import RowPlan, expand_rows, loss_label, parameter_paths
 from mmablate.study.sweeping import SweepRequest, sweep_rows
@@ -27,6 +28,7 @@ def open_study(
     data_root: str | None = None,
     seeds: Sequence[int] | None = None,
     sweep: SweepRequest | None = None,
+    strict: bool = False,
 ) -> Study:
     """From RECIPE and the options of the command line to a planned study.
 
@@ -45,6 +47,9 @@ def open_study(
     rows = [_resolve(draft, base, plan, info) for plan in plans]
     # Row overrides may break the recipe too; their problems are collected over all rows.
     base = draft.finish()
+    warnings = lint(rows)
+    if strict and warnings:
+        raise RecipeError([f"--strict: {text}" for text in warnings])
     return plan_study(
         name=base.name + name_suffix,
         recipe=base,
@@ -56,31 +61,8 @@ def open_study(
         checkpoint_hash=_checkpoint_hash(base),
         sweep=info,
         notes=_notes(base),
+        warnings=warnings,
     )
-
-
-def data_files(recipe: Recipe) -> tuple[Path | None, list[Path]]:
-    """Root folder and files of the recipe's data.
-
-    Raises:
-        DataError: no root given, no such folder, or no files in it.
-    """
-    entry: DatasetEntry = find("dataset", recipe.data.name)
-    root = Path(recipe.data.root).expanduser() if recipe.data.root else None
-    if entry.needs_root and root is None:
-        raise DataError(f"data.root: {entry.name} reads a folder of yours: say which with --data-root DIR")
-    if root is not None and not root.is_dir():
-        raise DataError(f"{root}: no such folder (--data-root or data.root)")
-    files = entry.files(root)
-    if not files:
-        raise DataError(f"{root}: no files of a {entry.name} set (expected {entry.summary})")
-    return root, files
-
-
-def data_fingerprint(recipe: Recipe) -> str:
-    """Fingerprint of the data's files."""
-    root, files = data_files(recipe)
-    return fingerprint(files, relative_to=root)
 
 
 def select_rows(rows: Sequence[Row], only: str | None, exclude: str | None) -> list[str]:

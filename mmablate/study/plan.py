@@ -75,6 +75,8 @@ class Study:
         runs: teachers before the students that depend on them.
         baseline: row name -> name of its baseline row.
         sweep: for a sensitivity study: parameters, symbols, values used.
+        notes: for the table.
+        warnings: about the recipe, errors under --strict.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Study:
     baseline: Mapping[str, str]
     sweep: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def content_id(settings: Mapping[str, Any]) -> str:
@@ -106,6 +109,7 @@ def plan_study(
     checkpoint_hash: str | None = None,
     sweep: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
 ) -> Study:
     """Plans all runs of a study.
 
@@ -124,6 +128,7 @@ def plan_study(
     return Study(
         name=name, recipe=recipe, profile=profile, rows=tuple(rows), seeds=tuple(seeds), runs=tuple(ordered),
         baseline=dict(baseline), sweep=sweep, notes=tuple(notes),
+        warnings=tuple(warnings),
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +13,8 @@ from torch import nn
 from mmablate.catalog import find, load_target
 from mmablate.data.base import SegmentationData
 from mmablate.data.streams import stream_key
-from mmablate.errors import DataError
 from mmablate.methods import AnymodalDistillation, Term
+from mmablate.study.datasets import open_dataset
 
 
 def open_data(settings: Mapping[str, Any], root: str | None) -> SegmentationData:
@@ -29,20 +28,8 @@ def open_data(settings: Mapping[str, Any], root: str | None) -> SegmentationData
 
 @lru_cache(maxsize=2)
 def _open_data(settings: str, root: str | None) -> SegmentationData:
-    entry, arguments = data_arguments(json.loads(settings), root)
-    data: SegmentationData = load_target(entry)(**arguments)
+    data: SegmentationData = open_dataset(json.loads(settings), root)
     return data
-
-
-def data_arguments(settings: Mapping[str, Any], root: str | None) -> tuple[Any, dict[str, Any]]:
-    """Catalogue entry, and the flat arguments of its `target` and `check_target`."""
-    entry = find("dataset", settings["name"])
-    arguments = {k: v for k, v in settings.items() if k not in ("name", "fingerprint", "root")}
-    if entry.needs_root:
-        if root is None:
-            raise DataError(f"data.root: {entry.name} reads a folder of yours: say which with --data-root DIR")
-        arguments["root"] = Path(root).expanduser()
-    return entry, arguments
 
 
 def build_model(settings: Mapping[str, Any], data: SegmentationData) -> nn.Module:

@@ -22,7 +22,7 @@ TERMS = {
     "cmd paper": partial(cross_modal_distillation, definition="paper"),
     "cmd released": partial(cross_modal_distillation, definition="released"),
     "fusion-first": fusion_first_distillation,
-    "fusion-first all": partial(fusion_first_distillation, teacher_modalities="all"),
+    "fusion-first all": partial(fusion_first_distillation, teacher_modalities="full"),
 }
 ZERO_AT_EQUALITY = [name for name in TERMS if name not in ("cmd paper", "cmd released")]
 

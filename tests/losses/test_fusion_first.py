@@ -41,7 +41,7 @@ def by_hand(student, teacher, present, averaged):
 
 
 @pytest.mark.parametrize("present", [NAMES, ("lidar", "image"), ("event",)])
-@pytest.mark.parametrize("teacher_modalities", ["matched", "all"])
+@pytest.mark.parametrize("teacher_modalities", ["matched", "full"])
 def test_equals_the_sum_written_out(present, teacher_modalities):
     student, teacher = features(1), features(2)
     averaged = present if teacher_modalities == "matched" else NAMES
@@ -105,18 +105,18 @@ def test_all_uses_the_absent_modalities_of_the_teacher():
     student, teacher = features(1), features(2)
     changed = {**teacher, "lidar": [f + torch.randn_like(f) for f in teacher["lidar"]]}
     present = ["image", "event"]
-    for choice, moves in (("matched", False), ("all", True)):
+    for choice, moves in (("matched", False), ("full", True)):
         before = fusion_first_distillation(student, teacher, present=present, teacher_modalities=choice)
         after = fusion_first_distillation(student, changed, present=present, teacher_modalities=choice)
         assert (before != after) == moves
     same = [
         fusion_first_distillation(student, teacher, present=NAMES, teacher_modalities=choice)
-        for choice in ("matched", "all")
+        for choice in ("matched", "full")
     ]
     assert torch.equal(*same)
 
 
-@pytest.mark.parametrize("teacher_modalities", ["matched", "all"])
+@pytest.mark.parametrize("teacher_modalities", ["matched", "full"])
 def test_a_stack_of_models_gets_the_values_and_gradients_of_each(teacher_modalities):
     singles = [features(seed) for seed in range(3)]
     stack = {m: [torch.stack([s[m][i] for s in singles]) for i in range(len(SHAPES))] for m in NAMES}

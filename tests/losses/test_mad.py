@@ -130,6 +130,19 @@ def test_doubling_the_batch_changes_nothing(definition):
     assert twice.item() == pytest.approx(once.item(), rel=1e-12)
 
 
+def test_released_is_clamped_at_zero_and_loses_its_gradient_there():
+    teacher = torch.randn(200, 5, 2, 2, generator=torch.Generator().manual_seed(0))
+    student = teacher * (1 + 1e-7)
+    below = [n for n in range(200) if mad(student[n : n + 1], teacher[n : n + 1]) < 0]
+    assert below, "float32 must round some divergence below zero for this test to say something"
+    for n in below:
+        logits = student[n : n + 1].clone().requires_grad_()
+        value = mad(logits, teacher[n : n + 1], definition="released")
+        value.backward()
+        assert value.item() == 0
+        assert (logits.grad == 0).all()
+
+
 @pytest.mark.parametrize("definition", ["principled", "paper"])
 def test_no_valid_pixel_gives_zero_and_zero_gradient(definition):
     student, teacher, valid = batch()

@@ -183,3 +183,22 @@ def test_ohem_options_out_of_range(option):
 def test_without_an_ignore_label_torchs_default_is_no_excuse(loss):
     with pytest.raises((IndexError, RuntimeError)):
         loss(torch.zeros(1, 3, 1, 1), torch.tensor([[[-100]]]), ignore_label=None)
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, ohem_cross_entropy])
+@pytest.mark.parametrize("void", [-1, -100, 0, None])
+def test_a_stack_with_a_negative_an_inner_or_no_void_label(loss, void):
+    # torch's batching rule of the negative log-likelihood once mistook a negative ignore_index.
+    stack = torch.stack([batch(seed)[0] for seed in range(2)])
+    labels = batch()[1]
+    labels = labels.where(labels != VOID, 0 if void is None else void)
+
+    def one(logits):
+        return loss(logits, labels, ignore_label=void)
+
+    values, gradients = vmap(one)(stack), vmap(grad(one))(stack)
+    for i in range(2):
+        found = pixel_losses(stack[i].numpy(), labels.numpy(), void)
+        by_hand = np.mean(found) if loss is cross_entropy else ohem_by_hand(found)
+        assert values[i].item() == pytest.approx(by_hand, rel=1e-10)
+        assert torch.allclose(gradients[i], grad(one)(stack[i]), rtol=1e-10, atol=1e-14)

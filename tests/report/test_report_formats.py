@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_samples import SAMPLES, hostile, losses, per_row_baselines, sweep, with_failures
+from report_samples import SAMPLES, five_seeds, hostile, losses, per_row_baselines, sweep, with_failures
 
 from mmablate.analysis.table import Cell, Row, Table
 from mmablate.errors import UsageError
@@ -149,10 +149,10 @@ def test_json_reads_back_as_the_same_table(name: str) -> None:
 
 
 def test_nan_never_leaks() -> None:
-    cell = Cell(
+    empty = Cell(
         mean=math.nan, std=math.inf, values={"0": math.nan, "1": 2.0}, delta=math.nan, ci=(math.nan, 1.0)
     )
-    row = Row(name="r", label="r", status="partial", n_seeds=1, cells={"c": cell})
+    row = Row(name="r", label="r", status="partial", n_seeds=1, cells={"c": empty})
     table = Table(study="s", columns=("c",), rows=(row,))
     for fmt in FORMATS:
         text = render([table], fmt, single=True).lower()
@@ -269,4 +269,23 @@ def test_a_missing_cell_of_an_incomplete_row_says_failed_and_of_a_complete_row_d
 
 
 def test_style_injection_by_heat_fails() -> None:
-    assert "red;}" not in render([hostile()], "html", single=True)
+    page = render([hostile()], "html", single=True)
+    assert "red;}" not in page
+    assert not re.search(r'class="[^"]*;', page)
+
+
+def test_colour_scale_stands_only_where_colours_do() -> None:
+    def pale(mean: float, base: float | None, **further: object) -> Cell:
+        return five_seeds(mean, base, **{**further, "heat": None})
+
+    assert 'class="scale"' in render([losses()], "html", single=True)
+    assert 'class="scale"' not in render([losses(make=pale)], "html", single=True)
+
+
+def test_a_table_without_a_scale_leaves_the_colours_of_the_others_alone() -> None:
+    def rules(*tables: Table) -> set[str]:
+        return set(
+            re.findall(r"^ *\.h[0-9a-f]{6} .*$", render(tables, "html", single=False), flags=re.MULTILINE)
+        )
+
+    assert rules(losses()) == rules(losses(), per_row_baselines()) == rules(per_row_baselines(), losses())

@@ -1,0 +1,42 @@
+"""Tables from whatever PATH is: a study, a folder of studies, or a JSON file that `mmablate table` wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mmablate.analysis.building import build_table
+from mmablate.analysis.table import Table
+from mmablate.errors import StoreError, UsageError
+from mmablate.results import find_studies
+from mmablate.results.files import read_json
+
+
+def load_tables(path: Path, *, baseline: str | None = None) -> tuple[list[Table], bool]:
+    """The tables at `path`, and whether it names exactly one.
+
+    Raises:
+        StoreError: nothing there, or nothing that is a study or a table.
+        UsageError: `baseline` for a finished table, or one that is no row.
+    """
+    if path.is_file():
+        if baseline is not None:
+            raise UsageError(f"--baseline: {path} is a finished table; give the study's folder instead")
+        return _from_json(path)
+    stores = find_studies(path)
+    single = stores[0].folder == Path(path).absolute() or (path / "study.json").is_file()
+    return [build_table(store, baseline=baseline) for store in stores], single
+
+
+def _from_json(path: Path) -> tuple[list[Table], bool]:
+    value = read_json(path)
+    if not isinstance(value, dict) or value.get("schema") != 1:
+        raise StoreError(f"{path}: not a table written by `mmablate table --format json` (no \"schema\": 1)")
+    items = value["tables"] if "tables" in value else [value]
+    try:
+        return [Table.model_validate(item) for item in items], "tables" not in value
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise StoreError(f"{path}: {key}: {first['msg']}") from error

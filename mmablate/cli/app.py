@@ -1,0 +1,260 @@
+"""The command line: it parses, calls and prints. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mmablate import __version__
+from mmablate.errors import MmablateError
+
+app = typer.Typer(
+    name="mmablate",
+    help="Ablation studies of multimodal learning: one YAML recipe in, the Δ tables of a paper out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Look at data: check, info.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped one.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Dotted overrides, e.g. train.epochs=5.")
+]
+Profile = Annotated[str | None, typer.Option("--profile", help="Profile of the recipe (default: mini).")]
+DataRoot = Annotated[str | None, typer.Option("--data-root", metavar="DIR", help="Folder of the data.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where studies are kept.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")]
+Jobs = Annotated[int | None, typer.Option("-j", "--jobs", min=1, help="Groups at a time (default: the cores).")]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print the plan, train nothing.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Warnings about the recipe are errors.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train failed runs again.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed run.")]
+Force = Annotated[bool, typer.Option("-f", "--force", help="Train again what is finished.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show tracebacks.")]
+TwoFormats = Annotated[Literal["terminal", "json"], typer.Option("--format", help="What goes to stdout.")]
+Seeds = Annotated[str | None, typer.Option("--seeds", metavar="0,1,2|0-4", help="In place of the recipe's.")]
+OUT = Path("results")
+
+
+def told(command: Callable[..., int | None]) -> Callable[..., None]:
+    """Ends a command with its exit code, and an error with one message and no traceback (unless -v)."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            code = command(*args, **kwargs) or 0
+        except MmablateError as error:
+            if kwargs.get("verbose"):
+                traceback.print_exc()
+            lines = str(error).splitlines()
+            head = "error: " if len(lines) == 1 else f"error: {len(lines)} problems:\n  "
+            print(head + "\n  ".join(lines), file=sys.stderr)
+            code = error.exit_code
+        except KeyboardInterrupt:
+            print("interrupted; what was finished is kept, the same command goes on", file=sys.stderr)
+            code = 130
+        except BrokenPipeError:  # the reader of a pipe has gone, e.g. `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+        raise typer.Exit(code)
+
+    return wrapper
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"mmablate {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Version.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@told
+def ablate(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    seeds: Seeds = None,
+    only: Annotated[str | None, typer.Option("--only", metavar="GLOB", help="Rows to train.")] = None,
+    exclude: Annotated[str | None, typer.Option("--exclude", metavar="GLOB", help="Rows not to train.")] = None,
+    profile: Profile = None,
+    data_root: DataRoot = None,
+    out: Out = OUT,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    dry_run: DryRun = False,
+    strict: Strict = False,
+    retry_failed: RetryFailed = False,
+    fail_fast: FailFast = False,
+    force: Force = False,
+    format: TwoFormats = "terminal",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Train every cell of a recipe that is not there yet, and print the Δ table."""
+    from mmablate.cli.studies import Request, ablate_study
+
+    request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
+                      retry_failed, fail_fast, force, format, quiet)  # fmt: skip
+    return ablate_study(request, seeds=seeds, only=only, exclude=exclude)
+
+
+@app.command()
+@told
+def sweep(
+    recipe: Annotated[str, typer.Argument(metavar="[RECIPE]", help="Default: muses_losses.")] = "",
+    overrides: Overrides = None,
+    param: Annotated[list[str] | None, typer.Option("--param", metavar="NAME", help="What to vary.")] = None,
+    values: Annotated[str | None, typer.Option("--values", metavar="0,0.1,1", help="The grid.")] = None,
+    range_: Annotated[str | None, typer.Option("--range", metavar="LO:HI[:log]", help="A range instead.")] = None,
+    trials: Annotated[int, typer.Option("--trials", min=2, help="Values in --range.")] = 5,
+    seeds: Seeds = None,
+    profile: Profile = None,
+    data_root: DataRoot = None,
+    out: Out = OUT,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    dry_run: DryRun = False,
+    strict: Strict = False,
+    retry_failed: RetryFailed = False,
+    fail_fast: FailFast = False,
+    force: Force = False,
+    format: TwoFormats = "terminal",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Vary a loss weight or any other key, and print the sensitivity table and curve."""
+    from mmablate.cli.studies import Request, sweep_study
+
+    request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
+                      retry_failed, fail_fast, force, format, quiet)  # fmt: skip
+    return sweep_study(request, parameters=param or [], values=values, range_=range_, trials=trials, seeds=seeds)
+
+
+@app.command()
+@told
+def train(
+    recipe: Recipe,
+    overrides: Overrides = None,
+    row: Annotated[str | None, typer.Option("--row", metavar="NAME", help="Default: the last row.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Default: the first seed.")] = None,
+    profile: Profile = None,
+    data_root: DataRoot = None,
+    out: Out = OUT,
+    device: Device = "auto",
+    jobs: Jobs = 1,
+    dry_run: DryRun = False,
+    strict: Strict = False,
+    retry_failed: RetryFailed = False,
+    fail_fast: FailFast = False,
+    force: Force = False,
+    format: TwoFormats = "terminal",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Train one run of a recipe (and its teacher, where it is not there yet)."""
+    from mmablate.cli.studies import Request, train_one
+
+    request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
+                      retry_failed, fail_fast, force, format, quiet)  # fmt: skip
+    return train_one(request, row=row, seed=seed)
+
+
+@app.command()
+@told
+def table(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH ...", help="Studies, folders of them, JSON tables.")],
+    format: Annotated[
+        Literal["terminal", "html", "markdown", "csv", "json"], typer.Option("--format", help="Output format.")
+    ] = "terminal",
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: stdout.")] = None,
+    baseline: Annotated[str | None, typer.Option("--baseline", metavar="ROW", help="Row that Δ refers to.")] = None,
+    verbose: Verbose = False,
+) -> int:
+    """Print the table of a study, or of every study in a folder."""
+    from mmablate.cli.tables import print_table
+
+    return print_table(paths, format, output, baseline)
+
+
+@app.command("list")
+@told
+def list_(
+    kind: Annotated[
+        Literal["recipes", "datasets", "models", "losses", "methods"] | None, typer.Argument(help="What to list.")
+    ] = None,
+    verbose: Verbose = False,
+) -> int:
+    """List what there is: recipes, datasets, models, losses, methods."""
+    from mmablate.cli.listing import print_listing
+
+    return print_listing(kind)
+
+
+@app.command()
+@told
+def schema(
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: stdout.")] = None,
+    verbose: Verbose = False,
+) -> int:
+    """Print the JSON schema of recipes, for editors."""
+    from mmablate.cli.listing import print_schema
+
+    return print_schema(output)
+
+
+@app.command()
+@told
+def doctor(verbose: Verbose = False) -> int:
+    """Say what this machine can run, and why not."""
+    from mmablate.cli.doctor import examine
+
+    return examine()
+
+
+@data_app.command("check")
+@told
+def data_check(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset, or a recipe that says how to read it.")],
+    root: Annotated[str | None, typer.Argument(metavar="[ROOT]", help="Folder of the data.")] = None,
+    verbose: Verbose = False,
+) -> int:
+    """Read every file of a dataset and name all faults."""
+    from mmablate.cli.datasets import check
+
+    return check(name, root)
+
+
+@data_app.command("info")
+@told
+def data_info(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset, or a recipe that says how to read it.")],
+    root: Annotated[str | None, typer.Argument(metavar="[ROOT]", help="Folder of the data.")] = None,
+    format: TwoFormats = "terminal",
+    verbose: Verbose = False,
+) -> int:
+    """Say what a dataset holds: splits, modalities, classes, licence."""
+    from mmablate.cli.datasets import info
+
+    return info(name, root, format)

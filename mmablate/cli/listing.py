@@ -1,0 +1,91 @@
+"""`list` and `schema`: what a recipe may name and write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from mmablate.catalog import entries
+from mmablate.catalog.entries import describe_options
+from mmablate.cli.tables import write_text
+from mmablate.errors import RecipeError
+from mmablate.recipe import shipped_recipes
+from mmablate.recipe.reading import read_yaml
+from mmablate.recipe.schema import Recipe
+
+KINDS = {"datasets": "dataset", "models": "model", "losses": "loss", "methods": "method"}
+
+
+def print_listing(kind: str | None) -> int:
+    """Prints one kind, or all."""
+    console = Console()
+    for name in (kind,) if kind else ("recipes", *KINDS):
+        console.print(_recipes() if name == "recipes" else _entries(name, detailed=kind is not None))
+    return 0
+
+
+def _recipes() -> Grid:
+    grid = _grid("recipes", "name", "title")
+    for name, path in shipped_recipes().items():
+        try:
+            title = str(read_yaml(path).data.get("title", ""))
+        except RecipeError as error:
+            title = f"(cannot be read: {error})"
+        grid.add_row(Text(name), Text(title))
+    return grid
+
+
+def _entries(kind: str, *, detailed: bool) -> Grid:
+    grid = _grid(kind, "name", "what it is")
+    for entry in entries(KINDS[kind]).values():
+        grid.add_row(Text(entry.name, style="bold"), Text(_describe(entry, detailed)))
+    return grid
+
+
+def _describe(entry: Any, detailed: bool) -> str:
+    lines = [entry.summary]
+    if detailed:
+        lines += [f"  definition {name}: {text}" for name, text in getattr(entry, "definitions", {}).items()]
+        for option in describe_options(entry.options):
+            lines.append(f"  {option['name']} (default {option['default']}): {option['description']}")
+        if entry.source:
+            lines.append(f"  source: {entry.source}")
+    return "\n".join(lines)
+
+
+def _grid(title: str, *columns: str) -> Grid:
+    grid = Grid(title=title, title_justify="left", show_lines=False)
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    return grid
+
+
+def print_schema(output: Path | None) -> int:
+    """Prints the JSON schema of recipes, with the options of every catalogue entry."""
+    write_text(json.dumps(recipe_schema(), ensure_ascii=False, indent=1), output)
+    return 0
+
+
+def recipe_schema() -> dict[str, Any]:
+    """JSON schema (2020-12) of a recipe file: the sections, each component's options, and profiles."""
+    schema = Recipe.model_json_schema()
+    definitions = schema["$defs"]
+    sections = {"Data": "dataset", "Model": "model", "Teacher": "model", "Method": "method", "Loss": "loss"}
+    for section, kind in sections.items():
+        known = definitions[section]
+        known["additionalProperties"] = False
+        for entry in entries(kind).values():
+            options = entry.options.model_json_schema(ref_template="#/$defs/{model}")
+            definitions.update(options.pop("$defs", {}))
+            for name, about in options.get("properties", {}).items():
+                known["properties"].setdefault(name, about)
+    properties = {"profiles": {"type": "object", "additionalProperties": {"type": "object"}}}
+    schema["properties"] |= properties
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "mmablate recipe"
+    return schema

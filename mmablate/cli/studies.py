@@ -1,0 +1,233 @@
+"""`ablate`, `sweep` and `train`: open the study, train what is missing, print the table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from mmablate.cli.parsing import parse_range, parse_seeds, parse_values
+from mmablate.errors import DataError, UsageError
+from mmablate.study import Study, open_study
+from mmablate.study.datasets import check_dataset, dataset_settings, open_dataset
+from mmablate.study.opening import select_rows
+from mmablate.study.sweeping import SweepRequest, linear_or_log
+
+if TYPE_CHECKING:
+    from mmablate.execution import Options, Outcome
+
+DEFAULT_SWEEP = "muses_losses"
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options that train, ablate and sweep share, as typed."""
+
+    recipe: str
+    overrides: list[str]
+    profile: str | None
+    data_root: str | None
+    out: Path
+    device: str
+    jobs: int | None
+    dry_run: bool
+    strict: bool
+    retry_failed: bool
+    fail_fast: bool
+    force: bool
+    format: str
+    quiet: bool
+
+
+def ablate_study(request: Request, *, seeds: str | None, only: str | None, exclude: str | None) -> int:
+    """Runs a recipe's grid."""
+    study = _open(request, seeds=parse_seeds(seeds))
+    return _execute(request, study, select_rows(study.rows, only, exclude))
+
+
+def sweep_study(
+    request: Request,
+    *,
+    parameters: list[str],
+    values: str | None,
+    range_: str | None,
+    trials: int,
+    seeds: str | None,
+) -> int:
+    """Runs a sensitivity study."""
+    if not parameters:
+        raise UsageError("sweep: say what to vary with --param NAME, e.g. --param beta")
+    if values is not None and range_ is not None:
+        raise UsageError("sweep: --values or --range, not both")
+    if len(parameters) > 1 and (values is not None or range_ is not None):
+        raise UsageError("sweep: --values and --range go with one --param; several take the recipe's own values")
+    grid = parse_values(values)
+    if range_ is not None:
+        low, high, log = parse_range(range_)
+        grid = linear_or_log(low, high, trials, log=log)
+    # `sweep train.lr=1e-3 --param beta`: an override first means that RECIPE was left out.
+    recipe, overrides = request.recipe, request.overrides
+    if "=" in recipe and not Path(recipe).exists():
+        recipe, overrides = "", [recipe, *overrides]
+    request = Request(**{**vars(request), "recipe": recipe or DEFAULT_SWEEP, "overrides": overrides})
+    study = _open(request, seeds=parse_seeds(seeds), sweep=SweepRequest(tuple(parameters), grid))
+    return _execute(request, study, [row.name for row in study.rows])
+
+
+def train_one(request: Request, *, row: str | None, seed: int | None) -> int:
+    """Trains one run."""
+    study = _open(request, seeds=None if seed is None else [seed])
+    names = [r.name for r in study.rows]
+    row = names[-1] if row is None else row
+    if row not in names:
+        raise UsageError(f"--row {row}: no row has that name (there are: {', '.join(names)})")
+    seed = study.seeds[0] if seed is None else seed
+    if request.dry_run:
+        return _print_plan(study, [row], [seed], request)
+    outcome = _train(request, study, [row], [seed])
+    run = next(s for s in study.runs if s.role == "student" and s.seed == seed and row in s.rows)
+    records = [*outcome.trained, *outcome.reused, *outcome.failed]
+    record = next((r for r in records if r.run_id == run.run_id), None)
+    if record is not None:
+        _print_run(record, request)
+    return _failures(outcome)
+
+
+def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | None = None) -> Study:
+    return open_study(
+        request.recipe,
+        profile=request.profile,
+        overrides=request.overrides,
+        data_root=request.data_root,
+        seeds=seeds,
+        sweep=sweep,
+        strict=request.strict,
+    )
+
+
+def _execute(request: Request, study: Study, rows: list[str]) -> int:
+    if request.dry_run:
+        return _print_plan(study, rows, study.seeds, request)
+    outcome = _train(request, study, rows, study.seeds)
+    _print_table(request, study)
+    return _failures(outcome)
+
+
+def _train(request: Request, study: Study, rows: Collection[str], seeds: Collection[int]) -> Outcome:
+    from mmablate.data.summary import summarise
+    from mmablate.execution import run_study, wanted_runs
+
+    root = study.recipe.data.root
+    settings = dataset_settings(study.recipe)
+    problems = check_dataset(settings, root, thorough=False)
+    if problems:
+        raise DataError(problems)
+    summary = summarise(open_dataset(settings, root))
+    for warning in study.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return run_study(study, wanted_runs(study, rows, seeds), _options(request), summary, root)
+
+
+def _options(request: Request) -> Options:
+    from mmablate.execution import Options
+
+    return Options(
+        out=request.out,
+        device=request.device,
+        jobs=request.jobs,
+        retry_failed=request.retry_failed,
+        fail_fast=request.fail_fast,
+        force=request.force,
+        quiet=request.quiet,
+    )
+
+
+def _failures(outcome: Outcome) -> int:
+    if not outcome.failed:
+        return 0
+    for record in outcome.failed:
+        reason = f"{record.error.type}: {record.error.message}" if record.error else "no reason recorded"
+        print(f"failed: {record.row or 'teacher'}, seed {record.seed}: {reason}", file=sys.stderr)
+    print(f"{len(outcome.failed)} runs failed; --retry-failed trains them again", file=sys.stderr)
+    return 1
+
+
+# --- printing ---------------------------------------------------------------------------------------------
+
+
+def _print_table(request: Request, study: Study) -> None:
+    from mmablate.analysis import build_table
+    from mmablate.report import render
+    from mmablate.report.terminal import print_tables
+    from mmablate.results import StudyStore
+    from mmablate.results.files import write_atomic
+
+    store = StudyStore(request.out, study.name)
+    table = build_table(store)
+    page = store.folder / "index.html"
+    write_atomic(page, render([table], "html", single=True).encode())
+    if request.format == "json":
+        print(render([table], "json", single=True))
+    else:
+        print_tables([table], Console())
+    if not request.quiet:
+        print(f"report: {page}", file=sys.stderr)
+
+
+def _print_run(record: Any, request: Request) -> None:
+    if request.format == "json":
+        print(json.dumps(record.model_dump(mode="json"), ensure_ascii=False, indent=1))
+        return
+    if record.status == "failed":
+        return
+    split = {"test": "test", "val": "validation"}.get(record.scored_on, "")
+    grid = Grid(title=Text(f"{record.row}, seed {record.seed}, epoch {record.selected_epoch}"))
+    grid.add_column("")
+    for name in record.metrics:
+        grid.add_column(Text(name), justify="right")
+    grid.add_row(f"{split} %", *(f"{value:.2f}" for value in record.metrics.values()))
+    if record.scored_on == "test":
+        validation = (record.validation.get(name) for name in record.metrics)
+        grid.add_row("validation %", *("" if v is None else f"{v:.2f}" for v in validation))
+    Console().print(grid)
+
+
+def _print_plan(study: Study, rows: Collection[str], seeds: Collection[int], request: Request) -> int:
+    """What would be trained; nothing is read but the data's sizes, and nothing is written."""
+    from mmablate.execution import wanted_runs
+    from mmablate.results import StudyStore
+
+    store = StudyStore(request.out, study.name)
+    wanted = wanted_runs(study, rows, seeds)
+    done = {s.run_id for s in wanted if store.has_finished(s.run_id)}
+    if request.format == "json":
+        plan = [
+            {"run_id": s.run_id, "role": s.role, "seed": s.seed, "rows": list(s.rows),
+             "depends_on": list(s.depends_on), "finished": s.run_id in done}
+            for s in wanted
+        ]  # fmt: skip
+        print(json.dumps({"study": study.name, "runs": plan}, ensure_ascii=False, indent=1))
+        return 0
+    grid = Grid(title=Text(f"{study.name}: plan"))
+    for name in ("row", "losses", "baseline", "runs", "finished"):
+        grid.add_column(name, justify="right" if name in ("runs", "finished") else "left")
+    for row in (row for row in study.rows if row.name in rows):
+        ids = {s.run_id for s in wanted if row.name in s.rows}
+        base = "–" if study.baseline[row.name] == row.name else study.baseline[row.name]
+        grid.add_row(Text(row.name), Text(row.label), Text(base), str(len(ids)), str(len(ids & done)))
+    teachers = {s.run_id for s in wanted if s.role == "teacher"}
+    if teachers:
+        grid.add_row("(teacher)", "", "", str(len(teachers)), str(len(teachers & done)))
+    console = Console()
+    console.print(grid)
+    console.print(f"{len(wanted)} runs, {len(done)} finished, {len(wanted) - len(done)} to train", highlight=False)
+    for warning in study.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return 0

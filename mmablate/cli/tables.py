@@ -1,0 +1,38 @@
+"""`table`: from folders and files to any format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from mmablate.analysis import Table, load_tables
+from mmablate.report import render
+from mmablate.report.terminal import print_tables
+from mmablate.results.files import telling
+
+
+def print_table(paths: list[Path], format: str, output: Path | None, baseline: str | None) -> int:
+    """Prints the tables of all paths, in that order."""
+    tables: list[Table] = []
+    single = len(paths) == 1
+    for path in paths:
+        found, one = load_tables(path, baseline=baseline)
+        tables += found
+        single = single and one
+    if format == "terminal" and output is None:
+        print_tables(tables, Console())
+        return 0
+    text = render(tables, format, single=single)
+    write_text(text, output)
+    return 0
+
+
+def write_text(text: str, output: Path | None) -> None:
+    """To a file, its folder made, or to stdout."""
+    if output is None:
+        print(text, end="" if text.endswith("\n") else "\n")
+        return
+    with telling(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")

@@ -1,0 +1,68 @@
+"""The data of a recipe: which files, their fingerprint, and opening them by the catalogue (numpy, no torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmablate.catalog import find, fingerprint, load_target
+from mmablate.catalog.entries import DatasetEntry
+from mmablate.errors import DataError
+from mmablate.recipe import Recipe
+
+
+def data_files(recipe: Recipe) -> tuple[Path | None, list[Path]]:
+    """Root folder and files of the recipe's data.
+
+    Raises:
+        DataError: no root given, no such folder, or no files in it.
+    """
+    entry: DatasetEntry = find("dataset", recipe.data.name)
+    root = Path(recipe.data.root).expanduser() if recipe.data.root else None
+    if entry.needs_root and root is None:
+        raise DataError(f"data.root: {entry.name} reads a folder of yours: say which with --data-root DIR")
+    if root is not None and not root.is_dir():
+        raise DataError(f"{root}: no such folder (--data-root or data.root)")
+    files = entry.files(root)
+    if not files:
+        raise DataError(f"{root}: no files of a {entry.name} set (expected {entry.summary})")
+    return root, files
+
+
+def data_fingerprint(recipe: Recipe) -> str:
+    """Fingerprint of the data's files."""
+    root, files = data_files(recipe)
+    return fingerprint(files, relative_to=root)
+
+
+def dataset_settings(recipe: Recipe) -> dict[str, Any]:
+    """Name, modalities and options of the recipe's data, as a run's settings hold them."""
+    return {"name": recipe.data.name, "modalities": recipe.data.modalities, **recipe.data.options}
+
+
+def open_dataset(settings: Mapping[str, Any], root: str | None) -> Any:
+    """The `SegmentationData` of these settings.
+
+    Raises:
+        DataError: files that are missing or of the wrong form.
+    """
+    entry, arguments = _arguments(settings, root)
+    return load_target(entry)(**arguments)
+
+
+def check_dataset(settings: Mapping[str, Any], root: str | None, *, thorough: bool) -> list[str]:
+    """All problems of the files; `thorough` reads every value, otherwise headers only."""
+    entry, arguments = _arguments(settings, root)
+    problems: list[str] = load_target(entry, entry.check_target)(**arguments, thorough=thorough)
+    return problems
+
+
+def _arguments(settings: Mapping[str, Any], root: str | None) -> tuple[DatasetEntry, dict[str, Any]]:
+    entry: DatasetEntry = find("dataset", settings["name"])
+    arguments = {key: value for key, value in settings.items() if key not in ("name", "fingerprint", "root")}
+    if entry.needs_root:
+        if root is None:
+            raise DataError(f"data.root: {entry.name} reads a folder of yours: say which with --data-root DIR")
+        arguments["root"] = Path(root).expanduser()
+    return entry, arguments
