@@ -43,8 +43,8 @@ class CmdOptions(Options):
     centered: bool = Field(False, description="subtract each map's mean before the cosine")
 
 
-class FusionFirstOptions(Options):
-    """Options of fusion-first distillation."""
+class FusionFirstOptions(UmdOptions):
+    """Options of fusion-first distillation; those that it shares with umd keep the two arms comparable."""
 
     teacher_modalities: Literal["matched", "full"] = Field(
         "matched", description="teacher maps averaged over the student's modalities, or over all"

@@ -34,7 +34,7 @@ def fusion_first_distillation(
         student: features by modality, one tensor (B, C_i, H_i, W_i) a stage; averaged over `present`.
         teacher: the same of the teacher; detached here.
         present: names of the modalities A that the student saw, in any order.
-        teacher_modalities: ``matched`` averages the teacher over the same A; ``all`` over every modality
+        teacher_modalities: ``matched`` averages the teacher over the same A; ``full`` over every modality
             that `teacher` holds, which adds information on the absent ones.
         normalise: LayerNorm over channels of both averages first, as in `unimodal_distillation`.
         reduce: ``sum`` keeps the factor |A|; ``mean`` drops it.
@@ -52,7 +52,7 @@ def fusion_first_distillation(
     names = checked_modalities(present, student=student, teacher=teacher)
     choices = {"matched": names, "full": sorted(teacher)}
     if teacher_modalities not in choices:
-        raise ValueError(f"teacher_modalities must be 'matched' or 'all', got {teacher_modalities!r}")
+        raise ValueError(f"teacher_modalities must be 'matched' or 'full', got {teacher_modalities!r}")
     teacher_names = choices[teacher_modalities]
     check_feature_shapes(student, names, teacher, teacher_names)
     scale = len(names) * modality_scale(reduce, len(names))

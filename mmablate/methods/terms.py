@@ -121,10 +121,17 @@ def cmd(step: SegmentationStep, *, definition: str, centered: bool) -> Tensor:
     )
 
 
-def fusion_first(step: SegmentationStep, *, definition: str, teacher_modalities: str) -> Tensor:
-    """Fusion-first distillation; see `mmablate.losses.fusion_first`."""
+def fusion_first(
+    step: SegmentationStep, *, definition: str, teacher_modalities: str, normalise: bool, reduce: str
+) -> Tensor:
+    """Fusion-first distillation (one definition); see `mmablate.losses.fusion_first`."""
     return losses.fusion_first_distillation(
-        step.features, step.teacher.features, present=step.present, teacher_modalities=teacher_modalities
+        step.features,
+        step.teacher.features,
+        present=step.present,
+        teacher_modalities=teacher_modalities,
+        normalise=normalise,
+        reduce=reduce,
     )
 
 

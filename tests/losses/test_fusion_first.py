@@ -138,7 +138,7 @@ def test_a_stack_of_models_gets_the_values_and_gradients_of_each(teacher_modalit
 
 def test_unknown_options():
     maps = features(1)
-    with pytest.raises(ValueError, match="'full'"):
-        fusion_first_distillation(maps, maps, present=NAMES, teacher_modalities="full")
+    with pytest.raises(ValueError, match="'all'"):
+        fusion_first_distillation(maps, maps, present=NAMES, teacher_modalities="all")
     with pytest.raises(ValueError, match="'max'"):
         fusion_first_distillation(maps, maps, present=NAMES, reduce="max")
