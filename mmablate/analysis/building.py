@@ -144,9 +144,7 @@ def _row(
         own = values[name][column]
         difference, test = _deltas(name, column, values, bases)
         colour = heat(difference, direction=about.direction, scale=scales.get((about.metric, about.unit)))
-        cells[column] = Cell(
-            mean=mean(own), std=std(own), values=own, delta=difference, test=test, heat=colour
-        )
+        cells[column] = Cell(mean=mean(own), std=std(own), values=own, delta=difference, test=test, heat=colour)
     good = [record for record in records if record.status == "ok"]
     planned = {entry["seed"] for entry in study["plan"] if name in entry["rows"]}
     complete = planned <= {record.seed for record in good} and len(good) == len(records)

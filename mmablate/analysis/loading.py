@@ -32,7 +32,7 @@ def load_tables(path: Path, *, baseline: str | None = None) -> tuple[list[Table]
 def _from_json(path: Path) -> tuple[list[Table], bool]:
     value = read_json(path)
     if not isinstance(value, dict) or value.get("schema") != 1:
-        raise StoreError(f"{path}: not a table written by `mmablate table --format json` (no \"schema\": 1)")
+        raise StoreError(f'{path}: not a table written by `mmablate table --format json` (no "schema": 1)')
     items = value["tables"] if "tables" in value else [value]
     try:
         return [Table.model_validate(item) for item in items], "tables" not in value

@@ -20,9 +20,7 @@ class AnymodalSegmentorOptions(Options):
     depths: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None, description="residual blocks of each stage; default one each"
     )
-    strides: tuple[Width, ...] | None = Field(
-        None, description="down-sampling of each stage; default 1, 2, 2, ..."
-    )
+    strides: tuple[Width, ...] | None = Field(None, description="down-sampling of each stage; default 1, 2, 2, ...")
     decoder_width: int = Field(64, ge=1, description="channels of the fused map before the classifier")
 
 

@@ -10,7 +10,7 @@ from mmablate.errors import UsageError
 
 
 def parse_seeds(text: str | None) -> list[int] | None:
-    """"0,1,2" or "0-4" or a mixture, each seed once, in the order given.
+    """ "0,1,2" or "0-4" or a mixture, each seed once, in the order given.
 
     Raises:
         UsageError: anything else.
@@ -30,7 +30,7 @@ def parse_seeds(text: str | None) -> list[int] | None:
 
 
 def parse_values(text: str | None) -> tuple[Any, ...] | None:
-    """"0,0.1,1" as numbers, or words where they are no numbers.
+    """ "0,0.1,1" as numbers, or words where they are no numbers.
 
     Raises:
         UsageError: an empty value, or one that is not a finite number, word or truth value.
@@ -47,7 +47,7 @@ def parse_values(text: str | None) -> tuple[Any, ...] | None:
 
 
 def parse_range(text: str) -> tuple[float, float, bool]:
-    """"LO:HI" or "LO:HI:log".
+    """ "LO:HI" or "LO:HI:log".
 
     Raises:
         UsageError: anything else.

@@ -107,9 +107,7 @@ def _read_scene(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     if bands.dtype != np.uint8 or bands.ndim != 3 or len(bands) != N_BANDS:
         problems.append(f"{path}: bands: expected uint8 (6, H, W), found {bands.dtype} {bands.shape}")
     if labels.dtype != np.uint8 or labels.shape != bands.shape[1:]:
-        problems.append(
-            f"{path}: labels: expected uint8 {bands.shape[1:]}, found {labels.dtype} {labels.shape}"
-        )
+        problems.append(f"{path}: labels: expected uint8 {bands.shape[1:]}, found {labels.dtype} {labels.shape}")
     elif unknown := sorted(set(np.unique(labels).tolist()) - {*range(len(MERGED)), VOID}):
         problems.append(f"{path}: labels: expected 0..{len(MERGED) - 1} or {VOID}, found {unknown}")
     if problems:
@@ -180,9 +178,7 @@ def deal_blocks(counts: NDArray[np.int64], fractions: Sequence[float], seed: int
     return _exchange(counts, share, dealt)
 
 
-def _exchange(
-    counts: NDArray[np.int64], share: NDArray[np.float64], dealt: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _exchange(counts: NDArray[np.int64], share: NDArray[np.float64], dealt: NDArray[np.int64]) -> NDArray[np.int64]:
     """Moves and swaps blocks, best first, while the deviation from the fractions falls."""
     columns = np.column_stack([counts, counts.sum(axis=1)]).astype(np.float64)
     columns /= columns.sum(axis=0).clip(min=1)

@@ -10,9 +10,7 @@ import torch
 from mmablate.data.streams import generator
 
 
-def draw_subset(
-    modalities: Sequence[str], *, seed: int, step: int, mode: str, distribution: str
-) -> tuple[str, ...]:
+def draw_subset(modalities: Sequence[str], *, seed: int, step: int, mode: str, distribution: str) -> tuple[str, ...]:
     """The modalities present at a step, in the order given; shared by the batch and by all rows of a seed.
 
     Args:

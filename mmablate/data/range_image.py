@@ -109,9 +109,7 @@ def layout_problems(layout: RangeLayout) -> list[str]:
             wanted = "channel numbers from 0, each once"
             problems.append(f"modalities: {name}: expected {wanted}, found {list(channels)}")
         if layout.label_channel in channels:
-            problems.append(
-                f"modalities: {name}: expected inputs, found the label channel {layout.label_channel}"
-            )
+            problems.append(f"modalities: {name}: expected inputs, found the label channel {layout.label_channel}")
     if layout.label_channel < 0:
         problems.append(f"label_channel: expected 0 or more, found {layout.label_channel}")
     names, count = layout.class_names, layout.n_classes
@@ -120,9 +118,7 @@ def layout_problems(layout: RangeLayout) -> list[str]:
     elif names and count is not None and count != len(names):
         problems.append(f"n_classes: expected {len(names)}, as many as class_names, found {count}")
     marker = layout.no_return
-    if marker is not None and not (
-        {"channel"} <= set(marker) <= {"channel", "value"} and marker["channel"] >= 0
-    ):
+    if marker is not None and not ({"channel"} <= set(marker) <= {"channel", "value"} and marker["channel"] >= 0):
         problems.append(f"no_return: expected {{channel: 0 or more, value: number}}, found {dict(marker)}")
     if marker is None and layout.ignore_no_return:
         problems.append("ignore_no_return: expected no_return beside it, found none")
@@ -184,9 +180,7 @@ def _read_header(path: Path) -> tuple[tuple[int, ...], np.dtype, int, int]:
                     shape, _, dtype = readers[version](file)
             except (ValueError, KeyError) as fault:
                 detail = str(fault).splitlines()[0]
-                raise ValueError(
-                    f"expected a .npy header, found a damaged or unknown one ({detail})"
-                ) from None
+                raise ValueError(f"expected a .npy header, found a damaged or unknown one ({detail})") from None
             return shape, dtype, file.tell(), path.stat().st_size
     except OSError as fault:
         raise ValueError(f"expected a readable .npy file, found: {fault.strerror or fault}") from None
@@ -279,9 +273,7 @@ def _label_problems(path: Path, values: np.ndarray, layout: RangeLayout) -> list
         shown = ", ".join(f"{v:g} ({n} pixels)" for v, n in zip(wrong[:SHOWN], counts[:SHOWN], strict=True))
         more = f" and {len(wrong) - SHOWN} other values" if len(wrong) > SHOWN else ""
         wanted = f"integers 0..{k - 1} or {layout.ignore_label}"
-        problems.append(
-            f"{path}: labels (channel {layout.label_channel}): expected {wanted}, found {shown}{more}"
-        )
+        problems.append(f"{path}: labels (channel {layout.label_channel}): expected {wanted}, found {shown}{more}")
     return problems
 
 
@@ -354,8 +346,7 @@ class FileSplit:
         ends = np.cumsum([len(channels) for channels in self._layout.modalities.values()])
         parts = np.split(stacked, ends[:-1], axis=1)
         return {
-            name: np.ascontiguousarray(part)
-            for name, part in zip(self._layout.modalities, parts, strict=True)
+            name: np.ascontiguousarray(part) for name, part in zip(self._layout.modalities, parts, strict=True)
         }, labels
 
 
@@ -521,17 +512,13 @@ def open_range_image(
     )
 
 
-def _open_splits(
-    folder: _Folder, layout: RangeLayout, cache_bytes: int, stats_samples: int
-) -> dict[str, Split]:
+def _open_splits(folder: _Folder, layout: RangeLayout, cache_bytes: int, stats_samples: int) -> dict[str, Split]:
     """Reads what must be read at the start; a DataError with all that is wrong with it."""
     readable = {split: folder.readable(split, layout) for split in folder.files}
     kept = {split for split in folder.files if folder.nbytes(split, layout) <= cache_bytes}
     counted = _sampled(readable.get("train", []), stats_samples)
     sampled = set(counted)
-    checked = [
-        path for split, paths in readable.items() for path in paths if split in kept or path in sampled
-    ]
+    checked = [path for split, paths in readable.items() for path in paths if split in kept or path in sampled]
     moments, problems = _scan(checked, counted, layout)
     if folder.problems or problems:
         raise DataError(folder.problems + problems)

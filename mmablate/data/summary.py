@@ -94,9 +94,7 @@ def majority_miou(train: NDArray[np.int64], scored: NDArray[np.int64]) -> float 
 
 def summarise(data: SegmentationData) -> DatasetSummary:
     """Counts a dataset; reads the labels of every split once."""
-    counts = {
-        name: count_classes(split, data.n_classes, data.ignore_label) for name, split in data.splits.items()
-    }
+    counts = {name: count_classes(split, data.n_classes, data.ignore_label) for name, split in data.splits.items()}
     pixels = {name: len(split) * split.shape[0] * split.shape[1] for name, split in data.splits.items()}
     train = counts["train"]
     return DatasetSummary(

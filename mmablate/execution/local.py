@@ -88,9 +88,7 @@ def run_study(
     return outcome
 
 
-def _pending(
-    store: StudyStore, wanted: Sequence[RunSpec], options: Options, outcome: Outcome
-) -> list[RunSpec]:
+def _pending(store: StudyStore, wanted: Sequence[RunSpec], options: Options, outcome: Outcome) -> list[RunSpec]:
     if options.force:
         return list(wanted)
     pending = []
@@ -152,8 +150,11 @@ class _Execution:
         self.outcome, self.progress = outcome, progress
         self.over = {record.run_id for record in (*outcome.reused, *outcome.failed)}
         self.broken = {record.run_id for record in outcome.failed}
+        self.earlier: dict[str, RunRecord | None] = {}
 
     def run(self, pending: Sequence[RunSpec]) -> None:
+        # Records of an earlier try, which --force and --retry-failed leave in place until they have another.
+        self.earlier = {spec.run_id: self.store.read_record(spec.run_id) for spec in pending}
         waiting = group_runs(pending)
         if self.jobs == 1:
             self._alone(waiting)
@@ -221,7 +222,7 @@ class _Execution:
         """Runs that another process finished while this one waited for its lock."""
         for spec in group.specs:
             record = self.store.read_record(spec.run_id)
-            if record is not None:
+            if record is not None and record != self.earlier.get(spec.run_id):
                 self._count(record)
 
     def _drop_orphans(self, waiting: list[Group]) -> None:

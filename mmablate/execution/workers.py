@@ -120,13 +120,20 @@ def _work(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from mmablate.training.group import train_group
 
+    def tell(progress: Any) -> None:
+        try:
+            connection.send(("progress", progress))
+        except OSError:
+            # The owner is dead. That is no failure of the runs: they stay unfinished, and no record says else.
+            raise SystemExit(1) from None
+
     while True:
         try:
             task = connection.recv()
         except (EOFError, OSError):
             return
         try:
-            train_group(task, lambda progress: connection.send(("progress", progress)))
+            train_group(task, tell)
             connection.send(("done", None))
         except StoreError as error:
             connection.send(("store", str(error)))

@@ -87,10 +87,7 @@ def _principled(student: Features, teacher: Features, names: list[str], centered
     if len(names) == 1:
         return _no_pair(student, names)
     return torch.stack(
-        [
-            (ours - theirs).square().mean()
-            for ours, theirs in _similarities(student, teacher, names, centered, eps)
-        ]
+        [(ours - theirs).square().mean() for ours, theirs in _similarities(student, teacher, names, centered, eps)]
     ).mean()
 
 

@@ -101,9 +101,7 @@ def check_feature_shapes(
             raise ValueError(f"{side} has {len(stages)} stages, {first} has {len(reference)}")
         for stage, (mine, theirs) in enumerate(zip(stages, reference, strict=True)):
             if mine.shape != theirs.shape:
-                raise ValueError(
-                    f"stage {stage}: {side} is {tuple(mine.shape)}, {first} is {tuple(theirs.shape)}"
-                )
+                raise ValueError(f"stage {stage}: {side} is {tuple(mine.shape)}, {first} is {tuple(theirs.shape)}")
 
 
 def check_same_shape(student: Tensor, teacher: Tensor, what: str) -> None:

@@ -95,14 +95,11 @@ def _pixel_losses(logits: Tensor, labels: Tensor, ignore_label: int | None) -> t
     """Cross-entropy of each pixel (0 where void) and the mask of valid pixels, both shaped as `labels`."""
     if logits.ndim < 2 or logits.shape[:1] + logits.shape[2:] != labels.shape:
         raise ValueError(
-            f"logits (B, K, H, W) and labels (B, H, W) expected, got {tuple(logits.shape)} "
-            f"and {tuple(labels.shape)}"
+            f"logits (B, K, H, W) and labels (B, H, W) expected, got {tuple(logits.shape)} and {tuple(labels.shape)}"
         )
     if labels.dtype != torch.int64:
         raise ValueError(f"labels must be int64, got {labels.dtype}")
     ignored = _NO_LABEL if ignore_label is None else ignore_label
     # Unreduced: its own mean gives NaN on void maps, and on CUDA reduces in no fixed order.
-    losses = torch.nn.functional.cross_entropy(
-        at_least_float32(logits), labels, ignore_index=ignored, reduction="none"
-    )
+    losses = torch.nn.functional.cross_entropy(at_least_float32(logits), labels, ignore_index=ignored, reduction="none")
     return losses, labels != ignored

@@ -66,9 +66,7 @@ def unimodal_distillation(
     check_feature_shapes(student, names, teacher, names)
     compare = chosen(_DEFINITIONS, definition, "umd")
     scale = modality_scale(reduce, len(names))
-    total = sum_over_stages(
-        compare, stack_stages(student, names), stack_stages(teacher, names), normalise=normalise
-    )
+    total = sum_over_stages(compare, stack_stages(student, names), stack_stages(teacher, names), normalise=normalise)
     return total * scale
 
 

@@ -28,9 +28,7 @@ def confusion_matrix(prediction: Tensor, labels: Tensor, n_classes: int, ignore_
             or prediction outside 0..K-1; names the value.
     """
     if prediction.shape != labels.shape:
-        raise ValueError(
-            f"prediction {tuple(prediction.shape)} and labels {tuple(labels.shape)} differ in shape"
-        )
+        raise ValueError(f"prediction {tuple(prediction.shape)} and labels {tuple(labels.shape)} differ in shape")
     if n_classes < 1:
         raise ValueError(f"n_classes must be at least 1, got {n_classes}")
     for name, values in (("prediction", prediction), ("labels", labels)):

@@ -71,9 +71,7 @@ class ConvEncoder(nn.Module):
         ValueError: lists of different length.
     """
 
-    def __init__(
-        self, in_channels: int, widths: Sequence[int], depths: Sequence[int], strides: Sequence[int]
-    ) -> None:
+    def __init__(self, in_channels: int, widths: Sequence[int], depths: Sequence[int], strides: Sequence[int]) -> None:
         super().__init__()
         if not len(widths) == len(depths) == len(strides):
             raise ValueError(f"widths {widths}, depths {depths} and strides {strides} must have equal length")

@@ -110,10 +110,7 @@ def _real_path(detail: ErrorDetails, data: Any) -> KeyPath:
     path: list[str | int] = []
     here = data
     for part in detail["loc"]:
-        if isinstance(here, Mapping) and part in here:
-            here = here[part]
-            path.append(part)
-        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+        if (isinstance(here, Mapping) and part in here) or (isinstance(here, list) and isinstance(part, int) and part < len(here)):
             here = here[part]
             path.append(part)
         elif detail["type"] == "missing" and part == detail["loc"][-1]:
@@ -147,12 +144,8 @@ def _short(value: Any) -> str:
 
 def _at(data: Any, path: KeyPath) -> Any:
     for part in path:
-        data = data[part] if isinstance(data, (Mapping, list)) and _has(data, part) else {}
+        data = data.get(part, {}) if isinstance(data, Mapping) else {}
     return data
-
-
-def _has(data: Any, part: str | int) -> bool:
-    return part in data if isinstance(data, Mapping) else isinstance(part, int) and part < len(data)
 
 
 # --- components -------------------------------------------------------------------------------------------
@@ -176,7 +169,7 @@ def _check_losses(draft: Draft) -> None:
     """Each term for itself: a fault in one does not hide those of the others."""
     raw = draft.source.data.get("losses")
     complete = {}
-    for key, given in (raw.items() if isinstance(raw, Mapping) else ()):
+    for key, given in raw.items() if isinstance(raw, Mapping) else ():
         try:
             loss = Loss.model_validate(given)
         except ValidationError:
@@ -313,5 +306,3 @@ def subset_names(modalities: list[str]) -> dict[str, tuple[str, ...]]:
     joiner = "" if all(len(name) == 1 for name in modalities) else "+"
     subsets = (c for size in range(1, len(modalities) + 1) for c in combinations(modalities, size))
     return {joiner.join(subset): subset for subset in subsets}
-
-

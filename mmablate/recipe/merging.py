@@ -22,9 +22,9 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in layer.items():
         old = result.get(key)
-        mergeable = isinstance(old, Mapping) and isinstance(value, Mapping) and key not in WHOLE
-        if mergeable and not ("name" in value and value["name"] != old.get("name", value["name"])):
-            result[key] = merge(old, value)
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and key not in WHOLE:
+            renamed = "name" in value and value["name"] != old.get("name", value["name"])
+            result[key] = copy.deepcopy(dict(value)) if renamed else merge(old, value)
         else:
             result[key] = copy.deepcopy(value)
     return result
@@ -61,6 +61,7 @@ def apply_overrides(source: Source, overrides: Sequence[str]) -> Source:
         if not equals or not all(path):
             raise UsageError(f"{text!r}: an override is KEY=VALUE with a dotted key, e.g. train.epochs=5")
         set_path(data, path, parse_scalar(value, key=key), what=f"override {text}")
+        places = {p: place for p, place in places.items() if p[: len(path)] != path}
         places[path] = "command line"
     return Source(data, places)
 

@@ -75,8 +75,9 @@ def read_yaml(path: Path) -> Source:
             raise RecipeError(problems)
         data = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
-        line = (error.problem_mark or error.context_mark).line + 1 if error.problem_mark else "?"
-        raise RecipeError(f"{path}:{line}: not valid YAML: {_reason(error)}") from error
+        mark = error.problem_mark or error.context_mark
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise RecipeError(f"{where}: not valid YAML: {_reason(error)}") from error
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not valid YAML: {_reason(error)}") from error
     except UnicodeDecodeError as error:

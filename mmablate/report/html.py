@@ -91,9 +91,7 @@ class TableView(NamedTuple):
 
 def label_html(label: str) -> Markup:
     """A label with real subscripts, every run escaped; a line breaks before a "+", never behind it."""
-    return Markup(
-        labels.with_sub_tags(label, lambda text: str(escape(text.replace(" + ", " +\N{NO-BREAK SPACE}"))))
-    )
+    return Markup(labels.with_sub_tags(label, lambda text: str(escape(text.replace(" + ", " +\N{NO-BREAK SPACE}")))))
 
 
 def _heat_class(heat: str) -> str:
@@ -103,13 +101,9 @@ def _heat_class(heat: str) -> str:
 def _hover(table: Table, cell: Cell) -> str:
     """What the pointer shows: values of the seeds, the interval of Δ and its test."""
     digits = table.n_decimals + 1
-    lines = [
-        f"seed {labels.clean(seed)}: {numbers.fixed(value, digits)}" for seed, value in cell.values.items()
-    ]
+    lines = [f"seed {labels.clean(seed)}: {numbers.fixed(value, digits)}" for seed, value in cell.values.items()]
     if cell.ci is not None:
-        lines.append(
-            f"Δ 95 % interval: {numbers.signed(cell.ci[0], digits)} to {numbers.signed(cell.ci[1], digits)}"
-        )
+        lines.append(f"Δ 95 % interval: {numbers.signed(cell.ci[0], digits)} to {numbers.signed(cell.ci[1], digits)}")
     if cell.p is not None and cell.test is not None:
         adjusted = f"; adjusted {numbers.p_value(cell.p_adjusted)}" if cell.p_adjusted is not None else ""
         lines.append(f"{cell.test} test: {numbers.p_value(cell.p)}{adjusted}")
@@ -198,8 +192,7 @@ def table_view(table: Table, anchor: str) -> TableView:
         chips=[(chip.kind, label_html(chip.text)) for chip in marks.chips(table)],
         row_header=label_html(table.row_header),
         columns=[
-            ("sep" if c == separated else "", labels.clean(c), marks.column_note(table, c))
-            for c in table.columns
+            ("sep" if c == separated else "", labels.clean(c), marks.column_note(table, c)) for c in table.columns
         ],
         extra_names=[name for name, _ in marks.extras(table)],
         rows=[_row_view(table, row, index) for index, row in enumerate(table.rows)],

@@ -55,6 +55,4 @@ def plain(label: str) -> str:
 
 def with_sub_tags(label: str, escape: Callable[[str], str]) -> str:
     """The label with `<sub>` around subscripts and every run escaped by the format's own rule."""
-    return "".join(
-        f"<sub>{escape(run.text)}</sub>" if run.subscript else escape(run.text) for run in runs(label)
-    )
+    return "".join(f"<sub>{escape(run.text)}</sub>" if run.subscript else escape(run.text) for run in runs(label))

@@ -114,15 +114,11 @@ def measured(table: Table) -> str:
     parts = []
     if shared is not None:
         unit = f" in {shared.unit}" if shared.unit else ""
-        parts.append(
-            clean(f"{shared.metric}{unit}{' (lower is better)' if shared.direction == 'min' else ''}")
-        )
+        parts.append(clean(f"{shared.metric}{unit}{' (lower is better)' if shared.direction == 'min' else ''}"))
     if table.dataset.name:
         parts.append(clean(table.dataset.name))
     sizes = [
-        f"{n} {what}"
-        for n, what in ((table.dataset.n_train, "training"), (table.dataset.n_test, "test"))
-        if n > 0
+        f"{n} {what}" for n, what in ((table.dataset.n_train, "training"), (table.dataset.n_test, "test")) if n > 0
     ]
     if sizes:
         parts.append(f"{' and '.join(sizes)} samples")

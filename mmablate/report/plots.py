@@ -110,11 +110,7 @@ def _inline_svg(figure: Figure, prefix: str) -> str:
     view_box = re.search(r'viewBox="[^"]*"', text)
     root = f'<svg {view_box[0] if view_box else ""} aria-hidden="true">'
     text = root + text[text.index(">") + 1 :]
-    text = (
-        text.replace("xlink:href", "href")
-        .replace("'DejaVu Sans'", "inherit")
-        .replace('"DejaVu Sans"', "inherit")
-    )
+    text = text.replace("xlink:href", "href").replace("'DejaVu Sans'", "inherit").replace('"DejaVu Sans"', "inherit")
     text = re.sub(r"font: ([\d.]+px) inherit", r"font-size: \1", text)
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'(href="|url\()#', rf"\1#{prefix}-", text)
@@ -134,9 +130,7 @@ def _shown_rows(rows: Sequence[Row], column: str) -> list[Row]:
 def subset_bars(table: Table, prefix: str) -> Plot | None:
     """Grouped bars of the rows over the modality subsets, None for a table without subset columns."""
     metric = next((marks.info(table, c).metric for c in table.columns if marks.info(table, c).subset), None)
-    columns = [
-        c for c in table.columns if marks.info(table, c).subset and marks.info(table, c).metric == metric
-    ]
+    columns = [c for c in table.columns if marks.info(table, c).subset and marks.info(table, c).metric == metric]
     measured = [row for row in table.rows if any(numbers.is_number(marks.cell(row, c).mean) for c in columns)]
     summary = marks.summary_column(table)
     if not table.column_info or len(columns) < 2 or not measured or summary is None:
@@ -149,9 +143,7 @@ def subset_bars(table: Table, prefix: str) -> Plot | None:
         cells = [marks.cell(row, column) for column in columns]
         places = [i + (index - (len(rows) - 1) / 2) * width for i in range(len(columns))]
         found = [(x, c) for x, c in zip(places, cells, strict=True) if numbers.is_number(c.mean)]
-        axes.bar(
-            [x for x, _ in found], [c.mean or 0.0 for _, c in found], width=width * 0.92, color=palette[index]
-        )
+        axes.bar([x for x, _ in found], [c.mean or 0.0 for _, c in found], width=width * 0.92, color=palette[index])
         spread = [(x, c.mean or 0.0, c.std) for x, c in found if numbers.is_number(c.std)]
         axes.errorbar(
             [x for x, _, _ in spread],
@@ -191,9 +183,7 @@ def _scale(axes: Axes, values: Sequence[float]) -> None:
 def _readable(axes: Axes, points: Sequence[marks.SweepPoint]) -> list[marks.SweepPoint]:
     """The points whose tick labels do not run into each other; the ends and the used value come first."""
     places = {p: axes.transData.transform((p.value, 0))[0] for p in points}
-    half = {
-        p: len(numbers.level(p.value)) * _FONT_SIZE * 0.42 + 3 for p in points
-    }  # in points, as are places
+    half = {p: len(numbers.level(p.value)) * _FONT_SIZE * 0.42 + 3 for p in points}  # in points, as are places
     ends = (points[0], points[-1])
     chosen: list[marks.SweepPoint] = []
     for point in sorted(points, key=lambda p: (not p.used, p not in ends)):

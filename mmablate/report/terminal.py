@@ -165,9 +165,7 @@ def _groups(columns: Sequence[_Column], room: int, gap: int) -> list[list[_Colum
     return even if all(_needs(group, gap) <= room for group in even) else groups
 
 
-def _joined(
-    label: _Line, label_width: int, cells: Sequence[_Line], columns: Sequence[_Column], gap: int
-) -> Text:
+def _joined(label: _Line, label_width: int, cells: Sequence[_Line], columns: Sequence[_Column], gap: int) -> Text:
     """One printed line: the label to the left, every cell flush right in its column, before the marks."""
     line = Text(no_wrap=True)
     line.append(label.text, style=label.style)
@@ -211,9 +209,7 @@ def _grid(table: Table, columns: Sequence[_Column], layout: _Layout) -> Iterator
     heads = [[_Line(text, _BOLD) for text in column.header] for column in columns]
     blocks = [(head, heads)]
     for number, row in enumerate(table.rows):
-        blocks.append(
-            (_label_lines(table, row, layout.label_width), [list(c.cells[number]) for c in columns])
-        )
+        blocks.append((_label_lines(table, row, layout.label_width), [list(c.cells[number]) for c in columns]))
     for number, (label, cells) in enumerate(blocks):
         yield light if number else heavy
         for index in range(max(len(lines) for lines in (label, *cells))):
@@ -301,9 +297,7 @@ def _sensitivity(table: Table, width: int) -> Iterator[Text]:
         yield Text(text, style=_BOLD)
     levels = [numbers.level(point.value) for point in curve.points]
     level_width = max(len(text) for text in levels)
-    marks_text = [
-        " ".join(w for w, on in (("baseline", p.baseline), ("used", p.used)) if on) for p in curve.points
-    ]
+    marks_text = [" ".join(w for w, on in (("baseline", p.baseline), ("used", p.used)) if on) for p in curve.points]
     value_width = max(len(numbers.fixed(mean, n)) for mean in means)
     tail = 1 + value_width + max(len(text) + bool(text) for text in marks_text)
     bar_width = max(min(_BAR_WIDTH, width - level_width - 4 - tail), 4)

@@ -132,9 +132,7 @@ def plan_study(
     )  # fmt: skip
 
 
-def _runs_of(
-    row: Row, seed: int, first_seed: int, fingerprint: str, checkpoint_hash: str | None
-) -> list[RunSpec]:
+def _runs_of(row: Row, seed: int, first_seed: int, fingerprint: str, checkpoint_hash: str | None) -> list[RunSpec]:
     recipe = row.recipe
     upstream: dict[str, Any] = {}
     runs = []

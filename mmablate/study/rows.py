@@ -213,7 +213,7 @@ def parameter_paths(draft: Draft, name: str) -> list[str] | None:
 
 
 def loss_label(losses: Mapping[str, Loss]) -> str:
-    """"L_sup + λL_mad": symbol and subscript of each term present; a weight without symbol is printed if not 1."""
+    """ "L_sup + λL_mad": symbol and subscript of each term present; a weight without symbol is printed if not 1."""
     parts = []
     for loss in losses.values():
         factor = loss.symbol or ("" if loss.weight == 1 else f"{loss.weight:g}·")

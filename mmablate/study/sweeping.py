@@ -27,9 +27,7 @@ class SweepRequest:
     values: tuple[Any, ...] | None = None
 
 
-def sweep_rows(
-    draft: Draft, plans: Sequence[RowPlan], request: SweepRequest
-) -> tuple[list[RowPlan], dict[str, Any]]:
+def sweep_rows(draft: Draft, plans: Sequence[RowPlan], request: SweepRequest) -> tuple[list[RowPlan], dict[str, Any]]:
     """Rows `beta=0`, `beta=1`, ... over the row that contains the swept terms.
 
     For a loss weight the baseline is the value 0 (the term absent), added where the grid lacks it; for any
@@ -131,7 +129,7 @@ def _symbol(draft: Draft, name: str) -> str:
 def _row(base: RowPlan, values: dict[str, Any], paths: dict[str, list[str]], draft: Draft) -> RowPlan:
     overrides = dict(base.overrides)
     for name, value in values.items():
-        overrides.update({path: value for path in paths[name]})
+        overrides.update(dict.fromkeys(paths[name], value))
     label = ", ".join(f"{_symbol(draft, name)} = {_text(value)}" for name, value in values.items())
     return RowPlan(_name(values), label, base.losses, overrides, values, base.path)
 

@@ -57,6 +57,19 @@ def build_terms(settings: Mapping[str, Any]) -> list[Term]:
     return terms
 
 
+def initial_model(settings: Mapping[str, Any], data: SegmentationData, *, seed: int, role: str) -> nn.Module:
+    """A model with the initial weights of that seed, whatever the state of the global generator.
+
+    Weights that a module draws in its constructor and has no `reset_parameters` for (an attention's, a bare
+    parameter's) come from a stream of the whole model.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(stream_key(seed, role, "build"))
+        model = build_model(settings, data)
+    initialise(model, seed=seed, role=role)
+    return model
+
+
 def initialise(model: nn.Module, *, seed: int, role: str) -> None:
     """Draws every module's initial weights from a stream of its own, keyed by the module's name.
 

@@ -15,7 +15,7 @@ from mmablate.errors import UsageError
 
 
 def choose_device(wanted: str) -> torch.device:
-    """"auto" is CUDA where there is one, else the CPU.
+    """ "auto" is CUDA where there is one, else the CPU.
 
     Raises:
         UsageError: a device that this machine lacks, or none at all by that name.

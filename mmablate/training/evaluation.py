@@ -44,9 +44,7 @@ def score(
     wanted = settings["subsets"]
     subsets = names if wanted == "all" else {name: names[name] for name in wanted}  # type: ignore[attr-defined]
     size = (data.n_classes, data.n_classes)
-    counts = [
-        {name: torch.zeros(size, dtype=torch.int64, device=device) for name in subsets} for _ in models
-    ]
+    counts = [{name: torch.zeros(size, dtype=torch.int64, device=device) for name in subsets} for _ in models]
     for batch in evaluation_batches(split, int(str(settings["batch_size"])), device):
         for model, count in zip(models, counts, strict=True):
             with precision():

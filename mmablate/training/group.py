@@ -131,21 +131,26 @@ class _Group:
         except (KeyboardInterrupt, SystemExit, StoreError):
             raise
         except Exception as error:
-            failure = RunError(type=type(error).__name__, message=" ".join(str(error).split())[:500])
-            done = {record.run_id for record in self.records}
-            for spec in self.specs:
-                if spec.run_id not in done:
-                    self._finish(self._record(spec, None, failure, {}, {}))
+            self._fail(self.specs, error)
         return self.records
 
     def _train(self) -> None:
         self.data = open_data(self.settings["data"], self.task.data_root)
-        teacher = self._load_teacher()
         batches = self._batches(self.data)
         epochs, per_epoch = self.train_settings["epochs"], batches.steps_per_epoch()
-        for spec in self.specs:
-            self.trainees.append(Trainee(spec, self.data, self.device, epochs * per_epoch))
+        teacher = None
+        try:
+            teacher = self._load_teacher()
+        except Exception as error:
+            self._fail([spec for spec in self.specs if spec.settings["teacher"]], error)
+        for spec in self._unfinished():
+            try:
+                self.trainees.append(Trainee(spec, self.data, self.device, epochs * per_epoch))
+            except Exception as error:  # a model of impossible options, or too large for the memory
+                self._fail([spec], error)
         for epoch in range(epochs):
+            if not self._well():
+                return
             self._epoch(batches, teacher, epoch)
             self._end_epoch(epoch, last=epoch == epochs - 1)
         self.order_digest = batches.digest.hexdigest()
@@ -192,6 +197,9 @@ class _Group:
             self.report(Progress(steps=len(self._well())))
             started = time.perf_counter()
         for trainee in self.trainees:
+            if trainee.error is None:
+                with trainee.guarded():
+                    trainee.check_weights()
             if trainee.error is not None:
                 self._end_failed(trainee)
 
@@ -249,6 +257,10 @@ class _Group:
     def _well(self) -> list[Trainee]:
         return [trainee for trainee in self.trainees if trainee.error is None]
 
+    def _unfinished(self) -> list[RunSpec]:
+        done = {record.run_id for record in self.records}
+        return [spec for spec in self.specs if spec.run_id not in done]
+
     # --- records ----------------------------------------------------------------------------------------
 
     def _end_well(self, trainee: Trainee, scores: Scores) -> None:
@@ -264,6 +276,14 @@ class _Group:
         if trainee.spec.run_id not in {record.run_id for record in self.records}:
             digests = {"init": trainee.initial_digest, "order": None, "final": None}
             self._finish(self._record(trainee.spec, trainee, trainee.error, {}, digests))
+
+    def _fail(self, specs: Sequence[RunSpec], error: Exception) -> None:
+        """Records those of the runs that have no record yet as failed outside a step of theirs."""
+        failure = RunError(type=type(error).__name__, message=" ".join(str(error).split())[:500])
+        unfinished = self._unfinished()
+        for spec in specs:
+            if spec in unfinished:
+                self._finish(self._record(spec, None, failure, {}, {}))
 
     def _record(
         self,

@@ -17,7 +17,7 @@ from mmablate.errors import NonFiniteLoss
 from mmablate.methods import Reference, total
 from mmablate.results import RunError
 from mmablate.study import RunSpec
-from mmablate.training.building import build_method, build_model, build_terms, initialise
+from mmablate.training.building import build_method, build_terms, initial_model
 from mmablate.training.checkpoint import digest
 from mmablate.training.device import autocast
 from mmablate.training.evaluation import Scores
@@ -40,12 +40,11 @@ class Trainee:
     def __init__(self, spec: RunSpec, data: SegmentationData, device: torch.device, total_steps: int) -> None:
         self.spec, self.device, self.total_steps = spec, device, total_steps
         self.train_settings = spec.settings["train"]
-        model = build_model(spec.settings["model"], data)
-        initialise(model, seed=spec.seed, role=spec.role)
+        model = initial_model(spec.settings["model"], data, seed=spec.seed, role=spec.role)
         self.model: Any = model.to(device)
         self.method = build_method(spec.settings, data)
         self.terms = build_terms(spec.settings)
-        self.optimizer = build_optimizer(self.model, self.train_settings)
+        self.optimizer: Any = build_optimizer(self.model, self.train_settings)
         self.n_parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         self.initial_digest = digest(self.model.state_dict())
         self.steps = 0
@@ -71,7 +70,7 @@ class Trainee:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.steps, self.total_steps, self.train_settings)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if self.train_settings["clip"] is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.train_settings["clip"])
         self.optimizer.step()
@@ -79,6 +78,16 @@ class Trainee:
         for key, value in values.items():
             self._sums[key] = self._sums.get(key, 0.0) + value.detach()
         self._count += 1
+
+    def check_weights(self) -> None:
+        """The last step of all has no next loss to show that it went wrong.
+
+        Raises:
+            FloatingPointError: a weight is NaN or infinite.
+        """
+        for name, weight in self.model.named_parameters():
+            if not bool(torch.isfinite(weight).all()):
+                raise FloatingPointError(f"weight {name!r} is not finite after step {self.steps}")
 
     def epoch_losses(self) -> dict[str, float]:
         """Mean of every unweighted term since the last call."""

@@ -52,9 +52,7 @@ def chessboard_distance(one: np.ndarray, other: np.ndarray) -> int:
         if (grown & other).any():
             return distance
         padded = np.pad(grown, 1)
-        grown = np.any(
-            [padded[i : i + one.shape[0], j : j + one.shape[1]] for i in range(3) for j in range(3)], axis=0
-        )
+        grown = np.any([padded[i : i + one.shape[0], j : j + one.shape[1]] for i in range(3) for j in range(3)], axis=0)
     return 41
 
 
@@ -63,9 +61,7 @@ def chessboard_distance(one: np.ndarray, other: np.ndarray) -> int:
     [(32, 64, 8, 16, 0), (32, 64, 8, 16, 3), (16, 48, 12, 5, 0), (24, 40, 0, 9, 1)],
 )
 def test_splits_are_a_gap_apart(tile: int, block: int, gap: int, stride: int, seed: int) -> None:
-    data = open_landsat(
-        modalities=["N"], tile=tile, block=block, gap=gap, train_stride=stride, split_seed=seed
-    )
+    data = open_landsat(modalities=["N"], tile=tile, block=block, gap=gap, train_stride=stride, split_seed=seed)
     shown = owners(data, tile)
     names = list(shown)
     assert names == ["train", "val", "test"]
@@ -88,9 +84,7 @@ def test_origins_say_where_a_tile_was_cut(data: SegmentationData) -> None:
         split = split_of(data, name)
         for i in (0, len(split) // 2, len(split) - 1):
             row, column = split.origins[i]
-            np.testing.assert_array_equal(
-                split.labels_of([i])[0], labels[row : row + 32, column : column + 32]
-            )
+            np.testing.assert_array_equal(split.labels_of([i])[0], labels[row : row + 32, column : column + 32])
 
 
 def test_most_of_the_scene_is_used(data: SegmentationData) -> None:
@@ -118,10 +112,7 @@ def test_every_split_gets_its_share_of_every_class(seed: int) -> None:
     shown = {name: split_of(data, name).blocks for name in data.splits}
     counts = np.array(
         [
-            sum(
-                np.bincount(labels[r : r + 64, c : c + 64].ravel(), minlength=256)[:5]
-                for r, c in blocks.tolist()
-            )
+            sum(np.bincount(labels[r : r + 64, c : c + 64].ravel(), minlength=256)[:5] for r, c in blocks.tolist())
             for blocks in shown.values()
         ]
     )
@@ -153,9 +144,7 @@ def test_void_where_any_band_has_no_data(raw: tuple[np.ndarray, np.ndarray], dat
             assert (np.moveaxis(values, 1, -1)[found == 255] == 0).all()
 
 
-def test_standardised_by_training_pixels_only(
-    raw: tuple[np.ndarray, np.ndarray], data: SegmentationData
-) -> None:
+def test_standardised_by_training_pixels_only(raw: tuple[np.ndarray, np.ndarray], data: SegmentationData) -> None:
     bands, _ = raw
     _, labels = load_scene()
     train = np.zeros(labels.shape, dtype=bool)
@@ -248,9 +237,7 @@ def test_all_faults_of_the_arguments_at_once() -> None:
         assert any(word in line for line in faults), word
     assert len(faults) == 6
     with pytest.raises(DataError) as caught:
-        open_landsat(
-            modalities=("V", "X"), tile=80, gap=-1, train_stride=0, split_seed=-1, fractions=(0.5, 0.2, 0.2)
-        )
+        open_landsat(modalities=("V", "X"), tile=80, gap=-1, train_stride=0, split_seed=-1, fractions=(0.5, 0.2, 0.2))
     assert caught.value.problems == faults
     assert check_landsat(modalities=())
     assert check_landsat(modalities=("V", "V"))

@@ -207,9 +207,7 @@ def test_natural_order_and_hidden_files(tmp_path: Path) -> None:
     names = [path.name for path in list_files(root)["train"]]
     assert names == [f"{i}.npy" for i in range(12)]
     data = open_range_image(root, **LAYOUT)
-    np.testing.assert_array_equal(
-        data.splits["train"].batch([10])[1][0], np.load(root / "train" / "10.npy")[..., 0]
-    )
+    np.testing.assert_array_equal(data.splits["train"].batch([10])[1][0], np.load(root / "train" / "10.npy")[..., 0])
     assert data.content == tuple(path for paths in list_files(root).values() for path in paths)
 
 
@@ -366,9 +364,7 @@ def test_all_faults_in_one_message(root: Path) -> None:
 
 def test_missing_and_empty_folders(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
-    assert check_range_image(gone, **LAYOUT) == [
-        f"{gone}: expected a folder with train/ and val/, found nothing"
-    ]
+    assert check_range_image(gone, **LAYOUT) == [f"{gone}: expected a folder with train/ and val/, found nothing"]
     only = write(tmp_path / "only", {"test": 1})
     found = check_range_image(only, **LAYOUT, thorough=True)
     assert [line.split(":")[0] for line in found] == [str(only / "train"), str(only / "val")]
@@ -443,9 +439,7 @@ def test_a_file_that_goes_bad_later_is_named(root: Path, plant: Callable[[Path],
 
 def test_a_card_counts_what_is_there(root: Path) -> None:
     names = ["a", "b", "c"]
-    data = open_range_image(
-        root, **{**LAYOUT, "n_classes": None}, class_names=names, synthetic=True, name="mine"
-    )
+    data = open_range_image(root, **{**LAYOUT, "n_classes": None}, class_names=names, synthetic=True, name="mine")
     card = summarise(data)
     assert (card.name, card.synthetic, card.n_train, card.n_val, card.n_test) == ("mine", True, 4, 2, 2)
     raw = {split: np.stack([np.load(p) for p in paths]) for split, paths in list_files(root).items()}

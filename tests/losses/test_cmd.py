@@ -88,9 +88,7 @@ def test_principled_equals_the_mean_written_out(present, centered):
     expected = principled_by_hand(student, teacher, present, centered)
     found = cmd(student, teacher, present=present, centered=centered, eps=1e-14)
     assert found.item() == pytest.approx(expected, rel=1e-10)
-    assert cmd(student, teacher, present=present, centered=centered).item() == pytest.approx(
-        expected, rel=1e-4
-    )
+    assert cmd(student, teacher, present=present, centered=centered).item() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("present", [NAMES, ("lidar", "image")])
@@ -222,8 +220,7 @@ def test_a_shared_offset_blinds_the_term_unless_centered():
 def test_stages_weigh_equally_whatever_their_width():
     student, teacher = features(1), features(2)
     wide = [
-        {m: [stages[0], torch.cat([stages[1]] * 5, dim=1)] for m, stages in side.items()}
-        for side in (student, teacher)
+        {m: [stages[0], torch.cat([stages[1]] * 5, dim=1)] for m, stages in side.items()} for side in (student, teacher)
     ]
     once = cmd(student, teacher, present=NAMES).item()
     assert cmd(*wide, present=NAMES).item() == pytest.approx(once, rel=1e-12)

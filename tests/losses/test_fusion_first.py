@@ -23,13 +23,9 @@ def by_hand(student, teacher, present, averaged):
         for b in range(n_images):
             for y in range(height):
                 for x in range(width):
-                    g = [
-                        sum(student[m][i][b, c, y, x].item() for m in present) / len(present)
-                        for c in range(channels)
-                    ]
+                    g = [sum(student[m][i][b, c, y, x].item() for m in present) / len(present) for c in range(channels)]
                     f = [
-                        sum(teacher[m][i][b, c, y, x].item() for m in averaged) / len(averaged)
-                        for c in range(channels)
+                        sum(teacher[m][i][b, c, y, x].item() for m in averaged) / len(averaged) for c in range(channels)
                     ]
                     sum_g, sum_f = sum(map(math.exp, g)), sum(map(math.exp, f))
                     stage += sum(
@@ -46,9 +42,7 @@ def test_equals_the_sum_written_out(present, teacher_modalities):
     student, teacher = features(1), features(2)
     averaged = present if teacher_modalities == "matched" else NAMES
     expected = by_hand(student, teacher, present, averaged)
-    found = fusion_first_distillation(
-        student, teacher, present=present, teacher_modalities=teacher_modalities
-    )
+    found = fusion_first_distillation(student, teacher, present=present, teacher_modalities=teacher_modalities)
     assert found.item() == pytest.approx(expected, rel=1e-10)
     mean = fusion_first_distillation(
         student, teacher, present=present, teacher_modalities=teacher_modalities, reduce="mean"

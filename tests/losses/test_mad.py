@@ -29,11 +29,7 @@ def by_hand(student, teacher, valid, temperature, definition):
                     continue
                 p_student = softmax(student[b, :, y, x] / temperature)
                 p_teacher = softmax(teacher[b, :, y, x] / temperature)
-                total += (
-                    divergence(p_student, p_teacher)
-                    if definition == "paper"
-                    else divergence(p_teacher, p_student)
-                )
+                total += divergence(p_student, p_teacher) if definition == "paper" else divergence(p_teacher, p_student)
                 count += 1
     return temperature**2 * total / count / (1 if definition == "paper" else n_classes)
 
@@ -63,13 +59,9 @@ def test_without_a_mask_every_pixel_is_valid(definition):
 
 def test_released_ignores_the_mask_and_the_others_do_not():
     student, teacher, valid = batch()
-    assert mad(student, teacher, valid=valid, definition="released") == mad(
-        student, teacher, definition="released"
-    )
+    assert mad(student, teacher, valid=valid, definition="released") == mad(student, teacher, definition="released")
     for definition in ("principled", "paper"):
-        assert mad(student, teacher, valid=valid, definition=definition) != mad(
-            student, teacher, definition=definition
-        )
+        assert mad(student, teacher, valid=valid, definition=definition) != mad(student, teacher, definition=definition)
 
 
 def test_gradient_is_the_difference_of_probabilities_over_pixels_and_classes():
@@ -166,9 +158,7 @@ def test_low_precision_logits_are_computed_in_float32(definition, temperature):
     low_student, low_teacher = student.bfloat16(), teacher.bfloat16()
     value = mad(low_student, low_teacher, definition=definition, temperature=temperature)
     assert value.dtype == torch.float32
-    assert value == mad(
-        low_student.float(), low_teacher.float(), definition=definition, temperature=temperature
-    )
+    assert value == mad(low_student.float(), low_teacher.float(), definition=definition, temperature=temperature)
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS)

@@ -15,9 +15,7 @@ SHAPES = ((2, 4, 6, 5), (2, 7, 3, 2))
 
 def features(seed, scale=1.0, dtype=torch.float64):
     rng = np.random.default_rng(seed)
-    return {
-        name: [torch.tensor(scale * rng.normal(size=shape)).to(dtype) for shape in SHAPES] for name in NAMES
-    }
+    return {name: [torch.tensor(scale * rng.normal(size=shape)).to(dtype) for shape in SHAPES] for name in NAMES}
 
 
 def divergence(teacher, student):
@@ -75,9 +73,7 @@ def test_float32_agrees_with_the_sum_written_out(definition):
         NAMES,
         definition,
     )
-    assert umd(student, teacher, present=NAMES, definition=definition).item() == pytest.approx(
-        expected, rel=1e-5
-    )
+    assert umd(student, teacher, present=NAMES, definition=definition).item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS)
@@ -138,9 +134,7 @@ def test_each_image_of_a_batch_counts_alike(definition):
     student, teacher = features(1), features(2)
 
     def one(b):
-        return [
-            {m: [f[b : b + 1] for f in stages] for m, stages in side.items()} for side in (student, teacher)
-        ]
+        return [{m: [f[b : b + 1] for f in stages] for m, stages in side.items()} for side in (student, teacher)]
 
     both = umd(student, teacher, present=NAMES, definition=definition)
     singles = [umd(*one(b), present=NAMES, definition=definition).item() for b in range(2)]

@@ -67,13 +67,9 @@ def test_counts_and_means_against_hand_counts_and_torchmetrics(case):
         expected = mean_iou_by_hand(counts, classes)
         assert mean_iou(confusion, classes=classes) == pytest.approx(expected, rel=1e-14, nan_ok=True)
     if confusion.sum() > 0:
-        theirs = multiclass_jaccard_index(
-            prediction, labels, n_classes, average="macro", ignore_index=VOID
-        ).item()
+        theirs = multiclass_jaccard_index(prediction, labels, n_classes, average="macro", ignore_index=VOID).item()
         assert mean_iou(confusion) == pytest.approx(100 * theirs, rel=1e-5)
-        per_class = multiclass_jaccard_index(
-            prediction, labels, n_classes, average="none", ignore_index=VOID
-        ).double()
+        per_class = multiclass_jaccard_index(prediction, labels, n_classes, average="none", ignore_index=VOID).double()
         ours = iou_per_class(confusion)
         assert torch.allclose(ours.nan_to_num(nan=0.0), per_class, rtol=1e-6)
 

@@ -150,9 +150,7 @@ def with_failures() -> Table:
             "errors": ("seed 0: loss term 'umd' became nan at step 17", "seed 1: out of memory"),
         }
     )
-    partial = table.rows[1].model_copy(
-        update={"status": "partial", "n_seeds": 4, "errors": ("seed 3: interrupted",)}
-    )
+    partial = table.rows[1].model_copy(update={"status": "partial", "n_seeds": 4, "errors": ("seed 3: interrupted",)})
     return table.model_copy(update={"rows": (table.rows[0], partial, failed, table.rows[3])})
 
 

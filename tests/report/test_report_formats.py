@@ -149,9 +149,7 @@ def test_json_reads_back_as_the_same_table(name: str) -> None:
 
 
 def test_nan_never_leaks() -> None:
-    empty = Cell(
-        mean=math.nan, std=math.inf, values={"0": math.nan, "1": 2.0}, delta=math.nan, ci=(math.nan, 1.0)
-    )
+    empty = Cell(mean=math.nan, std=math.inf, values={"0": math.nan, "1": 2.0}, delta=math.nan, ci=(math.nan, 1.0))
     row = Row(name="r", label="r", status="partial", n_seeds=1, cells={"c": empty})
     table = Table(study="s", columns=("c",), rows=(row,))
     for fmt in FORMATS:
@@ -284,8 +282,6 @@ def test_colour_scale_stands_only_where_colours_do() -> None:
 
 def test_a_table_without_a_scale_leaves_the_colours_of_the_others_alone() -> None:
     def rules(*tables: Table) -> set[str]:
-        return set(
-            re.findall(r"^ *\.h[0-9a-f]{6} .*$", render(tables, "html", single=False), flags=re.MULTILINE)
-        )
+        return set(re.findall(r"^ *\.h[0-9a-f]{6} .*$", render(tables, "html", single=False), flags=re.MULTILINE))
 
     assert rules(losses()) == rules(losses(), per_row_baselines()) == rules(per_row_baselines(), losses())

@@ -58,9 +58,7 @@ def test_clean_leaves_one_printable_line(text: str) -> None:
         (math.inf, "–", ""),
     ],
 )
-def test_differences_carry_a_sign_unless_they_print_as_zero(
-    value: float | None, human: str, ascii_text: str
-) -> None:
+def test_differences_carry_a_sign_unless_they_print_as_zero(value: float | None, human: str, ascii_text: str) -> None:
     assert numbers.signed(value, 2) == human
     assert numbers.signed_ascii(value, 2) == ascii_text
 

@@ -108,12 +108,8 @@ def test_text_is_no_mathematics_and_no_markup() -> None:
 def test_letters_that_the_font_lacks_do_not_warn() -> None:
     table = losses()
     columns = ("漢字", "E")
-    rows = tuple(
-        r.model_copy(update={"cells": {"漢字": r.cells["F"], "E": r.cells["E"]}}) for r in table.rows
-    )
+    rows = tuple(r.model_copy(update={"cells": {"漢字": r.cells["F"], "E": r.cells["E"]}}) for r in table.rows)
     info = dict.fromkeys(columns, table.column_info["F"])
-    plot = plots.subset_bars(
-        table.model_copy(update={"columns": columns, "rows": rows, "column_info": info}), "t"
-    )
+    plot = plots.subset_bars(table.model_copy(update={"columns": columns, "rows": rows, "column_info": info}), "t")
     assert plot is not None
     assert "漢字" in texts(plot.svg)

@@ -46,9 +46,7 @@ def test_eight_columns_of_long_numbers_fit_80_without_folding(value: float) -> N
 def test_decimals_stand_under_each_other_with_and_without_a_mark() -> None:
     lines = printed(losses()).splitlines()
     texts = ("39.29", "40.11†", "39.72", "40.23*", "+0.82", "Mean")
-    ends = [
-        {line.rindex(text) + len(text.rstrip("*†")) for line in lines[:20] if text in line} for text in texts
-    ]
+    ends = [{line.rindex(text) + len(text.rstrip("*†")) for line in lines[:20] if text in line} for text in texts]
     assert ends[0] == {79}
     assert all(end == ends[0] for end in ends)
 
