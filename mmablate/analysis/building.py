@@ -30,7 +30,7 @@ def build_table(store: StudyStore, *, baseline: str | None = None) -> Table:
     study = store.read_study()
     layout = study["table"]
     records, damaged = store.records()
-    by_row, unknown = _by_row(study, records)
+    by_row, unknown, doubles = _by_row(study, records)
     columns = list(layout["columns"])
     info = {name: ColumnInfo(**layout["column_info"][name]) for name in columns}
     specs = [*layout["rows"], *({"name": name, "label": name} for name in unknown)]
@@ -44,7 +44,7 @@ def build_table(store: StudyStore, *, baseline: str | None = None) -> Table:
     rows = [_row(spec, by_row[spec["name"]], values, bases, info, scales, study) for spec in shown]
     rows = _mark_best(rows, info)
     rows += _teacher_rows(study, records, columns, info)
-    common = set(bases[spec["name"]] for spec in specs)
+    common = {bases[spec["name"]] for spec in specs}
     table = Table(
         schema=1,
         study=study["name"],
@@ -61,12 +61,13 @@ def build_table(store: StudyStore, *, baseline: str | None = None) -> Table:
         n_decimals=layout.get("n_decimals", 2),
     )
     missing = [spec["name"] for spec in layout["rows"] if not by_row.get(spec["name"])]
-    return table.model_copy(update={"notes": tuple(_notes(study, table, by_row, missing, damaged))})
+    return table.model_copy(update={"notes": tuple(_notes(study, table, by_row, missing, [*damaged, *doubles]))})
 
 
-def _by_row(study: Mapping[str, Any], records: Sequence[RunRecord]) -> tuple[Records, list[str]]:
+def _by_row(study: Mapping[str, Any], records: Sequence[RunRecord]) -> tuple[Records, list[str], list[str]]:
     """Records by row. The plan says which rows a planned run serves; any other record counts under its own.
 
+    Also the rows that the recipe does not know, and a line for each record whose row has that seed already.
     Runs that an earlier version of the recipe left in the folder stand in `superseded` and do not count.
     """
     planned = {entry["run_id"]: entry["rows"] for entry in study["plan"]}
@@ -74,6 +75,7 @@ def _by_row(study: Mapping[str, Any], records: Sequence[RunRecord]) -> tuple[Rec
     known = {spec["name"] for spec in study["table"]["rows"]}
     by_row: Records = defaultdict(list)
     extra: dict[str, None] = {}
+    doubles: list[str] = []
     taken: set[tuple[str, int]] = set()
     # Planned runs first: a copied run never pushes a planned one aside.
     for record in sorted(records, key=lambda r: r.run_id not in planned):
@@ -86,7 +88,9 @@ def _by_row(study: Mapping[str, Any], records: Sequence[RunRecord]) -> tuple[Rec
                 by_row[row].append(record)
                 if row not in known:
                     extra[row] = None
-    return {row: sorted(some, key=lambda r: r.seed) for row, some in by_row.items()}, list(extra)
+            else:
+                doubles.append(f"run {record.run_id}: the row {row} has another run of seed {record.seed}.")
+    return {row: sorted(some, key=lambda r: r.seed) for row, some in by_row.items()}, list(extra), doubles
 
 
 def _values(

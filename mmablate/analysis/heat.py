@@ -17,10 +17,10 @@ def heat_scale(deltas: Iterable[float], *, metric: str, unit: str) -> HeatScale 
     The step is rounded up to two significant digits, so that the printed bounds are the true ones.
 
     Returns:
-        None where every Δ is zero.
+        None where every Δ is zero (or too small to be divided into steps).
     """
     largest = max((abs(d) for d in deltas), default=0.0)
-    if largest == 0:
+    if largest < 1e-290:
         return None
     exponent = math.floor(math.log10(largest / 4)) - 1
     step = math.ceil(largest / 4 / 10**exponent) * 10**exponent

@@ -33,7 +33,9 @@ def _from_json(path: Path) -> tuple[list[Table], bool]:
     value = read_json(path)
     if not isinstance(value, dict) or value.get("schema") != 1:
         raise StoreError(f'{path}: not a table written by `mmablate table --format json` (no "schema": 1)')
-    items = value["tables"] if "tables" in value else [value]
+    items = value.get("tables", [value])
+    if not isinstance(items, list):
+        raise StoreError(f"{path}: tables: a list, got {str(items)[:80]!r}")
     try:
         return [Table.model_validate(item) for item in items], "tables" not in value
     except ValidationError as error:

@@ -111,8 +111,9 @@ def _crop(
     tops = (draws[:, 0] * (height - size[0] + 1)).long().clamp(max=height - size[0]).tolist()
     lefts = (draws[:, 1] * (width - size[1] + 1)).long().clamp(max=width - size[1]).tolist()
 
+    corners = list(zip(tops, lefts, strict=True))
+
     def cut(x: Tensor) -> Tensor:
-        pieces = [x[i, ..., t : t + size[0], left : left + size[1]] for i, (t, left) in enumerate(zip(tops, lefts, strict=True))]  # fmt: skip
-        return torch.stack(pieces)
+        return torch.stack([x[i, ..., t : t + size[0], c : c + size[1]] for i, (t, c) in enumerate(corners)])
 
     return {name: cut(x) for name, x in inputs.items()}, cut(labels)

@@ -71,6 +71,8 @@ def run_study(
     Raises:
         StoreError: the results folder cannot be written.
     """
+    if options.device not in ("auto", "cpu"):
+        _resources(options)  # a device that is not there is told before anything is written
     store = StudyStore(options.out, study.name)
     store.prepare()
     outcome = Outcome()
@@ -80,8 +82,15 @@ def run_study(
     store.update_study(lambda old: manifest(study, summary, _execution(execution, old), old))
     if pending:
         keep, checkpoint = study.recipe.checkpoints, study.recipe.teacher and study.recipe.teacher.checkpoint
-        common = dict(study=study.name, out=options.out, data_root=data_root, device=device, keep=keep,
-                      teacher_checkpoint=checkpoint, force=options.force)  # fmt: skip
+        common = {
+            "study": study.name,
+            "out": options.out,
+            "data_root": data_root,
+            "device": device,
+            "keep": keep,
+            "teacher_checkpoint": checkpoint,
+            "force": options.force,
+        }
         steps = {spec.run_id: _steps(spec, summary.n_train) for spec in pending}
         with GridProgress(sum(steps.values()), len(pending), quiet=options.quiet) as progress:
             _Execution(store, common, jobs or 1, options.fail_fast, outcome, progress).run(pending)

@@ -6,6 +6,7 @@ caller, and another takes its place.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
 from collections.abc import Iterator
@@ -48,10 +49,8 @@ class Worker:
     def start(self, task: GroupTask) -> None:
         """Sends a group to train."""
         self.task = task
-        try:
+        with contextlib.suppress(OSError):  # a worker that has died is noticed by its closed pipe
             self.connection.send(task)
-        except OSError:
-            pass  # it has died: its closed pipe is read as such
 
     def stop(self) -> None:
         """Ends the process, whatever it is at."""
@@ -124,7 +123,7 @@ def _work(connection: Connection) -> None:
         try:
             connection.send(("progress", progress))
         except OSError:
-            # The owner is dead. That is no failure of the runs: they stay unfinished, and no record says else.
+            # The owner is dead, which is no failure of the runs: they stay unfinished.
             raise SystemExit(1) from None
 
     while True:

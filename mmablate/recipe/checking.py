@@ -7,9 +7,9 @@ component's options, and the sections at one another.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -30,11 +30,13 @@ class Draft:
         source: the document, profile and overrides applied.
         sections: name -> section, for those that are sound so far.
         problems: lines for the user.
+        terms: the losses in use, where that is known: those of one row; None for all of them.
     """
 
     source: Source
     sections: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    terms: Collection[str] | None = None
 
     def report(self, path: KeyPath, text: str) -> None:
         """Notes a problem of the key at `path`."""
@@ -44,6 +46,11 @@ class Draft:
     def has(self, *names: str) -> bool:
         """Whether these sections are sound."""
         return all(name in self.sections for name in names)
+
+    def used(self) -> dict[str, Loss]:
+        """The sound losses that are in use."""
+        losses: Mapping[str, Loss] = self.sections["losses"]
+        return {key: loss for key, loss in losses.items() if self.terms is None or key in self.terms}
 
     def finish(self) -> Recipe:
         """The recipe.
@@ -56,9 +63,13 @@ class Draft:
         return Recipe.model_construct(**self.sections)
 
 
-def check(source: Source) -> Draft:
-    """Looks at everything that can be known without the data and without the table's rows."""
-    draft = Draft(source)
+def check(source: Source, terms: Collection[str] | None = None) -> Draft:
+    """Looks at everything that can be known without the data and without the table's rows.
+
+    Args:
+        terms: the losses that a row has; the others need no method or teacher.
+    """
+    draft = Draft(source, terms=terms)
     _check_sections(draft)
     _check_modalities(draft)
     _check_components(draft)
@@ -92,12 +103,13 @@ def _annotated(name: str) -> Any:
     return get_type_hints(Recipe, include_extras=True)[name]
 
 
-def _report_validation(draft: Draft, error: ValidationError, prefix: KeyPath) -> None:
+def _report_validation(draft: Draft, error: ValidationError, prefix: KeyPath, *options: type[BaseModel]) -> None:
+    """Notes what pydantic found below `prefix`, where `options` are models beside that of the recipe."""
     grouped: dict[KeyPath, list[str]] = {}
     values: dict[KeyPath, Any] = {}
     for detail in error.errors():
         path = (*prefix, *_real_path(detail, _at(draft.source.data, prefix)))
-        grouped.setdefault(path, []).append(_rule(detail, path))
+        grouped.setdefault(path, []).append(_rule(detail, path, prefix, options))
         values[path] = detail.get("input")
     for path, rules in grouped.items():
         text = " or ".join(dict.fromkeys(rules))
@@ -110,31 +122,50 @@ def _real_path(detail: ErrorDetails, data: Any) -> KeyPath:
     path: list[str | int] = []
     here = data
     for part in detail["loc"]:
-        if (isinstance(here, Mapping) and part in here) or (isinstance(here, list) and isinstance(part, int) and part < len(here)):
-            here = here[part]
+        below = _child(here, part)
+        if below is not _ABSENT:
+            here = below
             path.append(part)
         elif detail["type"] == "missing" and part == detail["loc"][-1]:
             path.append(part)
     return tuple(path)
 
 
-def _rule(detail: ErrorDetails, path: KeyPath) -> str:
+_ABSENT = object()
+
+
+def _child(data: Any, key: str | int) -> Any:
+    if isinstance(data, Mapping):
+        return data.get(key, _ABSENT)
+    return data[key] if isinstance(data, list) and isinstance(key, int) and key < len(data) else _ABSENT
+
+
+def _rule(detail: ErrorDetails, path: KeyPath, prefix: KeyPath, options: tuple[type[BaseModel], ...]) -> str:
     if detail["type"] == "extra_forbidden":
-        return "unknown key" + _suggestion(path)
+        known = [*_keys([Recipe], path[:-1]), *_keys(options, path[len(prefix) : -1])]
+        near = difflib.get_close_matches(str(path[-1]), known, n=1)
+        return "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
     if detail["type"] == "missing":
         return "missing"
     text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return text[:1].lower() + text[1:]
 
 
-def _suggestion(path: KeyPath) -> str:
-    sections: Mapping[str, Any] = Recipe.model_fields
-    if len(path) > 1:
-        info = Recipe.model_fields.get(str(path[0]))
-        annotation = getattr(info, "annotation", None)
-        sections = getattr(annotation, "model_fields", {})
-    near = difflib.get_close_matches(str(path[-1]), sections, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def _keys(models: Iterable[Any], path: KeyPath) -> list[str]:
+    """The keys that the models know at `path`: a key of a model leads to its type, any other part to the
+    items of a list or mapping."""
+    here = [model for model in models if isinstance(model, type) and issubclass(model, BaseModel)]
+    for part in path:
+        fields = [model.model_fields[str(part)] for model in here if str(part) in model.model_fields]
+        here = [found for info in fields for found in _models(info.annotation)] if fields else here
+    return [name for model in here for name in model.model_fields]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a type names, itself or inside unions, lists and mappings."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for inner in get_args(annotation) for found in _models(inner)]
 
 
 def _short(value: Any) -> str:
@@ -195,7 +226,7 @@ def _options(
     try:
         options: BaseModel = entry.options.model_validate(given)
     except ValidationError as error:
-        _report_validation(draft, error, prefix)
+        _report_validation(draft, error, prefix, entry.options)
         return None
     return options.model_dump(mode="json")
 
@@ -250,7 +281,7 @@ def _check_method(draft: Draft) -> None:
     if not draft.has("method", "losses"):
         return
     method: MethodEntry = find("method", draft.sections["method"].name)
-    for key, loss in draft.sections["losses"].items():
+    for key, loss in draft.used().items():
         if loss.term not in method.terms:
             terms = ", ".join(method.terms)
             draft.report(("losses", key), f"the method {method.name!r} has no term {loss.term!r} (it has {terms})")
@@ -262,8 +293,8 @@ def _check_teacher(draft: Draft) -> None:
         return
     teacher: Teacher | None = draft.sections["teacher"]
     if teacher is None:
-        for key, loss in draft.sections["losses"].items():
-            if find("loss", loss.term).needs_teacher and loss.weight > 0:
+        for key, loss in draft.used().items():
+            if find("loss", str(loss.term)).needs_teacher and loss.weight > 0:
                 draft.report(("losses", key), "the term compares with a teacher, and the recipe has no `teacher:`")
         return
     if not draft.has("model", "train"):
@@ -282,16 +313,19 @@ def _teacher_train(draft: Draft, train: Train, teacher: Teacher) -> Train | None
     try:
         return Train.model_validate(merge(train.model_dump(mode="json"), teacher.train))
     except ValidationError as error:
-        _report_validation(draft, error, ("teacher", "train"))
+        _report_validation(draft, error, ("teacher", "train"), Train)
         return None
 
 
 def _check_subsets(draft: Draft) -> None:
     if not draft.has("evaluate", "data") or draft.sections["evaluate"].subsets == "all":
         return
-    known = subset_names(list(draft.sections["data"].modalities))
-    for index, name in enumerate(draft.sections["evaluate"].subsets):
-        if name not in known:
+    known = subset_names(list(draft.sections["data"].modalities or ()))
+    wanted = draft.sections["evaluate"].subsets
+    for index, name in enumerate(wanted):
+        if known and name in wanted[:index]:
+            draft.report(("evaluate", "subsets", index), f"a subset is given twice, got {name!r}")
+        elif known and name not in known:
             there = ", ".join(known)
             draft.report(("evaluate", "subsets", index), f"no subset is called {name!r} (there are: {there})")
 

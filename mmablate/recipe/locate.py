@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
 from mmablate.errors import RecipeError
@@ -28,7 +29,7 @@ def locate(recipe: str) -> Path:
         RecipeError: neither a file nor a shipped name; lists the shipped ones.
     """
     path = Path(recipe)
-    if path.is_file():
+    if os.path.isfile(recipe):  # unlike Path.is_file, False for a name that is too long
         return path
     shipped = shipped_recipes()
     # `recipes/landsat_losses.yaml` works from any folder too, since README and papers write it so.

@@ -31,7 +31,7 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def set_path(data: dict[str, Any], path: Sequence[str], value: Any, *, what: str) -> None:
-    """Sets one dotted key, making the mappings on the way.
+    """Sets one dotted key, making the mappings on the way; a mapping is merged, as in a profile.
 
     Raises:
         UsageError: a part of the path is a value, not a section.
@@ -45,7 +45,8 @@ def set_path(data: dict[str, Any], path: Sequence[str], value: Any, *, what: str
             raise UsageError(f"{what}: {'.'.join(path[: depth + 1])} is a value, not a section")
         here[part] = dict(below)
         here = here[part]
-    here[path[-1]] = copy.deepcopy(value)
+    last = path[-1]
+    here[last] = merge({last: here.get(last)}, {last: value})[last]
 
 
 def apply_overrides(source: Source, overrides: Sequence[str]) -> Source:
@@ -62,7 +63,10 @@ def apply_overrides(source: Source, overrides: Sequence[str]) -> Source:
             raise UsageError(f"{text!r}: an override is KEY=VALUE with a dotted key, e.g. train.epochs=5")
         set_path(data, path, parse_scalar(value, key=key), what=f"override {text}")
         places = {p: place for p, place in places.items() if p[: len(path)] != path}
-        places[path] = "command line"
+        for below in [known for known in places if known[: len(path)] == path]:
+            del places[below]  # what stood there is not what is there now
+        for end in range(1, len(path) + 1):
+            places.setdefault(path[:end], "command line")
     return Source(data, places)
 
 

@@ -44,6 +44,10 @@ def parse_scalar(text: str, *, key: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UsageError(f"{key}={text}: the value is not YAML ({_reason(error)})") from error
+    except RecursionError as error:
+        raise UsageError(f"{key}: the value is nested too deeply") from error
+    except ValueError as error:  # e.g. a date that no calendar has
+        raise UsageError(f"{key}={text}: the value is not YAML ({error})") from error
 
 
 def read_yaml(path: Path) -> Source:
@@ -62,7 +66,7 @@ def read_yaml(path: Path) -> Source:
         text = raw.decode("utf-8-sig")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if not isinstance(node, yaml.MappingNode):
-            raise RecipeError(f"{path}:1: a recipe is a mapping of keys, not a {_kind(node)}")
+            raise RecipeError(f"{path}:1: a recipe is a mapping of keys, not {_kind(node)}")
         places: dict[KeyPath, str] = {(): str(path)}
         problems: list[str] = []
         for count, (key_path, line, duplicate) in enumerate(_walk(node, ())):
@@ -110,8 +114,8 @@ def _walk(node: yaml.Node, path: KeyPath) -> Iterator[tuple[KeyPath, int, bool]]
 
 def _kind(node: yaml.Node | None) -> str:
     if node is None:
-        return "empty file"
-    return "list" if isinstance(node, yaml.SequenceNode) else "single value"
+        return "an empty file"
+    return "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
 
 
 def _reason(error: yaml.YAMLError) -> str:

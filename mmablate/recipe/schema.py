@@ -7,6 +7,7 @@ the component's own options stand beside its name. They are checked against the 
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
@@ -41,6 +42,12 @@ def _modalities_form(value: Any) -> str:
 def _named(value: Any) -> Any:
     """`method: joint` is short for `method: {name: joint}`."""
     return {"name": value} if isinstance(value, str) else value
+
+
+def _number(value: Any) -> Any:
+    """YAML reads `1e-3` as a string."""
+    is_number = isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value)
+    return float(value) if is_number else value
 
 
 class Section(BaseModel):
@@ -116,7 +123,7 @@ class Evaluate(Section):
     """
 
     metric: Literal["miou"] = "miou"
-    subsets: Literal["all"] | tuple[str, ...] = "all"
+    subsets: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
     classes: Literal["present", "in_target", "all_zero"] = "present"
     every: int = Field(1, ge=1)
     batch_size: int = Field(32, ge=1)
@@ -267,7 +274,7 @@ class SweepParameter(Section):
     """
 
     path: str | list[str] | None = None
-    values: list[float | int | str | bool] = Field(min_length=1)
+    values: list[Annotated[float | int | str | bool, BeforeValidator(_number)]] = Field(min_length=1)
     symbol: str | None = None
 
 

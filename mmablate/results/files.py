@@ -72,5 +72,5 @@ def read_json(path: Path) -> Any:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
     except json.JSONDecodeError as error:
         raise StoreError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, or a number of thousands of digits
         raise StoreError(f"{path}: not valid JSON: {error}") from error

@@ -49,7 +49,7 @@ class RunRecord(BaseModel):
     error: RunError | None
     metrics: dict[str, FiniteFloat]
     n_parameters: int | None
-    seconds: float | None
+    seconds: FiniteFloat | None
     steps: int | None
     depends_on: list[str]
     digests: dict[str, str | None]

@@ -30,7 +30,7 @@ class StudyStore:
     """
 
     def __init__(self, out: Path, name: str) -> None:
-        if Path(name).name != name or name in (".", ".."):
+        if Path(name).name != name or name in ("", ".", ".."):
             raise StoreError(f"{name!r}: a study's name is one folder name")
         self.out, self.name, self.folder = out, name, out / name
         self.runs = self.folder / "runs"
@@ -66,7 +66,7 @@ class StudyStore:
             StoreError: missing, damaged, or not a study.
         """
         study = read_json(self.folder / "study.json")
-        if not isinstance(study, dict) or "plan" not in study or "table" not in study:
+        if not _is_study(study):
             raise StoreError(f"{self.folder / 'study.json'}: not the file of a study")
         return study
 
@@ -182,6 +182,25 @@ def find_studies(path: Path) -> list[StudyStore]:
     if not found:
         raise StoreError(f"{path}: no study in it (a study's folder holds a study.json)")
     return [StudyStore(folder.parent, folder.name) for folder in found]
+
+
+def _is_study(value: Any) -> bool:
+    """Whether the parts that tables and resuming rely on are there."""
+    if not isinstance(value, dict) or not isinstance(table := value.get("table"), dict):
+        return False
+    columns, about = table.get("columns"), table.get("column_info")
+    return (
+        isinstance(value.get("name"), str)
+        and _mappings_with(value.get("plan"), "run_id", "role", "seed", "rows")
+        and _mappings_with(table.get("rows"), "name")
+        and isinstance(columns, list)
+        and isinstance(about, dict)
+        and all(isinstance(about.get(str(column)), dict) for column in columns)
+    )
+
+
+def _mappings_with(items: Any, *keys: str) -> bool:
+    return isinstance(items, list) and all(isinstance(i, dict) and all(key in i for key in keys) for i in items)
 
 
 def _valid_record(path: Path) -> RunRecord:

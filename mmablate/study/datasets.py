@@ -33,7 +33,7 @@ def data_files(recipe: Recipe) -> tuple[Path | None, list[Path]]:
 def data_fingerprint(recipe: Recipe) -> str:
     """Fingerprint of the data's files."""
     root, files = data_files(recipe)
-    return fingerprint(files, relative_to=root)
+    return fingerprint(files, relative_to=root if find("dataset", recipe.data.name).needs_root else None)
 
 
 def dataset_settings(recipe: Recipe) -> dict[str, Any]:

@@ -16,9 +16,11 @@ def lint(rows: Sequence[Row]) -> list[str]:
         settings = row.recipe.model_dump(mode="json", include={"data", "model", "method", "teacher", "train", "masks"})
         losses = {key: loss.model_dump(mode="json") for key, loss in row.losses.items()}
         same[content_id({**settings, "losses": losses})].append(row.name)
-    for names in same.values():
-        if len(names) > 1:
-            warnings.append(f"the rows {', '.join(names)} resolve to the same settings: their Δ is 0 by design")
+    warnings += [
+        f"the rows {', '.join(names)} resolve to the same settings: their Δ is 0 by design"
+        for names in same.values()
+        if len(names) > 1
+    ]
     lengths = {row.recipe.train.epochs for row in rows}
     if len(lengths) > 1:
         warnings.append(f"rows are trained for different numbers of epochs ({', '.join(map(str, sorted(lengths)))})")

@@ -19,6 +19,9 @@ from mmablate.study.plan import Row, Study, plan_study
 from mmablate.study.rows import RowPlan, expand_rows, loss_label, parameter_paths
 from mmablate.study.sweeping import SweepRequest, sweep_rows
 
+# What a row may override; all else is of the table.
+ROW_SECTIONS = frozenset({"data", "model", "method", "teacher", "train", "masks", "losses", "evaluate"})
+
 
 def open_study(
     recipe: str,
@@ -43,6 +46,7 @@ def open_study(
         plans, info = sweep_rows(draft, plans, sweep)
         name_suffix = "_" + "_".join(sweep.parameters)
     baseline = _baselines(draft, plans, info)
+    _check_reference(draft, plans)
     base = draft.finish()
     rows = [_resolve(draft, base, plan, info) for plan in plans]
     # Row overrides may break the recipe too; their problems are collected over all rows.
@@ -105,19 +109,28 @@ def _override(draft: Draft, base: Recipe, plan: RowPlan) -> Recipe:
     """The recipe of one row, checked like any other; problems name the row."""
     data = base.model_dump(mode="json")
     for key, value in plan.overrides.items():
+        if key.partition(".")[0] in Recipe.model_fields.keys() - ROW_SECTIONS:
+            draft.report(plan.path, f"row {plan.name!r}: {key} is of the whole study, not of a row, got {value!r}")
         paths = parameter_paths(draft, key) or [key]
         for path in paths:
             try:
                 set_path(data, path.split("."), value, what=f"row {plan.name!r}")
             except UsageError as error:
                 draft.report(plan.path, str(error))
-    row_draft = check(Source(data, {(): draft.source.place(plan.path)}))
+    row_draft = check(Source(data, {(): draft.source.place(plan.path)}), plan.losses)
     if row_draft.problems:
         for text in row_draft.problems:
             place, _, rest = text.partition(": ")
             draft.problems.append(f"{place}: row {plan.name!r}: {rest}")
         return base
     return row_draft.finish()
+
+
+def _check_reference(draft: Draft, plans: Sequence[RowPlan]) -> None:
+    teacher = draft.sections.get("teacher")
+    for plan in plans:
+        if teacher is not None and teacher.row and plan.name == "teacher":
+            draft.report(plan.path, "the name 'teacher' is that of the reference row (teacher.row), got 'teacher'")
 
 
 def _baselines(draft: Draft, plans: Sequence[RowPlan], info: Mapping[str, Any] | None) -> dict[str, str]:

@@ -120,7 +120,7 @@ def plan_study(
     runs: dict[str, RunSpec] = {}
     for seed in seeds:
         for row in rows:
-            for spec in _runs_of(row, seed, seeds[0], fingerprint, checkpoint_hash):
+            for spec in _runs_of(row, seed, recipe.seeds[0], fingerprint, checkpoint_hash):
                 known = runs.get(spec.run_id)
                 served = (*known.rows, *spec.rows) if known else spec.rows
                 runs[spec.run_id] = RunSpec(**{**vars(spec), "rows": tuple(dict.fromkeys(served))})
@@ -183,11 +183,15 @@ def _teacher_run(recipe: Recipe, teacher: Teacher, seed: int, first_seed: int, f
 
 def _common(recipe: Recipe, fingerprint: str) -> dict[str, Any]:
     data = recipe.data
-    return {
+    common = {
         "compute": COMPUTE_VERSION,
         "data": {**_component(data), "modalities": data.modalities, "fingerprint": fingerprint},
         "evaluate": recipe.evaluate.model_dump(mode="json"),
     }
+    if isinstance(data.modalities, dict):
+        # Masks and columns follow the order of the modalities, which the hash of a mapping does not see.
+        common["modalities"] = list(data.modalities)
+    return common
 
 
 def _component(section: Component) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def expand_rows(draft: Draft) -> list[RowPlan]:
     if not draft.has("rows", "losses", "factors"):
         return []
     rows = draft.sections["rows"]
-    everything = tuple(draft.sections["losses"])
+    everything = _terms(draft)
     if rows is None:
         plans = [RowPlan("+".join(everything), None, everything)]
     elif isinstance(rows, Expander):
@@ -82,11 +82,17 @@ def _item(draft: Draft, item: Any, path: KeyPath) -> Iterator[RowPlan]:
         yield RowPlan(name, label, chosen, overrides, path=path)
 
 
+def _terms(draft: Draft) -> tuple[str, ...]:
+    """The losses that the recipe writes; one that is not sound has been told and is no fault of a row."""
+    raw = draft.source.data.get("losses")
+    return tuple(map(str, raw)) if isinstance(raw, Mapping) else tuple(draft.sections["losses"])
+
+
 def _losses(draft: Draft, losses: Any, path: KeyPath) -> tuple[str, ...] | None:
     """The chosen terms in the order of the recipe; None with a problem noted."""
-    known = draft.sections["losses"]
+    known = _terms(draft)
     if losses is None:
-        return tuple(known)
+        return known
     if not isinstance(losses, (list, tuple)) or not losses:
         draft.report(path, f"a list of at least one loss, got {losses!r}")
         return None
@@ -111,6 +117,8 @@ def _expand(draft: Draft, form: Expander, path: KeyPath) -> Iterator[RowPlan]:
         return
     kind = kinds[0]
     dimensions = getattr(form, kind)
+    if form.keep and dimensions != "losses":
+        draft.report((*path, "keep"), f"goes with {kind}: losses alone, got {form.keep!r}")
     if dimensions == "losses":
         yield from _expand_losses(draft, form, kind, path)
         return
@@ -120,7 +128,11 @@ def _expand(draft: Draft, form: Expander, path: KeyPath) -> Iterator[RowPlan]:
         defined = ", ".join(factors) or "none"
         draft.report((*path, kind), f"factors out of those defined ({defined}), got {dimensions!r}")
         return
+    if len(set(dimensions)) != len(dimensions):
+        draft.report((*path, kind), f"a factor is given twice, got {dimensions!r}")
+        return
     levels = {name: list(factors[name]) for name in dimensions}
+    _check_exclude(draft, form, levels, path)
     if kind == "zip" and len({len(values) for values in levels.values()}) > 1:
         counts = {name: len(values) for name, values in levels.items()}
         draft.report((*path, kind), f"zipped factors have the same number of levels, got {counts}")
@@ -142,16 +154,30 @@ def _combine(draft: Draft, combination: Combination, path: KeyPath) -> Iterator[
 
 def _expand_losses(draft: Draft, form: Expander, kind: str, path: KeyPath) -> Iterator[RowPlan]:
     """The terms themselves as factors with the levels absent and present."""
-    everything = tuple(draft.sections["losses"])
+    everything = _terms(draft)
     keep = _losses(draft, form.keep, (*path, "keep")) if form.keep else ()
     if keep is None:
         return
     levels = {term: ["without", term] for term in everything if term not in keep}
+    _check_exclude(draft, form, levels, path)
     for combination in EXPANSIONS[kind](levels):
         present = {level for _, level in combination}
         losses = tuple(term for term in everything if term in keep or term in present)
         if losses and not _excluded(dict(combination), form.exclude):
             yield RowPlan("+".join(losses), None, losses, path=path)
+
+
+def _check_exclude(draft: Draft, form: Expander, levels: Mapping[str, Sequence[str]], path: KeyPath) -> None:
+    """A rule with a misspelt factor or level would silently exclude nothing."""
+    for index, rule in enumerate(form.exclude):
+        for factor, level in rule.items():
+            where = (*path, "exclude", index)
+            if factor not in levels:
+                there = ", ".join(levels)
+                draft.report(where, f"no factor of these rows is called {factor!r} (there are: {there})")
+            elif str(level) not in levels[factor]:
+                there = ", ".join(levels[factor])
+                draft.report(where, f"{factor} has no level {str(level)!r} (there are: {there})")
 
 
 def _excluded(combination: Mapping[str, str], exclude: Sequence[Mapping[str, Any]]) -> bool:

@@ -36,6 +36,8 @@ def sweep_rows(draft: Draft, plans: Sequence[RowPlan], request: SweepRequest) ->
     Raises:
         UsageError: a parameter that the recipe does not know, or one without values.
     """
+    if len(set(request.parameters)) != len(request.parameters):
+        raise UsageError(f"--param {', '.join(request.parameters)}: a parameter is given twice")
     paths = {name: _paths(draft, name) for name in request.parameters}
     base = _swept_row(draft, plans, paths)
     used = {name: _used(draft, base, paths[name][0]) for name in paths}
@@ -45,7 +47,7 @@ def sweep_rows(draft: Draft, plans: Sequence[RowPlan], request: SweepRequest) ->
         values = _values(draft, name, request.values)
         reference = 0 if is_weight else used[name] if used[name] in values else values[0]
         grids[name] = values if reference in values else [reference, *values]
-        zeros[name] = reference
+        zeros[name] = grids[name][grids[name].index(reference)]  # as written: 0, 0.0 or -0.0
     rows = [_row(base, dict(zip(grids, combination, strict=True)), paths, draft)
             for combination in itertools.product(*grids.values())]  # fmt: skip
     info = {
@@ -139,4 +141,7 @@ def _name(values: dict[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)

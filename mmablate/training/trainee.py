@@ -126,8 +126,8 @@ class Trainee:
             return
         for key, value in values.items():
             if not bool(torch.isfinite(value)):
-                raise NonFiniteLoss(key, float(value), self.steps + 1)
-        raise NonFiniteLoss("total", float(loss), self.steps + 1)
+                raise NonFiniteLoss(key, float(value.detach()), self.steps + 1)
+        raise NonFiniteLoss("total", float(loss.detach()), self.steps + 1)
 
 
 def scores_key(scores: Scores) -> float:

@@ -1,0 +1,76 @@
+"""What tests of several rooms share: real data where it is at hand, small folders, and the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers with two threads each would stand in each other's way
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT / ".." / "shared" / "data"
+
+# The smallest settings at which every stage of a run still happens.
+TINY = [
+    "train.epochs=1",
+    "seeds=[0,1]",
+    "model.widths=[4,4,8]",
+    "model.decoder_width=4",
+]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def mmablate(tmp_path):
+    """Runs `mmablate ARGS` as a user would, in an empty folder, in a process of its own."""
+
+    def run(*arguments: object, cwd: Path = tmp_path, **environment: str) -> Finished:
+        done = subprocess.run(
+            [sys.executable, "-m", "mmablate", *map(str, arguments)],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "COLUMNS": "80", "PYTHONWARNINGS": "error", **environment},
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def sweeps_folder(tmp_path):
+    """A folder of small range images in the layout of `lidar_losses`: 6 channels, labels 0-9 and 10 for none."""
+    root = tmp_path / "sweeps"
+    stream = np.random.default_rng(0)
+    for split, count in (("train", 3), ("val", 1)):
+        (root / split).mkdir(parents=True)
+        for index in range(count):
+            sweep = stream.normal(size=(16, 256, 6))
+            sweep[..., 5] = stream.integers(0, 11, size=(16, 256))
+            sweep[..., 4] = np.where(sweep[..., 5] == 10, 0, np.abs(sweep[..., 4]) + 1)
+            np.save(root / split / f"{index}.npy", sweep)
+    return root
+
+
+def shared_data(name: str) -> Path:
+    """Real data beside the checkout; the test is skipped, with the reason, where it is not there."""
+    folder = SHARED / name
+    if not folder.exists():
+        pytest.skip(f"real data not at hand: shared/data/{name}")
+    return folder

@@ -1,0 +1,58 @@
+"""Every recipe that ships is run, at a tiny setting, through the commands that a user types."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import ROOT, TINY
+
+from mmablate.recipe import load_recipe
+from mmablate.recipe.reading import read_yaml
+
+RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+
+
+def profiles(path):
+    return [None, *(read_yaml(path).data.get("profiles") or {})]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_ends_with_a_table(path, mmablate, sweeps_folder, tmp_path):
+    root = ["--data-root", sweeps_folder] if read_yaml(path).data["data"]["name"] == "range_image" else []
+    done = mmablate("ablate", path, *TINY, *root, "-q", "--format", "json")
+    assert done.code == 0, done.err
+    table = json.loads(done.out)
+    study = read_yaml(path).data["name"]
+    assert table["study"] == study
+    assert [row["n_seeds"] for row in table["rows"]] == [2] * len(table["rows"])
+    assert all(row["status"] == "ok" for row in table["rows"])
+    assert (tmp_path / "results" / study / "index.html").stat().st_size > 5_000
+    first = {p: p.stat().st_mtime_ns for p in tmp_path.glob("results/*/runs/*/record.json")}
+    again = mmablate("ablate", path, *TINY, *root, "-q", "--format", "json")
+    assert again.out == done.out
+    assert first == {p: p.stat().st_mtime_ns for p in tmp_path.glob("results/*/runs/*/record.json")}
+
+
+@pytest.mark.parametrize(
+    ("path", "profile"),
+    [(path, profile) for path in RECIPES for profile in profiles(path)],
+    ids=lambda value: getattr(value, "stem", value) or "default",
+)
+def test_every_profile_plans(path, profile, mmablate, sweeps_folder):
+    root = ["--data-root", sweeps_folder] if read_yaml(path).data["data"]["name"] == "range_image" else []
+    chosen = ["--profile", profile] if profile else []
+    done = mmablate("ablate", path, *chosen, *root, "-n", "--strict", "--format", "json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["runs"]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_sweep_of_a_recipe_plans(path, mmablate, sweeps_folder):
+    root = ["--data-root", sweeps_folder] if read_yaml(path).data["data"]["name"] == "range_image" else []
+    for name in read_yaml(path).data.get("sweep") or {}:
+        done = mmablate("sweep", path, "--param", name, *root, "-n", "--format", "json")
+        assert done.code == 0, done.err
+        plan = json.loads(done.out)
+        assert plan["study"].endswith(f"_{name}")
+        assert any(run["rows"] == [f"{name}=0"] for run in plan["runs"])
