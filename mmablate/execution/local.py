@@ -115,15 +115,13 @@ def _pending(store: StudyStore, wanted: Sequence[RunSpec], options: Options, out
 def _with_lost_teachers(
     store: StudyStore, wanted: Sequence[RunSpec], pending: list[RunSpec], outcome: Outcome
 ) -> list[RunSpec]:
-    """Adds teachers that are finished but whose weights are gone, where a pending run reads them."""
+    """Adds teachers that are finished but whose weights are gone (and no sibling's), where a pending run reads them."""
     ids = {spec.run_id for spec in pending}
     needed = {run_id for spec in pending for run_id in spec.depends_on} - ids
     failed = {record.run_id for record in outcome.failed}
-    lost = {i for i in needed - failed if not (store.run_folder(i) / "checkpoint.safetensors").exists()}
+    gone = {run_id for run_id in needed - failed if not store.has_weights(run_id)}
+    lost = {run_id for run_id in gone if not store.adopt(run_id, weights=True)}
     outcome.reused = [record for record in outcome.reused if record.run_id not in lost]
-    for run_id in lost:
-        with_record = store.run_folder(run_id) / "record.json"
-        with_record.unlink(missing_ok=True)
     return [spec for spec in wanted if spec.run_id in lost] + pending
 
 

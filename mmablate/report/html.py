@@ -80,7 +80,7 @@ class TableView(NamedTuple):
     columns: list[tuple[str, str, str]]
     extra_names: list[str]
     rows: list[RowView]
-    caption: str
+    caption: Markup
     key: str
     scales: list[ScaleView]
     failures: list[tuple[Markup, str]]
@@ -196,7 +196,7 @@ def table_view(table: Table, anchor: str) -> TableView:
         ],
         extra_names=[name for name, _ in marks.extras(table)],
         rows=[_row_view(table, row, index) for index, row in enumerate(table.rows)],
-        caption=labels.clean(table.caption),
+        caption=Markup(labels.with_sub_tags(table.caption, lambda text: str(escape(text)))),
         key=marks.key(table, best="bold", delta="with a sign", pale=" (pale)"),
         scales=[_scale_view(scale) for scale in table.heat_scales] if has_heat else [],
         failures=[(label_html(row.label), labels.clean(error)) for row in partial for error in row.errors],

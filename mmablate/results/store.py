@@ -17,6 +17,8 @@ from mmablate.errors import StoreError
 from mmablate.results.files import read_json, telling, write_atomic, write_json
 from mmablate.results.record import RunRecord
 
+CHECKPOINT = "checkpoint.safetensors"
+
 
 class StudyStore:
     """A study's folder below `out`.
@@ -85,6 +87,10 @@ class StudyStore:
             (folder / "history.jsonl").unlink(missing_ok=True)
         write_json(folder / "config.json", config)
 
+    def has_weights(self, run_id: str) -> bool:
+        """Whether the run's checkpoint is there."""
+        return (self.run_folder(run_id) / CHECKPOINT).exists()
+
     def append_history(self, run_id: str, line: Mapping[str, Any]) -> None:
         """Adds one epoch to history.jsonl; non-finite numbers are written as null."""
         path = self.run_folder(run_id) / "history.jsonl"
@@ -129,14 +135,19 @@ class StudyStore:
                     return True
         return False
 
-    def adopt(self, run_id: str) -> bool:
+    def adopt(self, run_id: str, *, weights: bool = False) -> bool:
         """Takes over a run that a sibling study of the same `out` has finished; True where it did.
 
         Files are hard-linked, or copied where links are not possible, so that the study stands alone.
+
+        Args:
+            weights: only from a sibling that has the run's checkpoint.
         """
         for sibling in sorted(self.out.glob("*/runs")):
             source = sibling / run_id
             if sibling == self.runs or not (source / "record.json").exists():
+                continue
+            if weights and not (source / CHECKPOINT).exists():
                 continue
             try:
                 if _valid_record(source / "record.json").status != "ok":

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from mmablate.errors import DataError
 from mmablate.results.files import write_atomic
 
-NAME = "checkpoint.safetensors"
-
 
 def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     """Writes weights atomically."""

@@ -20,9 +20,10 @@ from mmablate.data.batches import Batch, TrainingBatches
 from mmablate.errors import StoreError
 from mmablate.methods import Reference
 from mmablate.results import RunError, RunRecord, StudyStore
+from mmablate.results.store import CHECKPOINT
 from mmablate.study import RunSpec
 from mmablate.training.building import build_model, open_data
-from mmablate.training.checkpoint import NAME, digest, load_into, save_weights
+from mmablate.training.checkpoint import digest, load_into, save_weights
 from mmablate.training.device import autocast, environment, prepare_threads
 from mmablate.training.evaluation import Scores, score
 from mmablate.training.trainee import Trainee
@@ -98,15 +99,17 @@ def train_group(task: GroupTask, report: Report, stepper: Stepper | None = None)
     """
     store = StudyStore(task.out, task.study)
     with store.locked_runs([spec.run_id for spec in task.specs]):
-        specs = [spec for spec in task.specs if task.force or not _finished(store, spec.run_id)]
+        specs = [spec for spec in task.specs if task.force or not _finished(store, spec)]
         if not specs:
             return []
         return _Group(task, specs, store, report, stepper or InTurn()).train()
 
 
-def _finished(store: StudyStore, run_id: str) -> bool:
-    record = store.read_record(run_id)
-    return (record is not None and record.status == "ok") or (record is None and store.adopt(run_id))
+def _finished(store: StudyStore, spec: RunSpec) -> bool:
+    record = store.read_record(spec.run_id)
+    if record is None:
+        return store.adopt(spec.run_id, weights=spec.role == "teacher")
+    return record.status == "ok" and (spec.role != "teacher" or store.has_weights(spec.run_id))
 
 
 class _Group:
@@ -178,7 +181,7 @@ class _Group:
         if self.task.teacher_checkpoint is not None:
             path = Path(self.task.teacher_checkpoint).expanduser()
         else:
-            path = self.store.run_folder(described["run"]) / NAME
+            path = self.store.run_folder(described["run"]) / CHECKPOINT
         load_into(model, path)
         return model.to(self.device).eval().requires_grad_(False)
 
@@ -267,7 +270,7 @@ class _Group:
         assert trainee.best is not None
         epoch, validation, weights = trainee.best
         if trainee.spec.role == "teacher" or self.task.keep == "all":
-            save_weights(self.store.run_folder(trainee.spec.run_id) / NAME, weights)
+            save_weights(self.store.run_folder(trainee.spec.run_id) / CHECKPOINT, weights)
         extra = {"selected_epoch": epoch, "validation": validation, "scored_on": self.data.scored_split}
         digests = {"init": trainee.initial_digest, "order": self.order_digest, "final": digest(weights)}
         self._finish(self._record(trainee.spec, trainee, None, scores, digests, **extra))

@@ -136,7 +136,7 @@ def test_the_total_is_weight_times_value(recipe_terms: Mapping[str, Term]) -> No
     terms = list(recipe_terms.values())
     assert {term.key: term.weight for term in terms} == WEIGHTS
     values = {term.key: term(step()) for term in terms}
-    expected = sum(WEIGHTS[key] * value.double() for key, value in values.items())
+    expected = sum(WEIGHTS[key] * value.detach().double() for key, value in values.items())
     assert float(total(terms, values).detach()) == pytest.approx(float(expected), rel=1e-6)
 
 

@@ -1,5 +1,6 @@
 """The heart: what a run computes does not hang on what is trained beside it, how often, or in what order."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -85,14 +86,12 @@ def test_rows_of_a_seed_share_initialisation_and_order(trained: Any) -> None:
 
 
 def test_another_seed_is_another_run(workshop: Workshop, study: Study, trained: Any) -> None:
-    other = workshop.train(students(study, 1, ["sup"]), workshop.out())["sup"]
+    other = workshop.train(students(study, 2, ["sup"]), workshop.out())["sup"]
     ours = trained.records["sup"]
     assert all(other.digests[key] != ours.digests[key] for key in ("init", "order", "final"))
 
 
 def test_history_has_a_line_an_epoch(trained: Any) -> None:
-    import json
-
     for row, record in trained.records.items():
         text = (trained.store.run_folder(record.run_id) / "history.jsonl").read_text()
         lines = [json.loads(line) for line in text.splitlines()]
@@ -155,7 +154,7 @@ def test_a_run_that_diverges_stops_alone_and_before_the_optimiser_moves(
 
 
 def test_a_learning_rate_that_is_far_too_high_is_found(workshop: Workshop) -> None:
-    study = workshop.study("train.lr=1e30", "train.optimizer=sgd", "teacher=null", "rows=[[sup]]", "losses={sup: {}}")
+    study = workshop.alone("train.lr=1e30", "train.optimizer=sgd")
     record = workshop.train(students(study), workshop.out())["sup"]
     assert record.status == "failed"
     assert record.error is not None
@@ -166,7 +165,7 @@ def test_a_learning_rate_that_is_far_too_high_is_found(workshop: Workshop) -> No
 def test_weights_that_the_very_last_step_broke_are_not_scored(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = workshop.study("train.epochs=1", "train.batch_size=45", "teacher=null", "rows=[[sup]]", "losses={sup: {}}")
+    study = workshop.alone("train.epochs=1", "train.clip=1.0")
     (spec,) = students(study)
     original = nn.utils.clip_grad_norm_
 
@@ -176,7 +175,6 @@ def test_weights_that_the_very_last_step_broke_are_not_scored(
         return original(parameters, limit)
 
     monkeypatch.setattr("mmablate.training.trainee.nn.utils.clip_grad_norm_", exploding)
-    spec.settings["train"]["clip"] = 1.0  # type: ignore[index]
     record = workshop.train([spec], workshop.out())["sup"]
     assert record.status == "failed"
     assert record.error is not None
@@ -243,7 +241,7 @@ def test_a_damaged_teacher_fails_those_that_read_it(
         assert record.error.type == "DataError"
         assert path.name in record.error.message
         if damage == "foreign":
-            assert "do not fit the model: 0 missing, 0 unknown, 5 of another shape" in record.error.message
+            assert "do not fit the model: 0 missing, 0 unknown, 7 of another shape" in record.error.message
 
 
 def test_data_that_cannot_be_opened_fail_the_group(workshop: Workshop, study: Study) -> None:
@@ -321,7 +319,7 @@ def test_a_checkpoint_of_the_user_stands_in_for_the_teacher(workshop: Workshop, 
     torch.save({"state_dict": building.build_model(study.runs[0].settings["model"], FiveClasses()).state_dict()},
                out / "mine.pt")  # fmt: skip
     records = workshop.train(
-        students(study, 0, ["sup+mad"]), workshop.out(), teacher_checkpoint=str(out / "mine.pt")
+        students(study, 1, ["sup+mad"]), workshop.out(), teacher_checkpoint=str(out / "mine.pt")
     )
     assert records["sup+mad"].status == "ok"
     assert numbers(records["sup+mad"]) != numbers(trained.records["sup+mad"])

@@ -1,8 +1,10 @@
 """Which epoch is scored, and on what."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from training_samples import Workshop, students
@@ -14,14 +16,12 @@ from mmablate.training.checkpoint import load_into
 from mmablate.training.device import autocast
 from mmablate.training.evaluation import score
 
-PLAIN = ("teacher=null", "rows=[[sup]]", "losses={sup: {}}", "train.epochs=5", "train.lr=0.05",
-         "train.schedule=constant", "train.batch_size=45")  # fmt: skip
-
-
-def train(workshop: Workshop, *overrides: str) -> tuple[RunRecord, list[dict[str, Any]], Any]:
-    study = workshop.study(*PLAIN, *overrides)
+def train(
+    workshop: Workshop, *overrides: str, data_root: str | None = None
+) -> tuple[RunRecord, list[dict[str, Any]], Any]:
+    study = workshop.alone(*overrides, data_root=data_root)
     out = workshop.out()
-    record = workshop.train(students(study), out, keep="all")["sup"]
+    record = workshop.train(students(study), out, keep="all", data_root=data_root)["sup"]
     assert record.status == "ok", record.error
     folder = StudyStore(out, "tiny").run_folder(record.run_id)
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
@@ -63,9 +63,28 @@ def test_validation_every_few_epochs_and_always_the_last(workshop: Workshop) -> 
     assert record.selected_epoch in (2, 4, 5)
 
 
-def test_without_test_labels_the_last_epoch_is_scored_on_validation(workshop: Workshop) -> None:
-    record, lines, _ = train(workshop, "data.fractions=[0.7, 0.3]") if FRACTIONS else pytest.skip("no option")
+@pytest.fixture
+def unlabelled_test(tmp_path: Path) -> str:
+    """A folder of range images with train and val only."""
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 4)):
+        (tmp_path / split).mkdir()
+        for i in range(count):
+            labels = draw.integers(0, 3, size=(8, 8))
+            channels = [labels + draw.normal(size=(8, 8)), draw.normal(size=(8, 8)), labels]
+            np.save(tmp_path / split / f"{i}.npy", np.stack(channels, -1).astype(np.float32))
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_without_test_labels_the_last_epoch_is_scored_on_validation(
+    workshop: Workshop, unlabelled_test: str, select: str
+) -> None:
+    data = "data={name: range_image, modalities: {A: [0], B: [1]}, label_channel: 2, n_classes: 3}"
+    options = ("train.batch_size=3", "evaluate.batch_size=3", f"train.select={select}")
+    record, lines, _ = train(workshop, data, *options, data_root=unlabelled_test)
+    means = [line["val"]["Mean"] for line in lines]
+    assert max(means[:-1]) > means[-1], "otherwise the last epoch may have been selected"
     assert record.selected_epoch == 5
-
-
-FRACTIONS = False
+    assert record.scored_on == "val"
+    assert record.metrics == record.validation == lines[-1]["val"]

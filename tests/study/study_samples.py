@@ -1,0 +1,57 @@
+"""A small recipe as data, and opening it with changes."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mmablate.study import Study, open_study
+
+BASE: dict[str, Any] = {
+    "name": "tiny",
+    "title": "Tiny",
+    "data": {"name": "landsat", "modalities": ["V", "N", "S"]},
+    "model": {"name": "anymodal_segmentor", "widths": [4, 4, 8], "strides": [2, 2, 2], "decoder_width": 4},
+    "teacher": {"name": "anymodal_segmentor", "seed": "paired"},
+    "train": {"epochs": 2, "lr": 0.001},
+    "losses": {
+        "sup": {"weight": 1},
+        "mad": {"weight": 13.2, "symbol": "λ"},
+        "umd": {"weight": 2.6, "symbol": "α"},
+        "cmd": {"weight": 10, "symbol": "β"},
+    },
+    "rows": [["sup"], ["sup", "mad"], ["sup", "mad", "umd"], ["sup", "mad", "umd", "cmd"]],
+    "baseline": "sup",
+    "seeds": [0, 1],
+    "sweep": {"lambda": {"values": [0, 4, 13.2]}, "beta": {"values": [1, 10]}},
+}
+
+
+class Opener:
+    """Writes the recipe, with top-level keys replaced, and opens it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "tiny.yaml"
+
+    def __call__(self, *, without: tuple[str, ...] = (), options: Any = None, **changes: Any) -> Study:
+        data = {key: value for key, value in {**copy.deepcopy(BASE), **changes}.items() if key not in without}
+        self.path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        return open_study(str(self.path), **(options or {}))
+
+
+def students(study: Study) -> dict[tuple[str, int], str]:
+    """(row, seed) -> run id."""
+    return {(row, run.seed): run.run_id for run in study.runs if run.role == "student" for row in run.rows}
+
+
+def teachers(study: Study) -> dict[int, str]:
+    """Seed -> run id of the teachers."""
+    return {run.seed: run.run_id for run in study.runs if run.role == "teacher"}
+
+
+def names(study: Study) -> list[str]:
+    """Names of the rows."""
+    return [row.name for row in study.rows]
