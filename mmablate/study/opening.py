@@ -40,6 +40,7 @@ def open_study(
         DataError: data whose files cannot be found.
     """
     draft, used = draft_recipe(recipe, profile=profile, overrides=overrides, data_root=data_root)
+    sound = not draft.problems
     plans = expand_rows(draft)
     name_suffix, info = "", None
     if sweep is not None and plans and not draft.problems:
@@ -47,9 +48,9 @@ def open_study(
         name_suffix = "_" + "_".join(sweep.parameters)
     baseline = _baselines(draft, plans, info)
     _check_reference(draft, plans)
-    base = draft.finish()
+    # Rows, baseline and overrides of rows are judged together, once the recipe itself is sound.
+    base = Recipe.model_construct(**draft.sections) if sound else draft.finish()
     rows = [_resolve(draft, base, plan, info) for plan in plans]
-    # Row overrides may break the recipe too; their problems are collected over all rows.
     base = draft.finish()
     warnings = lint(rows)
     if strict and warnings:

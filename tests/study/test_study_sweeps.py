@@ -136,9 +136,7 @@ def test_a_term_that_no_row_contains_cannot_be_swept(swept):
 
 
 def test_a_value_that_the_recipe_refuses_names_the_row(swept):
-    with pytest.raises(
-        RecipeError, match=r"row 'beta=-1': losses.cmd.weight: should be greater than or equal to 0, got -1"
-    ):
+    with pytest.raises(RecipeError, match=r"row 'beta=-1': losses.cmd.weight: should be greater than or equal to 0"):
         swept("beta", values=(-1,))
 
 

@@ -1,0 +1,142 @@
+"""Small studies for the tests of execution, and looking after real processes."""
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mmablate.data.summary import DatasetSummary, summarise
+from mmablate.execution import Options, Outcome, run_study, wanted_runs
+from mmablate.results import RunRecord, StudyStore
+from mmablate.study import Study, open_study
+from mmablate.study.datasets import dataset_settings, open_dataset
+
+RECIPE = """
+name: small
+data: {name: landsat, modalities: [V, N, S], tile: 16, block: 32, train_stride: 32}
+model: {name: anymodal_segmentor, widths: [4], strides: [4], decoder_width: 4}
+teacher: {name: anymodal_segmentor}
+train: {epochs: 1, batch_size: 15, lr: 1e-2}
+losses: {sup: {weight: 1}, mad: {weight: 13}, umd: {weight: 2}}
+rows: [[sup], [sup, mad], [sup, mad, umd]]
+baseline: sup
+seeds: [1, 2]
+evaluate: {subsets: all, batch_size: 128}
+"""
+LONG = ("train.epochs=60", "evaluate.every=60")  # seconds, long enough to be killed in the middle
+
+
+def small_study(folder: Path, *overrides: str) -> Study:
+    """The recipe above with KEY=VALUE."""
+    return open_study(recipe_file(folder), overrides=list(overrides))
+
+
+def recipe_file(folder: Path) -> str:
+    """The recipe above as a file."""
+    path = folder / "small.yaml"
+    path.write_text(RECIPE)
+    return str(path)
+
+
+@cache
+def summary() -> DatasetSummary:
+    """Of the tiles that the recipe cuts."""
+    settings = {"name": "landsat", "modalities": ["V", "N", "S"], "tile": 16, "block": 32, "train_stride": 32}
+    return summarise(open_dataset(settings, None))
+
+
+def run(
+    study: Study,
+    out: Path,
+    *,
+    rows: Collection[str] | None = None,
+    seeds: Collection[int] | None = None,
+    jobs: int = 1,
+    **options: Any,
+) -> Outcome:
+    """Runs a study on the CPU without a word."""
+    wanted = wanted_runs(study, rows or [row.name for row in study.rows], seeds or study.seeds)
+    return run_study(study, wanted, Options(out, "cpu", jobs, quiet=True, **options), summary(), None)
+
+
+def numbers(records: Iterable[RunRecord]) -> dict[str, Any]:
+    """All that must be the same to the bit, by run."""
+    varying = {"seconds", "environment", "study"}
+    return {record.run_id: record.model_dump(mode="json", exclude=varying) for record in records}
+
+
+def stored(out: Path, study: Study) -> dict[str, Any]:
+    """The numbers on disk."""
+    good, bad = StudyStore(out, study.name).records()
+    assert not bad
+    return numbers(good)
+
+
+def settings_of(dataset: Study) -> dict[str, Any]:
+    """What the data of a study are."""
+    return dataset_settings(dataset.recipe)
+
+
+def names(records: Iterable[RunRecord]) -> list[tuple[str, int]]:
+    """Row and seed, sorted; a teacher's row is "teacher"."""
+    return sorted((record.row or "teacher", record.seed) for record in records)
+
+
+# --- processes ------------------------------------------------------------------------------------------------
+
+
+def wait_for(what: Callable[[], Any], *, seconds: float = 60.0) -> Any:
+    """The first true answer of `what`; fails loudly where none comes."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if answer := what():
+            return answer
+        time.sleep(0.01)
+    raise AssertionError(f"waited {seconds:.0f} s in vain")
+
+
+def workers_of(pid: int) -> list[int]:
+    """The worker processes that a process has started."""
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in path.read_text().split():
+            command = Path(f"/proc/{child}/cmdline").read_bytes()
+            if b"spawn_main" in command:
+                found.append(int(child))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def trainer_of(run_id: str, pids: Iterable[int]) -> int | None:
+    """The process that holds the run's lock."""
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                if os.readlink(link).endswith(f"{run_id}.lock"):
+                    return pid
+            except OSError:
+                continue
+    return None
+
+
+def in_training(out: Path, study: Study, since: float, *, role: str = "student") -> str | None:
+    """A run that has trained an epoch since then and is not over."""
+    store = StudyStore(out, study.name)
+    for spec in study.runs:
+        folder = store.run_folder(spec.run_id)
+        history, record = folder / "history.jsonl", folder / "record.json"
+        if spec.role != role or not history.exists() or history.stat().st_mtime < since:
+            continue
+        if history.read_text().count("\n") >= 2 and not (record.exists() and record.stat().st_mtime > since):
+            return spec.run_id
+    return None

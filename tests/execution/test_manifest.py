@@ -1,0 +1,90 @@
+"""study.json: seeds of earlier calls stay, rows that changed are superseded."""
+
+from pathlib import Path
+from typing import Any
+
+from execution_samples import small_study, summary
+
+from mmablate.execution.manifest import manifest
+from mmablate.study import Study
+
+EXECUTION = {"mode": "in_turn", "threads": 1, "device": "cpu", "jobs": 1}
+
+
+def made(study: Study, old: Any = None) -> dict[str, Any]:
+    return manifest(study, summary(), EXECUTION, old)
+
+
+def ids(study: Study, *rows: str) -> set[str]:
+    return {s.run_id for s in study.runs if set(rows) & set(s.rows)}
+
+
+def planned(written: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    entries = {entry["run_id"]: entry for entry in written["plan"]}
+    assert len(entries) == len(written["plan"]), "a run is planned once"
+    return entries
+
+
+def test_the_plan_names_every_run(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    written = made(study)
+    entries = planned(written)
+    assert list(entries) == [spec.run_id for spec in study.runs]
+    for spec in study.runs:
+        entry = entries[spec.run_id]
+        assert (entry["role"], entry["seed"], tuple(entry["rows"])) == (spec.role, spec.seed, spec.rows)
+        assert tuple(entry["depends_on"]) == spec.depends_on
+    assert written["superseded"] == []
+    assert written["execution"] == EXECUTION
+    assert written["created"] == written["updated"]
+
+
+def test_other_seeds_stay_with_their_teachers(tmp_path: Path) -> None:
+    first, second = small_study(tmp_path, "seeds=[1]"), small_study(tmp_path, "seeds=[2, 3]")
+    old = made(first)
+    written = made(second, old)
+    assert set(planned(written)) == {s.run_id for s in (*first.runs, *second.runs)}
+    assert written["superseded"] == []
+    assert written["created"] == old["created"]
+    again = made(first, written)
+    assert set(planned(again)) == set(planned(written))
+    order = [entry["run_id"] for entry in again["plan"]]
+    for entry in again["plan"]:
+        assert all(order.index(upstream) < order.index(entry["run_id"]) for upstream in entry["depends_on"])
+
+
+def test_a_row_that_changed_supersedes_its_runs(tmp_path: Path) -> None:
+    first = small_study(tmp_path)
+    second = small_study(tmp_path, "losses.umd.weight=3", "seeds=[1]")
+    written = made(second, made(first))
+    assert set(written["superseded"]) == ids(first, "sup+mad+umd")
+    kept = planned(written)
+    assert ids(first, "sup", "sup+mad") <= set(kept), "seed 2 of the other rows"
+    assert not set(kept) & set(written["superseded"])
+
+
+def test_going_back_makes_a_run_count_again(tmp_path: Path) -> None:
+    first, second = small_study(tmp_path), small_study(tmp_path, "losses.umd.weight=3")
+    back = made(first, made(second, made(first)))
+    assert set(back["superseded"]) == ids(second, "sup+mad+umd")
+    assert ids(first, "sup+mad+umd") <= set(planned(back))
+
+
+def test_a_change_of_training_supersedes_all_and_their_teachers_go(tmp_path: Path) -> None:
+    first, second = small_study(tmp_path), small_study(tmp_path, "train.lr=0.5")
+    written = made(second, made(first))
+    students = {s.run_id for s in first.runs if s.role == "student"}
+    assert set(written["superseded"]) == students
+    assert set(planned(written)) == {s.run_id for s in second.runs}
+
+
+def test_a_row_that_was_removed_is_superseded(tmp_path: Path) -> None:
+    first, second = small_study(tmp_path), small_study(tmp_path, "rows=[[sup], [sup, mad]]")
+    written = made(second, made(first))
+    assert set(written["superseded"]) == ids(first, "sup+mad+umd")
+
+
+def test_the_folder_of_the_user_is_not_written_down(tmp_path: Path) -> None:
+    written = made(small_study(tmp_path))
+    assert str(tmp_path) not in str(written)
+    assert "root" not in written["recipe"]["data"]
