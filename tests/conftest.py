@@ -13,17 +13,6 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers with two threads each would stand in each other's way
 
-ROOT = Path(__file__).parents[1]
-SHARED = ROOT / ".." / "shared" / "data"
-
-# The smallest settings at which every stage of a run still happens.
-TINY = [
-    "train.epochs=1",
-    "seeds=[0,1]",
-    "model.widths=[4,4,8]",
-    "model.decoder_width=4",
-]
-
 
 @dataclass(frozen=True)
 class Finished:
@@ -66,11 +55,3 @@ def sweeps_folder(tmp_path):
             sweep[..., 4] = np.where(sweep[..., 5] == 10, 0, np.abs(sweep[..., 4]) + 1)
             np.save(root / split / f"{index}.npy", sweep)
     return root
-
-
-def shared_data(name: str) -> Path:
-    """Real data beside the checkout; the test is skipped, with the reason, where it is not there."""
-    folder = SHARED / name
-    if not folder.exists():
-        pytest.skip(f"real data not at hand: shared/data/{name}")
-    return folder

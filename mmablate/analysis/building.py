@@ -180,7 +180,7 @@ def _mark_best(rows: list[Row], info: Mapping[str, ColumnInfo]) -> list[Row]:
     for column, about in info.items():
         means = [row.cells[column].mean for row in rows]
         there = [m for m in means if m is not None]
-        if not there or len(rows) < 2:
+        if not there:
             continue
         best = max(there) if about.direction == "max" else min(there)
         rows = [
@@ -243,6 +243,10 @@ def _notes(
         notes.append(f"Rows have different seeds ({listing}); Δ is taken over the seeds that both rows have.")
     if any(cell.test == "welch" for row in table.rows for cell in row.cells.values()) and max(sizes, default=0) > 1:
         notes.append("Fewer than two common seeds with the baseline: Δ is the difference of the means, not paired.")
+    for column in table.columns:
+        lacking = [row.name for row in table.rows if row.n_seeds and len(row.cells[column].values) < row.n_seeds]
+        if lacking:
+            notes.append(f"Some runs have no value for {column}: {', '.join(lacking)}.")
     devices = {str(r.environment.get("device")) for some in by_row.values() for r in some}
     if len(devices) > 1:
         notes.append(f"Runs of different devices are compared: {', '.join(sorted(devices))}.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mmablate.catalog.entries import ModelEntry, Options
 
@@ -22,6 +22,14 @@ class AnymodalSegmentorOptions(Options):
     )
     strides: tuple[Width, ...] | None = Field(None, description="down-sampling of each stage; default 1, 2, 2, ...")
     decoder_width: int = Field(64, ge=1, description="channels of the fused map before the classifier")
+
+    @model_validator(mode="after")
+    def _one_a_stage(self) -> Self:
+        for name in ("depths", "strides"):
+            given = getattr(self, name)
+            if given is not None and len(given) != len(self.widths):
+                raise ValueError(f"{name} {list(given)} must have one entry a stage, as widths {list(self.widths)}")
+        return self
 
 
 MODELS = (

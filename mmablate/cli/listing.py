@@ -86,7 +86,9 @@ def recipe_schema() -> dict[str, Any]:
                 known["properties"].setdefault(name, about)
     properties = schema["properties"]
     properties["profiles"] = {"type": "object", "additionalProperties": {"type": "object"}}
-    properties["method"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Method"}]}  # `method: joint` is short for a name
+    properties["method"] = {
+        "anyOf": [{"type": "string"}, {"$ref": "#/$defs/Method"}]
+    }  # `method: joint` is short for a name
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "mmablate recipe"
     return schema

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmablate.data.summary import DatasetSummary
-from mmablate.errors import StoreError
+from mmablate.errors import RecipeError, StoreError
 from mmablate.execution.grouping import Group, group_runs, next_group
 from mmablate.execution.manifest import manifest
 from mmablate.execution.progress import GridProgress
@@ -71,6 +71,7 @@ def run_study(
     Raises:
         StoreError: the results folder cannot be written.
     """
+    _check_sizes(study, summary)
     if options.device not in ("auto", "cpu"):
         _resources(options)  # a device that is not there is told before anything is written
     store = StudyStore(options.out, study.name)
@@ -95,6 +96,23 @@ def run_study(
         with GridProgress(sum(steps.values()), len(pending), quiet=options.quiet) as progress:
             _Execution(store, common, jobs or 1, options.fail_fast, outcome, progress).run(pending)
     return outcome
+
+
+def _check_sizes(study: Study, summary: DatasetSummary) -> None:
+    """What only the data's sizes can tell of a recipe, told before anything is trained."""
+    problems = {}
+    for row in study.rows:
+        teacher = row.recipe.teacher
+        crops = [row.recipe.train.augment.crop, teacher.train["augment"]["crop"] if teacher else None]
+        for crop in crops:
+            if crop is not None and (crop[0] > summary.shape[0] or crop[1] > summary.shape[1]):
+                problems["augment.crop"] = f"train.augment.crop: at most the images' {summary.shape}, got {tuple(crop)}"
+        stem = row.recipe.model.options.get("in_channels")
+        for name, channels in summary.modalities.items():
+            if stem is not None and channels > stem:
+                problems[name] = f"model.in_channels: at least the {channels} channels of modality {name}, got {stem}"
+    if problems:
+        raise RecipeError(list(problems.values()))
 
 
 def _pending(store: StudyStore, wanted: Sequence[RunSpec], options: Options, outcome: Outcome) -> list[RunSpec]:

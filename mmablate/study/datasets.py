@@ -37,8 +37,15 @@ def data_fingerprint(recipe: Recipe) -> str:
 
 
 def dataset_settings(recipe: Recipe) -> dict[str, Any]:
-    """Name, modalities and options of the recipe's data, as a run's settings hold them."""
-    return {"name": recipe.data.name, "modalities": recipe.data.modalities, **recipe.data.options}
+    """Name, modalities and options of the recipe's data, as a run's settings hold them.
+
+    A mapping of modalities becomes a list of pairs: masks and columns follow their order, which neither the
+    hash of a mapping nor JSON with sorted keys would keep.
+    """
+    modalities: Any = recipe.data.modalities
+    if isinstance(modalities, dict):
+        modalities = [[name, channels] for name, channels in modalities.items()]
+    return {"name": recipe.data.name, "modalities": modalities, **recipe.data.options}
 
 
 def open_dataset(settings: Mapping[str, Any], root: str | None) -> Any:
@@ -61,6 +68,8 @@ def check_dataset(settings: Mapping[str, Any], root: str | None, *, thorough: bo
 def _arguments(settings: Mapping[str, Any], root: str | None) -> tuple[DatasetEntry, dict[str, Any]]:
     entry: DatasetEntry = find("dataset", settings["name"])
     arguments = {key: value for key, value in settings.items() if key not in ("name", "fingerprint", "root")}
+    if entry.modalities is None:
+        arguments["modalities"] = dict(arguments["modalities"])
     if entry.needs_root:
         if root is None:
             raise DataError(f"data.root: {entry.name} reads a folder of yours: say which with --data-root DIR")

@@ -14,6 +14,7 @@ from typing import Any
 
 from mmablate.catalog import find
 from mmablate.recipe.schema import Component, Loss, Recipe, Teacher
+from mmablate.study.datasets import dataset_settings
 
 # Goes up whenever the same settings compute other numbers, so that old runs are not taken for new ones.
 COMPUTE_VERSION = 1
@@ -182,16 +183,11 @@ def _teacher_run(recipe: Recipe, teacher: Teacher, seed: int, first_seed: int, f
 
 
 def _common(recipe: Recipe, fingerprint: str) -> dict[str, Any]:
-    data = recipe.data
-    common = {
+    return {
         "compute": COMPUTE_VERSION,
-        "data": {**_component(data), "modalities": data.modalities, "fingerprint": fingerprint},
+        "data": {**dataset_settings(recipe), "fingerprint": fingerprint},
         "evaluate": recipe.evaluate.model_dump(mode="json"),
     }
-    if isinstance(data.modalities, dict):
-        # Masks and columns follow the order of the modalities, which the hash of a mapping does not see.
-        common["modalities"] = list(data.modalities)
-    return common
 
 
 def _component(section: Component) -> dict[str, Any]:

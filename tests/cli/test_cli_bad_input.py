@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY
+from project import ROOT, TINY
 
 from mmablate.cli.parsing import parse_range, parse_seeds, parse_values
 from mmablate.errors import UsageError
@@ -28,6 +28,9 @@ COMMANDS = {
     "baseline": (["ablate", "landsat_losses", "baseline=nope"], "'nope'"),
     "modality": (["ablate", "landsat_losses", "data.modalities=[V,X]"], "'X'"),
     "profile": (["ablate", "landsat_losses", "--profile", "nope"], "'nope'"),
+    "crop": (["ablate", "landsat_losses", "train.augment.crop=[64,64]"], "train.augment.crop"),
+    "channels": (["ablate", "landsat_losses", "model.in_channels=2"], "model.in_channels"),
+    "stages": (["ablate", "landsat_losses", "model.strides=[2,2]"], "strides [2, 2]"),
     "row glob": (["ablate", "landsat_losses", "--only", "nope*"], "--only nope*"),
     "device": (["ablate", "landsat_losses", "--device", "tpu"], "--device tpu"),
     "data root": (["ablate", "lidar_losses"], "--data-root"),

@@ -10,7 +10,7 @@ import time
 from html.parser import HTMLParser
 
 import pytest
-from conftest import ROOT, TINY, shared_data
+from project import ROOT, TINY, shared_data
 
 TABLE_KEYS = {"schema", "study", "title", "baseline", "columns", "column_info", "dataset", "rows", "notes"}
 ROW_KEYS = {"name", "label", "baseline", "status", "n_seeds", "n_parameters", "seconds", "cells"}
@@ -192,7 +192,14 @@ def test_real_sweeps(mmablate):
     folder = shared_data("nuscenes_range")
     done = mmablate("data", "check", "lidar_losses", folder)
     assert (done.code, "no faults found" in done.out) == (0, True)
-    tiny = ["train.epochs=1", "seeds=[0]", "model.widths=[4,4,4]", "data.column_stride=4", "data.columns=64"]
+    tiny = [
+        "train.epochs=1",
+        "seeds=[0]",
+        "model.widths=[4,4,4]",
+        "data.column_stride=4",
+        "data.columns=64",
+        "train.augment.crop=null",
+    ]
     done = mmablate("ablate", "lidar_losses", *tiny, "--data-root", folder, "--format", "json", "-q")
     assert done.code == 0, done.err
     table = json.loads(done.out)

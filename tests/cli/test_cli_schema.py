@@ -7,7 +7,7 @@ import re
 import jsonschema
 import pytest
 import yaml
-from conftest import ROOT
+from project import ROOT
 
 from mmablate.cli.listing import recipe_schema
 

@@ -35,5 +35,5 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 @pytest.fixture(scope="session")
 def finished_long(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Sixty epochs."""
+    """Twenty-five epochs."""
     return _finished(tmp_path_factory.mktemp("long"), *LONG)

@@ -11,7 +11,7 @@ from mmablate.data.summary import DatasetSummary, summarise
 from mmablate.execution import Options, Outcome, run_study, wanted_runs
 from mmablate.results import RunRecord, StudyStore
 from mmablate.study import Study, open_study
-from mmablate.study.datasets import dataset_settings, open_dataset
+from mmablate.study.datasets import open_dataset
 
 RECIPE = """
 name: small
@@ -25,7 +25,7 @@ baseline: sup
 seeds: [1, 2]
 evaluate: {subsets: all, batch_size: 128}
 """
-LONG = ("train.epochs=60", "evaluate.every=60")  # seconds, long enough to be killed in the middle
+LONG = ("train.epochs=25", "evaluate.every=25")  # seconds, long enough to be killed in the middle
 
 
 def small_study(folder: Path, *overrides: str) -> Study:
@@ -72,11 +72,6 @@ def stored(out: Path, study: Study) -> dict[str, Any]:
     good, bad = StudyStore(out, study.name).records()
     assert not bad
     return numbers(good)
-
-
-def settings_of(dataset: Study) -> dict[str, Any]:
-    """What the data of a study are."""
-    return dataset_settings(dataset.recipe)
 
 
 def names(records: Iterable[RunRecord]) -> list[tuple[str, int]]:

@@ -41,6 +41,7 @@ def test_a_shared_teacher_serves_groups_of_several_seeds(tmp_path: Path) -> None
         ("train.batch_size: 5", False),
         ("train.epochs: 2", False),
         ("masks.mode: none", False),
+        ("data.tile: 8", False),
         ("train.augment.flip: false", False),
         ("train.lr: 0.5", True),
         ("train.clip: 1", True),
@@ -50,8 +51,8 @@ def test_a_shared_teacher_serves_groups_of_several_seeds(tmp_path: Path) -> None
     ],
 )
 def test_only_what_is_shared_must_be_equal(tmp_path: Path, override: str, together: bool) -> None:
-    rows = "rows=[[sup, mad, umd], {name: other, losses: [sup, mad, umd], overrides: {%s}}]" % override
-    study = small_study(tmp_path, rows, "baseline=other", "seeds=[1]")
+    other = "{name: other, losses: [sup, mad, umd], overrides: {" + override + "}}"
+    study = small_study(tmp_path, f"rows=[[sup, mad, umd], {other}]", "baseline=other", "seeds=[1]")
     groups = [g for g in group_runs(study.runs) if g.specs[0].role == "student"]
     assert [len(g.specs) for g in groups] == ([2] if together else [1, 1])
 

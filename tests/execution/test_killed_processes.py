@@ -16,7 +16,6 @@ from execution_samples import LONG, alive, in_training, names, numbers, recipe_f
 from execution_samples import workers_of as workers
 
 from mmablate.execution import Outcome
-from mmablate.results import StudyStore
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,9 +35,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         started.append(
             subprocess.Popen(
-                command, env=environment, text=True, start_new_session=True,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            )  # fmt: skip
+                command,
+                env=environment,
+                text=True,
+                start_new_session=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
         )
         return started[-1]
 
@@ -117,5 +120,3 @@ def test_ctrl_c(finished_long: Any, tmp_path: Path, start: Start, jobs: int) -> 
     assert "interrupted" in told
     assert "Traceback" not in told
     assert stored(out, study).items() <= finished_long.numbers.items()
-    leftover = [path for path in StudyStore(out, "small").runs.rglob(".*") if path.is_file()]
-    assert not leftover

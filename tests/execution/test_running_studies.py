@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from execution_samples import names, numbers, run, small_study, stored
+from execution_samples import names, numbers, run, small_study, stored, summary
 
-from mmablate.execution import wanted_runs
+from mmablate.execution import Options, run_study, wanted_runs
 from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.study import Study
 
@@ -45,8 +45,8 @@ def test_everything_is_trained_once(finished: Any) -> None:
     assert not finished.outcome.failed
     assert not finished.outcome.reused
     assert stored(finished.out, finished.study) == finished.numbers
-    lefthand = [p.name for p in finished.out.rglob(".*") if p.is_file()]
-    assert not lefthand, "no temporary file stays"
+    leftover = [p.name for p in finished.out.rglob(".*") if p.is_file()]
+    assert not leftover, "no temporary file stays"
 
 
 def test_a_second_run_trains_nothing(finished: Any, copied: Path) -> None:
@@ -192,10 +192,6 @@ def test_a_damaged_record_counts_as_none(finished: Any, copied: Path) -> None:
 
 
 def test_every_run_is_told_once_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from execution_samples import summary
-
-    from mmablate.execution import Options, run_study
-
     study = small_study(tmp_path, "seeds=[1]", "rows=[[sup]]", "teacher.row=true")
     wanted = wanted_runs(study, ["sup"], [1])
     run_study(study, wanted, Options(tmp_path / "out", "cpu", 1), summary(), None)

@@ -74,9 +74,7 @@ def step(present: tuple[str, ...] = ("V", "S"), *, teacher: bool = True) -> Segm
 
 DIRECT: dict[str, Callable[[SegmentationStep], Tensor]] = {
     "sup": lambda s: losses.cross_entropy(s.logits, s.labels, ignore_label=VOID),
-    "hard": lambda s: losses.ohem_cross_entropy(
-        s.logits, s.labels, ignore_label=VOID, threshold=0.6, min_fraction=0.3
-    ),
+    "hard": lambda s: losses.ohem_cross_entropy(s.logits, s.labels, ignore_label=VOID, threshold=0.6, min_fraction=0.3),
     "mad": lambda s: losses.modality_agnostic_distillation(
         s.logits, s.teacher.logits, valid=s.labels != VOID, temperature=1.0, definition="principled"
     ),
@@ -172,9 +170,7 @@ def a_batch() -> Batch:
 def test_masks_of_a_step_hang_on_seed_and_step() -> None:
     method = AnymodalDistillation(modalities=ALL, ignore_label=VOID, masks=MASKS)
     drawn = [method.present(4, i) for i in range(30)]
-    assert drawn == [
-        draw_subset(ALL, seed=4, step=i, mode="dynamic", distribution="cardinality") for i in range(30)
-    ]
+    assert drawn == [draw_subset(ALL, seed=4, step=i, mode="dynamic", distribution="cardinality") for i in range(30)]
     assert len(set(drawn)) > 4
     assert drawn != [method.present(5, i) for i in range(30)]
 

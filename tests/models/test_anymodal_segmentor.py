@@ -115,9 +115,7 @@ def test_the_features_that_losses_see_are_normed() -> None:
     for stages in model().encode(images()).values():
         for stage in stages:
             assert stage.mean(1).abs().max() < 1e-4
-            torch.testing.assert_close(
-                stage.var(1, unbiased=False), torch.ones_like(stage[:, 0]), atol=2e-2, rtol=0
-            )
+            torch.testing.assert_close(stage.var(1, unbiased=False), torch.ones_like(stage[:, 0]), atol=2e-2, rtol=0)
 
 
 def test_channel_norm_is_layer_norm_of_each_pixel() -> None:

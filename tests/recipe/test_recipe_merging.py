@@ -48,6 +48,18 @@ def test_rows_and_modalities_are_replaced_not_merged(tmp_path):
     assert study.recipe.sweep["beta"].values == [5]
 
 
+def test_mappings_that_mean_a_whole_are_replaced_too(tmp_path):
+    body = "factors: {f: {a: {train.lr: 1}, b: {train.lr: 2}}}\nbaseline: {f: b}\n"
+    body += "rows: {product: [f], exclude: [{f: a}]}\n"
+    layer = "profiles:\n  other: {factors: {g: {c: {train.lr: 3}}}, rows: {zip: [g]}, baseline: {g: c}}\n"
+    text = SOUND[: SOUND.index("rows:")] + SOUND[SOUND.index("seeds:") :] + body + layer
+    assert [row.name for row in open_study(write(tmp_path, text)).rows] == ["b"]
+    other = open_study(write(tmp_path, text), profile="other")
+    assert [row.name for row in other.rows] == ["c"]
+    assert list(other.recipe.factors) == ["g"]
+    assert other.baseline == {"c": "c"}
+
+
 def test_a_section_whose_name_changes_is_replaced(tmp_path):
     data = "{name: range_image, modalities: {A: [0]}, label_channel: 1, n_classes: 2}"
     text = SOUND + f"profiles:\n  mine: {{data: {data}}}\n"

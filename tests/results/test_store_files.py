@@ -58,7 +58,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
     code = (
         "import sys, pathlib\n"
         "from mmablate.results.files import write_json\n"
-        "for i in range(60): write_json(pathlib.Path(sys.argv[1]), [i] * 50_000)\n"
+        "for i in range(20): write_json(pathlib.Path(sys.argv[1]), [i] * 50_000)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(path)]) as writer:
         while writer.poll() is None:
@@ -91,6 +91,7 @@ def test_a_disk_that_takes_no_more_is_told_and_leaves_the_old_content(tmp_path):
     assert f"{store.run_folder('b' * 16)}/config.json: cannot be written" in second
     assert "history.jsonl: cannot be written" in third
     assert store.read_record("a" * 16).seed == 0
+    assert [path.name for path in store.folder.rglob(".*")] == []  # no temporary files
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 100
 
 

@@ -68,6 +68,10 @@ def spoil(path, change):
     path.write_text(json.dumps(value))
 
 
+def without(key):
+    return lambda path: spoil(path, lambda value: value.pop(key))
+
+
 INVALID = {
     "half written": lambda path: path.write_text(path.read_text()[:40]),
     "empty": lambda path: path.write_text(""),
@@ -84,7 +88,7 @@ INVALID = {
     "status": lambda path: spoil(path, lambda v: v.update(status="done")),
     "seed as text": lambda path: spoil(path, lambda v: v.update(seed="zero")),
     "huge number": lambda path: path.write_text('{"seed": ' + "1" * 9000 + "}"),
-    **{f"no {key}": (lambda key: lambda path: spoil(path, lambda v: v.pop(key)))(key) for key in KEYS},
+    **{f"no {key}": without(key) for key in KEYS},
 }
 
 

@@ -259,9 +259,7 @@ def test_when_none_is_well_the_group_ends(
 ) -> None:
     monkeypatch.setattr(Trainee, "step", raising("no"))
     signs: list[int] = []
-    records = workshop.train(
-        students(study), with_teacher(workshop, trained), report=lambda p: signs.append(p.steps)
-    )
+    records = workshop.train(students(study), with_teacher(workshop, trained), report=lambda p: signs.append(p.steps))
     assert {record.status for record in records.values()} == {"failed"}
     assert len(signs) <= 3 + len(ROWS), "the second epoch would load batches for nobody"
 
@@ -318,9 +316,7 @@ def test_a_checkpoint_of_the_user_stands_in_for_the_teacher(workshop: Workshop, 
     assert same(trained, records)
     torch.save({"state_dict": building.build_model(study.runs[0].settings["model"], FiveClasses()).state_dict()},
                out / "mine.pt")  # fmt: skip
-    records = workshop.train(
-        students(study, 1, ["sup+mad"]), workshop.out(), teacher_checkpoint=str(out / "mine.pt")
-    )
+    records = workshop.train(students(study, 1, ["sup+mad"]), workshop.out(), teacher_checkpoint=str(out / "mine.pt"))
     assert records["sup+mad"].status == "ok"
     assert numbers(records["sup+mad"]) != numbers(trained.records["sup+mad"])
 

@@ -10,6 +10,7 @@ from torch.optim import lr_scheduler
 from training_samples import Workshop, students
 
 from mmablate.data.base import SegmentationData
+from mmablate.data.batches import TrainingBatches
 from mmablate.models import anymodal_segmentor
 from mmablate.study import Study
 from mmablate.training.optimisation import build_optimizer, learning_rate
@@ -130,8 +131,6 @@ def gradients(study: Study, data: SegmentationData, monkeypatch: pytest.MonkeyPa
     """A run after one step, and the gradient that its optimiser saw."""
     (spec,) = students(study)
     trainee = Trainee(spec, data, torch.device("cpu"), 10)
-    from mmablate.training.group import TrainingBatches
-
     batches = TrainingBatches(data.splits["train"], batch_size=8, seed=1, role="student", device=trainee.device)
     seen: list[torch.Tensor] = []
     original = trainee.optimizer.step

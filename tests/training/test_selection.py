@@ -16,6 +16,7 @@ from mmablate.training.checkpoint import load_into
 from mmablate.training.device import autocast
 from mmablate.training.evaluation import score
 
+
 def train(
     workshop: Workshop, *overrides: str, data_root: str | None = None
 ) -> tuple[RunRecord, list[dict[str, Any]], Any]:

@@ -65,9 +65,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(8, 2)
 
 
-def test_weights_drawn_in_a_constructor_are_keyed_too(
-    data: SegmentationData, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_drawn_in_a_constructor_are_keyed_too(data: SegmentationData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "build_model", lambda settings, data: Attention())
     digests = []
     for seed in (0, 0, 1):
@@ -142,8 +140,13 @@ def test_pickled_code_is_refused_and_never_run(tmp_path: Path, suffix: str) -> N
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("cut.safetensors", b"\x40\0\0\0\0\0\0\0{"), ("empty.pt", b""), ("text.pt", b"no weights"), ("empty.safetensors", b"")],
-)  # fmt: skip
+    [
+        ("cut.safetensors", b"\x40\0\0\0\0\0\0\0{"),
+        ("empty.safetensors", b""),
+        ("empty.pt", b""),
+        ("text.pt", b"no weights"),
+    ],
+)
 def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=name):
