@@ -71,7 +71,7 @@ def _by_row(study: Mapping[str, Any], records: Sequence[RunRecord]) -> tuple[Rec
     Runs that an earlier version of the recipe left in the folder stand in `superseded` and do not count.
     """
     planned = {entry["run_id"]: entry["rows"] for entry in study["plan"]}
-    superseded = set(study.get("superseded", ()))
+    superseded = {entry["run_id"] for entry in study.get("superseded", ())}
     known = {spec["name"] for spec in study["table"]["rows"]}
     by_row: Records = defaultdict(list)
     extra: dict[str, None] = {}
@@ -250,6 +250,9 @@ def _notes(
     devices = {str(r.environment.get("device")) for some in by_row.values() for r in some}
     if len(devices) > 1:
         notes.append(f"Runs of different devices are compared: {', '.join(sorted(devices))}.")
+    aside = {entry["run_id"] for entry in study.get("superseded", ()) if entry["role"] == "student"}
+    if aside:
+        notes.append(f"{len(aside)} runs of this study's earlier settings are kept and not counted.")
     if missing:
         notes.append(f"Not trained yet: {', '.join(missing)}.")
     notes += [f"Left out: {line}" for line in damaged]

@@ -130,7 +130,7 @@ class Sweep(_Frozen):
 
     parameters: tuple[str, ...]
     symbols: tuple[str, ...]
-    used: tuple[float | None, ...]
+    used: tuple[float | int | str | bool | None, ...]
 
 
 class Table(_Frozen):

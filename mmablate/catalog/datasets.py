@@ -60,7 +60,8 @@ def _landsat_files(root: Path | None) -> list[Path]:
 def _range_image_files(root: Path | None) -> list[Path]:
     if root is None:
         return []
-    return sorted(p for split in ("train", "val", "test") for p in (root / split).glob("*.npy"))
+    found = (path for split in ("train", "val", "test") for path in (root / split).glob("*.npy"))
+    return sorted(path for path in found if not path.name.startswith("."))
 
 
 DATASETS = (

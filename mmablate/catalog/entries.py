@@ -81,12 +81,14 @@ class LossEntry(Entry):
         label: subscript in "L_label".
         definitions: name -> what it computes; the first is the default.
         needs_teacher: whether the term compares with a frozen teacher.
+        compares_features: whether it does so stage by stage, which needs stages of one shape.
     """
 
     symbol: str = ""
     label: str = ""
     definitions: Mapping[str, str] = field(default_factory=dict)
     needs_teacher: bool = False
+    compares_features: bool = False
 
     kind = "loss"
 

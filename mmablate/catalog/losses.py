@@ -87,6 +87,7 @@ LOSSES = (
         symbol="α",
         label="umd",
         needs_teacher=True,
+        compares_features=True,
         definitions={
             "principled": "softmax over channels",
             "released": "softmax over image height",
@@ -103,6 +104,7 @@ LOSSES = (
         symbol="β",
         label="cmd",
         needs_teacher=True,
+        compares_features=True,
         definitions={
             "principled": "mean squared difference of cosines over images, stages, channels and pairs",
             "paper": "S_g·log(S_g/S_f) with clamped cosines: not a divergence, kept for comparison",
@@ -118,6 +120,7 @@ LOSSES = (
         symbol="α",
         label="ff",
         needs_teacher=True,
+        compares_features=True,
         definitions={"principled": "|A| times the channel KL between the averaged maps, summed over stages"},
         source="the arm that the AnySeg ablation argues against; no formula was published",
     ),

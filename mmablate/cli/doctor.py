@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import platform
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from rich.text import Text
 
 import mmablate
 from mmablate.catalog import entries
+from mmablate.execution.local import available_cores
 from mmablate.recipe import shipped_recipes
 
 PACKAGES = ("torch", "typer", "pydantic", "pandas", "rich", "optuna", "pyyaml", "numpy", "scipy", "jinja2",
@@ -26,7 +26,7 @@ def examine() -> int:
     """Prints a line for each question; exit 1 where something that every command needs is wrong."""
     rows: list[tuple[bool | None, str, str]] = [
         (None, "mmablate", f"{mmablate.__version__}, Python {platform.python_version()}, {platform.platform()}"),
-        (None, "processors", f"{os.cpu_count()} (default for -j on a CPU, one thread a group)"),
+        (None, "processors", f"{available_cores()} (default for -j on a CPU, one thread a group)"),
     ]
     rows += [_package(name) for name in PACKAGES]
     rows += _devices()

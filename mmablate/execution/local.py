@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmablate.data.summary import DatasetSummary
-from mmablate.errors import RecipeError, StoreError
+from mmablate.errors import DataError, RecipeError, StoreError
 from mmablate.execution.grouping import Group, group_runs, next_group
 from mmablate.execution.manifest import manifest
 from mmablate.execution.progress import GridProgress
@@ -80,7 +80,7 @@ def run_study(
     pending = _pending(store, wanted, options, outcome)
     device, jobs = _resources(options) if pending else (None, options.jobs)
     execution = {"mode": "in_turn", "threads": 1, "device": device, "jobs": jobs}
-    store.update_study(lambda old: manifest(study, summary, _execution(execution, old), old))
+    store.update_study(lambda old: manifest(study, wanted, summary, _execution(execution, old), old))
     if pending:
         keep, checkpoint = study.recipe.checkpoints, study.recipe.teacher and study.recipe.teacher.checkpoint
         common = {
@@ -100,17 +100,23 @@ def run_study(
 
 def _check_sizes(study: Study, summary: DatasetSummary) -> None:
     """What only the data's sizes can tell of a recipe, told before anything is trained."""
-    problems = {}
+    problems: dict[Any, str] = {}
+    for split, pixels in summary.class_pixels.items():
+        if not sum(pixels):
+            hint = "; without the test split, validation is scored" if split == "test" else ""
+            raise DataError(f"{summary.name}: the {split} split has no labelled pixel{hint}")
     for row in study.rows:
         teacher = row.recipe.teacher
         crops = [row.recipe.train.augment.crop, teacher.train["augment"]["crop"] if teacher else None]
         for crop in crops:
             if crop is not None and (crop[0] > summary.shape[0] or crop[1] > summary.shape[1]):
                 problems["augment.crop"] = f"train.augment.crop: at most the images' {summary.shape}, got {tuple(crop)}"
-        stem = row.recipe.model.options.get("in_channels")
-        for name, channels in summary.modalities.items():
-            if stem is not None and channels > stem:
-                problems[name] = f"model.in_channels: at least the {channels} channels of modality {name}, got {stem}"
+        for key, model in (("model", row.recipe.model), ("teacher", teacher)):
+            stem = model.options.get("in_channels") if model else None
+            for name, channels in summary.modalities.items():
+                if stem is not None and channels > stem:
+                    text = f"{key}.in_channels: at least the {channels} channels of modality {name}, got {stem}"
+                    problems[key, name] = text
     if problems:
         raise RecipeError(list(problems.values()))
 
@@ -121,7 +127,7 @@ def _pending(store: StudyStore, wanted: Sequence[RunSpec], options: Options, out
     pending = []
     for spec in wanted:
         record = store.read_record(spec.run_id)
-        if record is None and store.adopt(spec.run_id):
+        if (record is None or record.status == "failed") and store.adopt(spec.run_id):
             record = store.read_record(spec.run_id)
         if record is None or (record.status == "failed" and options.retry_failed):
             pending.append(spec)
@@ -147,8 +153,15 @@ def _resources(options: Options) -> tuple[str, int]:
     from mmablate.training.device import choose_device  # torch, only where there is something to train
 
     device = choose_device(options.device)
-    jobs = options.jobs or (1 if device.type == "cuda" else os.cpu_count() or 1)
+    jobs = options.jobs or (1 if device.type == "cuda" else available_cores())
     return str(device), jobs
+
+
+def available_cores() -> int:
+    """Processors that this process may use; on a shared machine fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _execution(new: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any]:
@@ -185,6 +198,8 @@ class _Execution:
             self._alone(waiting)
         else:
             self._side_by_side(waiting)
+        if waiting and not self._stop():  # never quietly: every run is trained, failed, or waits for one of these
+            raise StoreError(f"{len(waiting)} groups of runs wait for runs that nobody trains")
 
     def _alone(self, waiting: list[Group]) -> None:
         from mmablate.training.group import train_group

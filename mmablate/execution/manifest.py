@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mmablate
 from mmablate.data.summary import DatasetSummary
-from mmablate.study import Study
+from mmablate.study import RunSpec, Study
 from mmablate.study.layout import table_layout
 
 
 def manifest(
-    study: Study, summary: DatasetSummary, execution: Mapping[str, Any], old: Mapping[str, Any] | None
+    study: Study,
+    wanted: Sequence[RunSpec],
+    summary: DatasetSummary,
+    execution: Mapping[str, Any],
+    old: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The new study.json, given the old one.
 
+    Args:
+        wanted: those of the study's runs that this call is about; only they are planned.
+
     Runs that an earlier call planned stay in the plan while they are runs of the same rows (other seeds);
-    those of rows that have changed since are `superseded`: kept on disk, counted nowhere.
+    those of rows that have changed since are `superseded`: kept on disk, counted nowhere, until the row is
+    changed back.
     """
-    cells = {row: spec.cell for spec in study.runs for row in spec.rows}
-    plan = [_entry(spec) for spec in study.runs]
+    cells = {row: cell for spec in study.runs for row, cell in spec.cells.items()}
+    plan = [_entry(spec) for spec in wanted]
     here = {entry["run_id"] for entry in plan}
-    earlier, superseded = [], set(old.get("superseded", ()) if old else ())
-    for entry in old["plan"] if old else ():
-        if entry["run_id"] in here:
-            continue
-        rows = [row for row in entry["rows"] if cells.get(row) == entry["cell"]]
-        if rows:
+    served = {(row, entry["seed"]) for entry in plan for row in entry["rows"]}
+    before = {e["run_id"]: e for e in (*old["plan"], *old.get("superseded", ()))} if old else {}
+    earlier = []
+    for run_id, entry in before.items():
+        rows = [r for r in entry["rows"] if cells.get(r) == entry["cells"].get(r) and (r, entry["seed"]) not in served]
+        if run_id not in here and rows:
             earlier.append({**entry, "rows": rows})
-        elif entry["role"] != "teacher":
-            superseded.add(entry["run_id"])
-    needed = {upstream for entry in earlier for upstream in entry["depends_on"]}
-    kept = [e for e in (old["plan"] if old else ()) if e["run_id"] in needed - here]
+    needed = {upstream for entry in earlier for upstream in entry["depends_on"]} - here
+    kept = [entry for run_id, entry in before.items() if run_id in needed]
+    counted = {*here, *needed, *(entry["run_id"] for entry in earlier)}
+    superseded = [entry for run_id, entry in before.items() if run_id not in counted]
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {
         "schema": 1,
@@ -48,7 +56,7 @@ def manifest(
         "data": summary.to_json(),
         "table": table_layout(study, scored_on=summary.scored_split),
         "plan": [*plan, *kept, *earlier],
-        "superseded": sorted(superseded - here),
+        "superseded": superseded,
         "execution": dict(execution),
         "notes": [*study.notes, *_notes(study, summary)],
     }
@@ -60,7 +68,7 @@ def _entry(spec: Any) -> dict[str, Any]:
         "role": spec.role,
         "seed": spec.seed,
         "rows": list(spec.rows),
-        "cell": spec.cell,
+        "cells": dict(spec.cells),
         "depends_on": list(spec.depends_on),
     }
 

@@ -269,6 +269,9 @@ def _check_modalities(draft: Draft) -> None:
         if lacking:
             there = ", ".join(entry.modalities)
             problems.append(f"{data.name} has no modality {', '.join(map(repr, lacking))} (there are: {there})")
+    odd = [name for name in names if name == "Mean" or "+" in name]
+    if odd:
+        problems.append(f"names other than 'Mean' and without '+', which name columns, got {', '.join(map(repr, odd))}")
     if len(set(names)) != len(names):
         problems.append(f"a modality is given twice: {names}")
     for text in problems:

@@ -10,11 +10,26 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+)
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+=\-]*$", max_length=120)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 ChannelNumber = Annotated[int, Field(ge=0)]
+
+
+def _distinct(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("a seed is given twice")
+    return seeds
 
 
 # Discriminators: which form of a key a user meant, so that a fault is told for that form only.
@@ -312,7 +327,9 @@ class Recipe(Section):
     factors: dict[Name, dict[Name, dict[str, Any]]] = Field(default_factory=dict)
     rows: Rows = None
     baseline: str | dict[str, str] | None = None
-    seeds: list[Seed] = Field(default_factory=lambda: [0, 1, 2, 3, 4], min_length=1)
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)] = Field(
+        default_factory=lambda: [0, 1, 2, 3, 4]
+    )
     evaluate: Evaluate = Evaluate()
     sweep: dict[Name, SweepParameter] = Field(default_factory=dict)
     significance: Significance = Significance()

@@ -170,12 +170,20 @@ class StudyStore:
         Locks are taken in sorted order, which excludes a deadlock, and die with their process.
         """
         with contextlib.ExitStack() as stack:
-            for run_id in sorted(run_ids):
+            for run_id in sorted(set(run_ids)):
                 stack.enter_context(self._lock(run_id))
             yield
 
-    def _lock(self, name: str) -> FileLock:
-        return FileLock(self.out / ".locks" / f"{name}.lock")
+    @contextlib.contextmanager
+    def _lock(self, name: str) -> Iterator[None]:
+        path = self.out / ".locks" / f"{name}.lock"
+        lock = FileLock(path)
+        with telling(path, "locked"):
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def find_studies(path: Path) -> list[StudyStore]:
@@ -202,7 +210,9 @@ def _is_study(value: Any) -> bool:
     columns, about = table.get("columns"), table.get("column_info")
     return (
         isinstance(value.get("name"), str)
-        and _mappings_with(value.get("plan"), "run_id", "role", "seed", "rows")
+        and _mappings_with(value.get("plan"), "run_id", "role", "seed", "rows", "cells", "depends_on")
+        and _mappings_with(value.get("superseded", []), "run_id", "role", "seed", "rows", "cells", "depends_on")
+        and isinstance(value.get("notes", []), list)
         and _mappings_with(table.get("rows"), "name")
         and isinstance(columns, list)
         and isinstance(about, dict)

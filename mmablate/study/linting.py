@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from mmablate.study.datasets import dataset_settings
 from mmablate.study.plan import Row, content_id
 
 
@@ -21,6 +22,8 @@ def lint(rows: Sequence[Row]) -> list[str]:
         for names in same.values()
         if len(names) > 1
     ]
+    if len({content_id(dataset_settings(row.recipe)) for row in rows}) > 1:
+        warnings.append("rows read the data with different options: they may be trained and scored on other samples")
     lengths = {row.recipe.train.epochs for row in rows}
     if len(lengths) > 1:
         warnings.append(f"rows are trained for different numbers of epochs ({', '.join(map(str, sorted(lengths)))})")

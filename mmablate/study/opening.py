@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmablate.catalog import file_hash
+from mmablate.catalog import file_hash, find
 from mmablate.errors import RecipeError, UsageError
 from mmablate.recipe import Draft, Recipe, check, draft_recipe
 from mmablate.recipe.merging import set_path
@@ -15,12 +15,13 @@ from mmablate.recipe.reading import Source
 from mmablate.recipe.schema import Loss
 from mmablate.study.datasets import data_fingerprint
 from mmablate.study.linting import lint
-from mmablate.study.plan import Row, Study, plan_study
+from mmablate.study.plan import Row, Study, plan_study, supervised
 from mmablate.study.rows import RowPlan, expand_rows, loss_label, parameter_paths
 from mmablate.study.sweeping import SweepRequest, sweep_rows
 
-# What a row may override; all else is of the table.
-ROW_SECTIONS = frozenset({"data", "model", "method", "teacher", "train", "masks", "losses", "evaluate"})
+# What a row may override; all else is of the table: one set of files, one score, one set of columns.
+ROW_SECTIONS = frozenset({"data", "model", "method", "teacher", "train", "masks", "losses"})
+STUDY_KEYS = frozenset({"data.name", "data.root", "data.modalities", "teacher.checkpoint", "teacher.row"})
 
 
 def open_study(
@@ -101,17 +102,37 @@ def _resolve(draft: Draft, base: Recipe, plan: RowPlan, info: Mapping[str, Any] 
     losses = {key: loss for key, loss in losses.items() if loss.weight > 0}
     if not losses:
         draft.report(plan.path, f"row {plan.name!r}: no loss has a weight above 0")
+    _check_teacher_fits(draft, base, recipe, losses, plan)
     values = {key: plan.levels[key] for key in info["parameters"]} if info else {}
     label = plan.label or loss_label(losses)
     return Row(plan.name, label, recipe, losses, {} if info else plan.levels, values)
+
+
+def _check_teacher_fits(draft: Draft, base: Recipe, recipe: Recipe, losses: Mapping[str, Loss], plan: RowPlan) -> None:
+    """A teacher must have something to learn from, and stages of the student's shape where they are compared."""
+    teacher = recipe.teacher
+    entries = [find("loss", str(loss.term)) for loss in losses.values()]
+    if teacher is None or not any(entry.needs_teacher for entry in entries):
+        return
+    if teacher.checkpoint is None and not supervised(base):
+        draft.report(("losses",), "no supervised term has a weight above 0, and the teacher is trained with those")
+    if not any(entry.compares_features for entry in entries) or teacher.name != recipe.model.name:
+        return
+    for option in ("widths", "strides"):
+        own, theirs = recipe.model.options.get(option), teacher.options.get(option)
+        if own != theirs:
+            text = (
+                f"features of student and teacher are compared, and teacher.{option} is {theirs}, model.{option} {own}"
+            )
+            draft.report(plan.path, f"row {plan.name!r}: {text}")
 
 
 def _override(draft: Draft, base: Recipe, plan: RowPlan) -> Recipe:
     """The recipe of one row, checked like any other; problems name the row."""
     data = base.model_dump(mode="json")
     for key, value in plan.overrides.items():
-        if key.partition(".")[0] in Recipe.model_fields.keys() - ROW_SECTIONS:
-            draft.report(plan.path, f"row {plan.name!r}: {key} is of the whole study, not of a row, got {value!r}")
+        for name in _study_keys(key, value):
+            draft.report(plan.path, f"row {plan.name!r}: {name} is of the whole study, not of a row, got {value!r}")
         paths = parameter_paths(draft, key) or [key]
         for path in paths:
             try:
@@ -125,6 +146,14 @@ def _override(draft: Draft, base: Recipe, plan: RowPlan) -> Recipe:
             draft.problems.append(f"{place}: row {plan.name!r}: {rest}")
         return base
     return row_draft.finish()
+
+
+def _study_keys(key: str, value: Any) -> list[str]:
+    """The keys of an override that no row may have a value of its own for."""
+    if key.partition(".")[0] in Recipe.model_fields.keys() - ROW_SECTIONS:
+        return [key]
+    below = [f"{key}.{name}" for name in value] if isinstance(value, Mapping) else [key]
+    return [name for name in below if any(name == k or name.startswith(f"{k}.") for k in STUDY_KEYS)]
 
 
 def _check_reference(draft: Draft, plans: Sequence[RowPlan]) -> None:
@@ -174,6 +203,9 @@ def _checkpoint_hash(recipe: Recipe) -> str | None:
 
 def _notes(recipe: Recipe) -> list[str]:
     teacher = recipe.teacher
+    notes = []
     if teacher is not None and (teacher.checkpoint is not None or teacher.seed != "paired"):
-        return ["One teacher serves all seeds: intervals and Δ hold for that teacher."]
-    return []
+        notes.append("One teacher serves all seeds: intervals and Δ hold for that teacher.")
+    if teacher is not None and teacher.checkpoint is not None and teacher.row:
+        notes.append("The teacher is a checkpoint of the user's, which no run has scored: it has no row here.")
+    return notes

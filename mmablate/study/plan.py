@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmablate.catalog import find
@@ -51,7 +51,7 @@ class RunSpec:
         settings: everything that it reads, JSON-able; what config.json holds.
         depends_on: ids of the runs whose checkpoint it reads.
         rows: names of the rows that it serves; a teacher serves none by itself.
-        cell: hash of the settings without the seed, to know a row's runs of other seeds again.
+        cells: row -> hash of what the row makes of a run, without the seed, to know its runs of other seeds again.
     """
 
     run_id: str
@@ -60,7 +60,7 @@ class RunSpec:
     settings: Mapping[str, Any]
     depends_on: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
-    cell: str = ""
+    cells: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,10 @@ def plan_study(
     runs: dict[str, RunSpec] = {}
     for seed in seeds:
         for row in rows:
-            for spec in _runs_of(row, seed, recipe.seeds[0], fingerprint, checkpoint_hash):
-                known = runs.get(spec.run_id)
-                served = (*known.rows, *spec.rows) if known else spec.rows
-                runs[spec.run_id] = RunSpec(**{**vars(spec), "rows": tuple(dict.fromkeys(served))})
+            for spec in _runs_of(row, seed, recipe, fingerprint, checkpoint_hash):
+                known = runs.get(spec.run_id, spec)
+                served, cells = dict.fromkeys((*known.rows, *spec.rows)), {**known.cells, **spec.cells}
+                runs[spec.run_id] = replace(spec, rows=tuple(served), cells=cells)
     ordered = sorted(runs.values(), key=lambda spec: spec.role != "teacher")
     return Study(
         name=name, recipe=recipe, profile=profile, rows=tuple(rows), seeds=tuple(seeds), runs=tuple(ordered),
@@ -133,18 +133,9 @@ def plan_study(
     )  # fmt: skip
 
 
-def _runs_of(row: Row, seed: int, first_seed: int, fingerprint: str, checkpoint_hash: str | None) -> list[RunSpec]:
-    recipe = row.recipe
-    upstream: dict[str, Any] = {}
-    runs = []
-    if recipe.teacher is not None:
-        teacher = _teacher_run(recipe, recipe.teacher, seed, first_seed, fingerprint)
-        needed = any(find("loss", str(loss.term)).needs_teacher for loss in row.losses.values())
-        if checkpoint_hash is not None:
-            upstream = {"checkpoint": checkpoint_hash} if needed else {}
-        elif needed or recipe.teacher.row:
-            runs.append(teacher)
-            upstream = {"run": teacher.run_id} if needed else {}
+def _runs_of(row: Row, seed: int, base: Recipe, fingerprint: str, checkpoint_hash: str | None) -> list[RunSpec]:
+    """The row's run of one seed, behind its teacher's."""
+    recipe, teacher = row.recipe, row.recipe.teacher
     settings = {
         **_common(recipe, fingerprint),
         "role": "student",
@@ -154,32 +145,53 @@ def _runs_of(row: Row, seed: int, first_seed: int, fingerprint: str, checkpoint_
         "losses": _losses(row.losses),
         "train": recipe.train.model_dump(mode="json"),
         "masks": recipe.masks.model_dump(mode="json"),
-        "teacher": upstream | _teacher_model(recipe.teacher) if upstream else None,
+        "teacher": None,
     }
-    # Which run a teacher is depends on the seed; what it is does not, and only that makes the cell.
-    cell = content_id({**settings, "seed": None, "teacher": _teacher_cell(recipe.teacher) if upstream else None})
-    depends_on = (upstream["run"],) if "run" in upstream else ()
-    runs.append(RunSpec(content_id(settings), "student", seed, settings, depends_on, (row.name,), cell))
-    return runs
+    needed = any(find("loss", str(loss.term)).needs_teacher for loss in row.losses.values())
+    runs: list[RunSpec] = []
+    what: Any = None  # what the teacher is, whichever run it is for this seed
+    if teacher is not None and checkpoint_hash is not None and needed:
+        settings["teacher"] = what = {"checkpoint": checkpoint_hash, "model": _component(teacher)}
+    elif teacher is not None and checkpoint_hash is None and (needed or teacher.row):
+        run = _teacher_run(recipe, teacher, seed, base, fingerprint)
+        runs.append(run)
+        if needed:
+            settings["teacher"] = {"run": run.run_id, "model": _component(teacher)}
+            unseeded = content_id({**run.settings, "seed": None})
+            what = {"teacher": unseeded, "seed": "paired" if teacher.seed == "paired" else run.seed}
+    cell = content_id({**settings, "seed": None, "teacher": what})
+    depends_on = tuple(run.run_id for run in runs if needed)
+    student = RunSpec(content_id(settings), "student", seed, settings, depends_on, (row.name,), {row.name: cell})
+    return [*runs, student]
 
 
-def _teacher_run(recipe: Recipe, teacher: Teacher, seed: int, first_seed: int, fingerprint: str) -> RunSpec:
-    teacher_seed = {"paired": seed, "shared": first_seed}.get(str(teacher.seed), teacher.seed)
-    sup = {key: loss for key, loss in recipe.losses.items() if not find("loss", str(loss.term)).needs_teacher}
-    losses = _losses({key: loss.model_copy(update={"weight": 1.0}) for key, loss in sup.items()})
+def _teacher_run(recipe: Recipe, teacher: Teacher, seed: int, base: Recipe, fingerprint: str) -> RunSpec:
+    """The teacher of one seed, trained with the recipe's supervised terms at the recipe's weights.
+
+    They are the base recipe's: a row that changes its own supervised loss is compared under the same teacher.
+    """
+    teacher_seed = {"paired": seed, "shared": base.seeds[0]}.get(str(teacher.seed), teacher.seed)
     settings = {
         **_common(recipe, fingerprint),
         "role": "teacher",
         "seed": teacher_seed,
         "method": {"name": "joint"},
         "model": _component(teacher),
-        "losses": losses,
+        "losses": _losses(supervised(base)),
         "train": teacher.train,
         "masks": {"mode": "none", "distribution": "cardinality"},
         "teacher": None,
     }
-    cell = content_id({**settings, "seed": None})
-    return RunSpec(content_id(settings), "teacher", int(teacher_seed), settings, (), (), cell)
+    return RunSpec(content_id(settings), "teacher", int(teacher_seed), settings)
+
+
+def supervised(recipe: Recipe) -> dict[str, Loss]:
+    """The terms that need no teacher and have a weight above zero: what a teacher is trained with."""
+    return {
+        key: loss
+        for key, loss in recipe.losses.items()
+        if loss.weight > 0 and not find("loss", str(loss.term)).needs_teacher
+    }
 
 
 def _common(recipe: Recipe, fingerprint: str) -> dict[str, Any]:
@@ -198,13 +210,3 @@ def _losses(losses: Mapping[str, Loss]) -> list[dict[str, Any]]:
     """What a run reads of its terms: not how their weights are printed."""
     hidden = {"symbol", "label"}
     return [{"key": key, **loss.model_dump(mode="json", exclude=hidden)} for key, loss in losses.items()]
-
-
-def _teacher_model(teacher: Teacher | None) -> dict[str, Any]:
-    return {"model": _component(teacher)} if teacher is not None else {}
-
-
-def _teacher_cell(teacher: Teacher | None) -> dict[str, Any] | None:
-    if teacher is None:
-        return None
-    return teacher.model_dump(mode="json", exclude={"row"})

@@ -78,7 +78,10 @@ def _item(draft: Draft, item: Any, path: KeyPath) -> Iterator[RowPlan]:
         where = (*path, "overrides", "losses") if "losses" in spec.overrides else (*path, "losses")
     chosen = _losses(draft, losses, where)
     if chosen is not None:
-        name, label = (spec.name, spec.label) if spec else ("+".join(chosen), None)
+        # A row that differs by more than its losses is told apart by its name.
+        name, label = (
+            (spec.name, spec.label or (spec.name if overrides else None)) if spec else ("+".join(chosen), None)
+        )
         yield RowPlan(name, label, chosen, overrides, path=path)
 
 

@@ -35,9 +35,14 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
+def used_precision(device: torch.device, precision: str) -> str:
+    """What "auto" means on this device: bf16 on CUDA, float32 elsewhere."""
+    return {"auto": "bf16" if device.type == "cuda" else "float32"}.get(precision, precision)
+
+
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
     """bf16 where asked for, or on "auto" on CUDA; otherwise float32."""
-    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
+    if used_precision(device, precision) == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
 
@@ -57,7 +62,7 @@ def environment(device: torch.device, precision: str) -> dict[str, Any]:
         "worker": f"{socket.gethostname()}:{os.getpid()}",
         "device": device.type,
         "device_name": name,
-        "precision": precision,
+        "precision": used_precision(device, precision),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -107,7 +107,7 @@ def train_group(task: GroupTask, report: Report, stepper: Stepper | None = None)
 
 def _finished(store: StudyStore, spec: RunSpec) -> bool:
     record = store.read_record(spec.run_id)
-    if record is None:
+    if record is None or record.status == "failed":
         return store.adopt(spec.run_id, weights=spec.role == "teacher")
     return record.status == "ok" and (spec.role != "teacher" or store.has_weights(spec.run_id))
 
@@ -208,9 +208,9 @@ class _Group:
 
     def _end_epoch(self, epoch: int, *, last: bool) -> None:
         validate = last or (epoch + 1) % self.settings["evaluate"]["every"] == 0
-        well = self._well()
-        scores = self._scores(well, self.data.splits["val"]) if validate else [None] * len(well)
-        for trainee, own in zip(well, scores, strict=True):
+        scores = self._scores(self.data.splits["val"]) if validate else {}
+        for trainee in self._well():
+            own = scores.get(trainee.spec.run_id)
             # Without test labels the score is taken on validation, which must then not select as well:
             # the last epoch it is.
             if own is not None and (last or self._may_select()):
@@ -228,10 +228,9 @@ class _Group:
     def _may_select(self) -> bool:
         return "test" in self.data.splits
 
-    def _scores(self, trainees: Sequence[Trainee], split: Split) -> list[Scores]:
-        if not trainees:
-            return []
-        started = time.perf_counter()
+    def _scores(self, split: Split) -> dict[str, Scores]:
+        """run_id -> scores of every run that is well; one that fails over it is recorded, the others go on."""
+        trainees = self._well()
         for trainee in trainees:
             trainee.model.eval()
         scores = score(
@@ -241,21 +240,21 @@ class _Group:
             self.settings["evaluate"],
             device=self.device,
             precision=lambda: autocast(self.device, self.train_settings["precision"]),
+            guard=lambda index: trainees[index].guarded(),
         )
-        share = (time.perf_counter() - started) / len(trainees)
         for trainee in trainees:
-            trainee.seconds += share
-        return scores
+            if trainee.error is not None:
+                self._end_failed(trainee)
+        return {t.spec.run_id: own for t, own in zip(trainees, scores, strict=True) if own is not None}
 
     def _score(self) -> None:
         """Scores the selected weights once, and writes the records."""
-        well = self._well()
-        for trainee in well:
+        for trainee in self._well():
             assert trainee.best is not None  # the last epoch is always validated
             trainee.model.load_state_dict(trainee.best[2])
-        scores = self._scores(well, self.data.splits[self.data.scored_split])
-        for trainee, own in zip(well, scores, strict=True):
-            self._end_well(trainee, own)
+        scores = self._scores(self.data.splits[self.data.scored_split])
+        for trainee in self._well():
+            self._end_well(trainee, scores[trainee.spec.run_id])
 
     def _well(self) -> list[Trainee]:
         return [trainee for trainee in self.trainees if trainee.error is None]
@@ -284,9 +283,10 @@ class _Group:
         """Records those of the runs that have no record yet as failed outside a step of theirs."""
         failure = RunError(type=type(error).__name__, message=" ".join(str(error).split())[:500])
         unfinished = self._unfinished()
+        trainees = {trainee.spec.run_id: trainee for trainee in self.trainees}
         for spec in specs:
             if spec in unfinished:
-                self._finish(self._record(spec, None, failure, {}, {}))
+                self._finish(self._record(spec, trainees.get(spec.run_id), failure, {}, {}))
 
     def _record(
         self,

@@ -48,11 +48,11 @@ class Made:
         bases = self.baseline if not isinstance(self.baseline, str) else dict.fromkeys(self.scores, self.baseline)
         runs = [(row, seed) for row, some in self.scores.items() for seed in some]
         plan = [
-            {"run_id": self.run_id(r, s), "role": "student", "seed": s, "rows": [r], "cell": r, "depends_on": []}
+            {"run_id": self.run_id(r, s), "role": "student", "seed": s, "rows": [r], "cells": {r: r}, "depends_on": []}
             for r, s in runs
         ]
         plan += [
-            {"run_id": self.run_id("t", s), "role": "teacher", "seed": s, "rows": [], "cell": "t", "depends_on": []}
+            {"run_id": self.run_id("t", s), "role": "teacher", "seed": s, "rows": [], "cells": {}, "depends_on": []}
             for s in self.teacher or ()
         ]
         table = {

@@ -317,8 +317,12 @@ def test_a_copied_run_never_pushes_a_planned_one_aside_and_is_named(tmp_path):
     assert "Left out: run aaa-0: the row r1 has another run of seed 0." in table.notes
 
 
+def gone(run_id):
+    return {"run_id": run_id, "role": "student", "seed": 0, "rows": [], "cells": {}, "depends_on": []}
+
+
 def test_superseded_runs_do_not_count_and_more_seeds_do(tmp_path):
-    made = Made(TWO, further={"superseded": ["old-0", "old-5"]})
+    made = Made(TWO, further={"superseded": [gone("old-0"), gone("old-5")]})
     store = made.write(tmp_path)
     add(store, made.record("r1", 0, (50, 50, 50), "old"))
     add(store, made.record("r1", 5, (50, 50, 50), "old"))

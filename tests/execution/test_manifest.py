@@ -12,11 +12,15 @@ EXECUTION = {"mode": "in_turn", "threads": 1, "device": "cpu", "jobs": 1}
 
 
 def made(study: Study, old: Any = None) -> dict[str, Any]:
-    return manifest(study, summary(), EXECUTION, old)
+    return manifest(study, study.runs, summary(), EXECUTION, old)
 
 
 def ids(study: Study, *rows: str) -> set[str]:
     return {s.run_id for s in study.runs if set(rows) & set(s.rows)}
+
+
+def run_ids(entries: list[dict[str, Any]]) -> set[str]:
+    return {entry["run_id"] for entry in entries}
 
 
 def planned(written: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -57,34 +61,60 @@ def test_a_row_that_changed_supersedes_its_runs(tmp_path: Path) -> None:
     first = small_study(tmp_path)
     second = small_study(tmp_path, "losses.umd.weight=3", "seeds=[1]")
     written = made(second, made(first))
-    assert set(written["superseded"]) == ids(first, "sup+mad+umd")
+    assert run_ids(written["superseded"]) == ids(first, "sup+mad+umd")
     kept = planned(written)
     assert ids(first, "sup", "sup+mad") <= set(kept), "seed 2 of the other rows"
-    assert not set(kept) & set(written["superseded"])
+    assert not set(kept) & run_ids(written["superseded"])
 
 
 def test_going_back_makes_a_run_count_again(tmp_path: Path) -> None:
     first, second = small_study(tmp_path), small_study(tmp_path, "losses.umd.weight=3")
     back = made(first, made(second, made(first)))
-    assert set(back["superseded"]) == ids(second, "sup+mad+umd")
+    assert run_ids(back["superseded"]) == ids(second, "sup+mad+umd")
     assert ids(first, "sup+mad+umd") <= set(planned(back))
+    fewer = made(small_study(tmp_path, "seeds=[1]"), made(second, made(first)))
+    assert set(planned(fewer)) == {s.run_id for s in first.runs}, "the other seeds, and their teachers, too"
 
 
-def test_a_change_of_training_supersedes_all_and_their_teachers_go(tmp_path: Path) -> None:
+def test_a_change_of_training_supersedes_all_and_their_teachers(tmp_path: Path) -> None:
     first, second = small_study(tmp_path), small_study(tmp_path, "train.lr=0.5")
     written = made(second, made(first))
-    students = {s.run_id for s in first.runs if s.role == "student"}
-    assert set(written["superseded"]) == students
+    assert run_ids(written["superseded"]) == {s.run_id for s in first.runs}
     assert set(planned(written)) == {s.run_id for s in second.runs}
 
 
 def test_a_row_that_was_removed_is_superseded(tmp_path: Path) -> None:
     first, second = small_study(tmp_path), small_study(tmp_path, "rows=[[sup], [sup, mad]]")
     written = made(second, made(first))
-    assert set(written["superseded"]) == ids(first, "sup+mad+umd")
+    assert run_ids(written["superseded"]) == ids(first, "sup+mad+umd")
 
 
 def test_the_folder_of_the_user_is_not_written_down(tmp_path: Path) -> None:
     written = made(small_study(tmp_path))
     assert str(tmp_path) not in str(written)
     assert "root" not in written["recipe"]["data"]
+
+
+def test_only_what_is_wanted_is_planned_and_the_rest_stays(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    old = made(study)
+    one = [spec for spec in small_study(tmp_path, "seeds=[7]").runs if spec.rows == ("sup",)]
+    written = manifest(study, one, summary(), EXECUTION, old)
+    assert set(planned(written)) == run_ids(old["plan"]) | {one[0].run_id}
+    assert written["superseded"] == []
+
+
+def test_another_shared_teacher_is_another_row(tmp_path: Path) -> None:
+    """Seeds of one row under two teachers would be one row of two experiments."""
+    first, second = (small_study(tmp_path, "teacher.seed=shared", f"seeds={seeds}") for seeds in ([1, 2], [5, 6]))
+    written = made(second, made(first))
+    assert ids(first, "sup+mad") <= run_ids(written["superseded"])
+    assert ids(first, "sup") <= set(planned(written)), "a row without a teacher does not mind"
+
+
+def test_a_run_shared_by_two_rows_stays_with_both(tmp_path: Path) -> None:
+    rows = "rows=[[sup, mad], {name: fixed, losses: [sup, mad], overrides: {teacher.seed: 1}}]"
+    first, second = (small_study(tmp_path, rows, f"seeds={seeds}", "baseline=fixed") for seeds in ([1], [2, 3]))
+    written = made(second, made(first))
+    (shared,) = [spec.run_id for spec in first.runs if spec.role == "student"]
+    assert planned(written)[shared]["rows"] == ["sup+mad", "fixed"]

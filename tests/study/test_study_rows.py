@@ -342,3 +342,34 @@ def test_a_shipped_recipe_opens_by_its_bare_name_from_any_folder(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     study = open_study("landsat_losses")
     assert names(study) == ["sup", "sup+mad", "sup+mad+umd", "sup+mad+umd+cmd"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        ("{data.root: elsewhere}", "data.root"),
+        ("{data.name: range_image}", "data.name"),
+        ("{data.modalities: [V]}", "data.modalities"),
+        ("{teacher.checkpoint: teacher.pt}", "teacher.checkpoint"),
+        ("{teacher: {row: true}}", "teacher.row"),
+        ("{evaluate.classes: all_zero}", "evaluate.classes"),
+        ("{seeds: [7]}", "seeds"),
+    ],
+)
+def test_what_the_whole_table_shares_is_no_row_s_to_change(overrides, named):
+    rows = f"rows=[[sup], {{name: other, losses: [sup], overrides: {overrides}}}]"
+    with pytest.raises(RecipeError, match=f"row 'other': {named} is of the whole study"):
+        open_study("landsat_losses", overrides=[rows])
+
+
+def test_a_row_that_changes_its_supervised_loss_keeps_the_teacher():
+    rows = "rows=[[sup, mad], {name: hard, losses: [sup, mad], overrides: {losses.sup.definition: ohem}}]"
+    study = open_study("landsat_losses", overrides=[rows, "baseline=hard", "seeds=[0]"])
+    assert [spec.role for spec in study.runs] == ["teacher", "student", "student"]
+    assert [row.label for row in study.rows] == ["L_sup + λL_mad", "hard"]
+
+
+def test_features_of_unlike_stages_are_not_compared():
+    with pytest.raises(RecipeError, match=r"row 'sup\+mad\+umd': features of student and teacher are compared"):
+        open_study("landsat_losses", overrides=["teacher.widths=[8, 8, 8]"])
+    open_study("landsat_losses", overrides=["teacher.widths=[8, 8, 8]", "rows=[[sup], [sup, mad]]"])
