@@ -52,6 +52,7 @@ def open_study(
     # Rows, baseline and overrides of rows are judged together, once the recipe itself is sound.
     base = Recipe.model_construct(**draft.sections) if sound else draft.finish()
     rows = [_resolve(draft, base, plan, info) for plan in plans]
+    _check_supervision(draft, base, rows)
     base = draft.finish()
     warnings = lint(rows)
     if strict and warnings:
@@ -102,21 +103,31 @@ def _resolve(draft: Draft, base: Recipe, plan: RowPlan, info: Mapping[str, Any] 
     losses = {key: loss for key, loss in losses.items() if loss.weight > 0}
     if not losses:
         draft.report(plan.path, f"row {plan.name!r}: no loss has a weight above 0")
-    _check_teacher_fits(draft, base, recipe, losses, plan)
+    _check_stages(draft, recipe, losses, plan)
     values = {key: plan.levels[key] for key in info["parameters"]} if info else {}
     label = plan.label or loss_label(losses)
     return Row(plan.name, label, recipe, losses, {} if info else plan.levels, values)
 
 
-def _check_teacher_fits(draft: Draft, base: Recipe, recipe: Recipe, losses: Mapping[str, Loss], plan: RowPlan) -> None:
-    """A teacher must have something to learn from, and stages of the student's shape where they are compared."""
-    teacher = recipe.teacher
-    entries = [find("loss", str(loss.term)) for loss in losses.values()]
-    if teacher is None or not any(entry.needs_teacher for entry in entries):
-        return
-    if teacher.checkpoint is None and not supervised(base):
+def _check_supervision(draft: Draft, base: Recipe, rows: Sequence[Row]) -> None:
+    """A teacher that is to be trained must have something to learn from."""
+    trained = any(
+        row.recipe.teacher is not None and row.recipe.teacher.checkpoint is None and _needs_teacher(row.losses)
+        for row in rows
+    )
+    if trained and not supervised(base):
         draft.report(("losses",), "no supervised term has a weight above 0, and the teacher is trained with those")
-    if not any(entry.compares_features for entry in entries) or teacher.name != recipe.model.name:
+
+
+def _needs_teacher(losses: Mapping[str, Loss]) -> bool:
+    return any(find("loss", str(loss.term)).needs_teacher for loss in losses.values())
+
+
+def _check_stages(draft: Draft, recipe: Recipe, losses: Mapping[str, Loss], plan: RowPlan) -> None:
+    """Student and teacher must have stages of one shape where their features are compared."""
+    teacher = recipe.teacher
+    compared = any(find("loss", str(loss.term)).compares_features for loss in losses.values())
+    if teacher is None or not compared or teacher.name != recipe.model.name:
         return
     for option in ("widths", "strides"):
         own, theirs = recipe.model.options.get(option), teacher.options.get(option)

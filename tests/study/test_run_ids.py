@@ -33,12 +33,12 @@ READ_BY_ALL = [
     "train.weight_decay=0", "train.momentum=0.5", "train.schedule=cosine", "train.warmup=0", "train.clip=1",
     "train.select=last", "train.precision=float32", "train.augment.flip=false", "train.augment.vertical=true",
     "train.augment.crop=[8,8]", "model.widths=[4,4,4]", "model.decoder_width=8", "model.strides=[1,2,2]",
-    "model.depths=[0,1,1]", "model.in_channels=4",
+    "model.depths=[0,1,1]", "model.in_channels=4", "losses.sup.weight=2", "losses.sup.definition=ohem",
 ]  # fmt: skip
 READ_BY_STUDENTS = [
-    "masks.mode=none", "masks.distribution=subset", "losses.sup.weight=2",
+    "masks.mode=none", "masks.distribution=subset",
 ]  # fmt: skip
-READ_BY_THE_TEACHER = ["teacher.train.lr=9", "teacher.decoder_width=32", "teacher.widths=[8,8,8]"]
+READ_BY_THE_TEACHER = ["teacher.train.lr=9", "teacher.decoder_width=32", "teacher.depths=[2,1,1]"]
 READ_BY_MAD = ["losses.mad.weight=5", "losses.mad.temperature=2", "losses.mad.definition=released"]
 READ_BY_NONE = [
     "title=Other", "caption=x", "claims=['sup+mad > sup on Mean']", "rows=[[sup],[sup,mad]]", "baseline=sup+mad",
