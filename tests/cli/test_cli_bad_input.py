@@ -140,3 +140,22 @@ def test_parsers():
     for wrong in ("1", "1:2:lin", "a:b"):
         with pytest.raises(UsageError, match="--range"):
             parse_range(wrong)
+
+
+def test_a_split_without_labels_is_told_before_training(mmablate, sweeps_folder, tmp_path):
+    (sweeps_folder / "test").mkdir()
+    sweep = np.load(sweeps_folder / "val" / "0.npy")
+    sweep[..., 5] = 10
+    np.save(sweeps_folder / "test" / "0.npy", sweep)
+    done = mmablate("ablate", "lidar_losses", *TINY, "train.augment.crop=null", "--data-root", sweeps_folder)
+    assert done.code == 2
+    assert "the test split has no labelled pixel" in done.err
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_lock_that_cannot_be_taken_is_named(mmablate, tmp_path):
+    (tmp_path / "results" / ".locks" / "study-landsat_losses.lock").mkdir(parents=True)
+    done = mmablate("ablate", "landsat_losses", *TINY)
+    assert done.code == 2
+    assert "study-landsat_losses.lock: cannot be locked" in done.err
+    assert "Traceback" not in done.err

@@ -242,3 +242,36 @@ def test_interrupt_ends_with_130_and_resumes_to_the_same_numbers(mmablate, tmp_p
     done = mmablate("ablate", "landsat_losses", *settings, "-q", "--format", "json")
     fresh = mmablate("ablate", "landsat_losses", *settings, "-q", "--format", "json", "--out", "fresh")
     assert json.loads(done.out)["rows"][0]["cells"] == json.loads(fresh.out)["rows"][0]["cells"]
+
+
+def test_a_terminal_without_greek_gets_question_marks(results, mmablate):
+    folder, _ = results
+    done = mmablate("table", folder, PYTHONIOENCODING="ascii")
+    assert done.code == 0, done.err
+    assert "?L_mad" in done.out
+
+
+def test_sweep_over_words(results, mmablate):
+    folder, _ = results
+    grid = ["--param", "losses.mad.definition", "--values", "principled,paper"]
+    done = mmablate("sweep", "landsat_losses", *TINY, *grid, "--out", folder, "-q")
+    assert done.code == 0, done.err
+    study = folder / "landsat_losses_losses.mad.definition"
+    table = json.loads(mmablate("table", study, "--format", "json").out)
+    assert [row["name"] for row in table["rows"]] == [f"losses.mad.definition={w}" for w in ("principled", "paper")]
+    assert table["baseline"] == "losses.mad.definition=principled"
+    assert (study / "index.html").exists()
+
+
+def test_train_leaves_the_table_of_the_study_whole(results, mmablate):
+    folder, _ = results
+    done = mmablate("train", "landsat_losses", *TINY, "--row", "sup", "--seed", 7, "--out", folder, "-q")
+    assert done.code == 0, done.err
+    table = json.loads(mmablate("table", folder / "landsat_losses", "--format", "json").out)
+    assert {row["name"]: (row["status"], row["n_seeds"]) for row in table["rows"]} == {
+        "sup": ("ok", 3),
+        "sup+mad": ("ok", 2),
+        "sup+mad+umd": ("ok", 2),
+        "sup+mad+umd+cmd": ("ok", 2),
+    }
+    assert any("different seeds" in note for note in table["notes"])

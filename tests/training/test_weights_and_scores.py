@@ -1,6 +1,8 @@
 """Initial weights, weights on disk, and the factorised evaluation."""
 
+import contextlib
 import pickle
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from mmablate.data.base import SegmentationData
 from mmablate.errors import DataError
-from mmablate.models import anymodal_segmentor
+from mmablate.models import AnymodalSegmentor, anymodal_segmentor
 from mmablate.training import building
 from mmablate.training.building import initial_model, initialise
 from mmablate.training.checkpoint import digest, load_into, load_weights, save_weights
@@ -279,3 +281,33 @@ def test_evaluation_needs_no_gradient_and_changes_no_weight(data: SegmentationDa
     scored([net], data)
     assert digest(net.state_dict()) == before
     assert all(p.grad is None for p in net.parameters())
+
+
+def test_a_model_that_fails_in_scoring_drops_out_alone(data: SegmentationData) -> None:
+    class Broken(AnymodalSegmentor):
+        def encode(self, inputs: Any) -> Any:
+            raise MemoryError("no room")
+
+    fine = models(data)[0]
+    broken = Broken(fine.encoder, fine.head, fine.in_channels)
+    caught = []
+
+    @contextlib.contextmanager
+    def guard(index: int) -> Iterator[None]:
+        try:
+            yield
+        except MemoryError:
+            caught.append(index)
+
+    settings = {"subsets": "all", "classes": "present", "batch_size": 16}
+    both = score(
+        [broken, fine],
+        data.splits["val"],
+        data,
+        settings,
+        device=CPU,
+        precision=lambda: autocast(CPU, "float32"),
+        guard=guard,
+    )
+    assert both == [None, *scored([fine], data)]
+    assert caught == [0]
