@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmablate.data.base import ArraySplit, SegmentationData
-from mmablate.data.range_image import FileSplit, check_range_image, list_files, open_range_image
+from mmablate.data.range_image import FileSplit, check_range_image, open_range_image
+from mmablate.data.range_layout import list_files
 from mmablate.data.summary import summarise
 from mmablate.errors import DataError
 
