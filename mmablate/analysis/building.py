@@ -247,9 +247,18 @@ def _notes(
         lacking = [row.name for row in table.rows if row.n_seeds and len(row.cells[column].values) < row.n_seeds]
         if lacking:
             notes.append(f"Some runs have no value for {column}: {', '.join(lacking)}.")
-    devices = {str(r.environment.get("device")) for some in by_row.values() for r in some}
+    devices = {str(r.environment["device"]) for some in by_row.values() for r in some if "device" in r.environment}
     if len(devices) > 1:
         notes.append(f"Runs of different devices are compared: {', '.join(sorted(devices))}.")
+    alike: dict[str, list[str]] = {}
+    for row in table.rows:
+        if row.n_seeds:
+            alike.setdefault(repr([cell.values for cell in row.cells.values()]), []).append(row.name)
+    for names in alike.values():
+        if len(names) > 1:
+            notes.append(
+                f"The rows {', '.join(names)} have the same scores to the last digit: their difference does nothing."
+            )
     aside = {entry["run_id"] for entry in study.get("superseded", ()) if entry["role"] == "student"}
     if aside:
         notes.append(f"{len(aside)} runs of this study's earlier settings are kept and not counted.")

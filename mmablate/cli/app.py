@@ -31,11 +31,13 @@ Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Dotted overrides, e.g. train.epochs=5.")
 ]
-Profile = Annotated[str | None, typer.Option("--profile", help="Profile of the recipe (default: mini).")]
+Profile = Annotated[str | None, typer.Option("--profile", help="Profile of the recipe (default: mini, if any).")]
 DataRoot = Annotated[str | None, typer.Option("--data-root", metavar="DIR", help="Folder of the data.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where studies are kept.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")]
-Jobs = Annotated[int | None, typer.Option("-j", "--jobs", min=1, help="Groups at a time (default: the cores).")]
+Jobs = Annotated[
+    int | None, typer.Option("-j", "--jobs", min=1, help="Groups side by side (default: the cores; train: one).")
+]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print the plan, train nothing.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Warnings about the recipe are errors.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train failed runs again.")]
@@ -44,7 +46,9 @@ Force = Annotated[bool, typer.Option("-f", "--force", help="Train again what is 
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show tracebacks.")]
 TwoFormats = Annotated[Literal["terminal", "json"], typer.Option("--format", help="What goes to stdout.")]
-Seeds = Annotated[str | None, typer.Option("--seeds", metavar="0,1,2|0-4", help="In place of the recipe's.")]
+Seeds = Annotated[
+    str | None, typer.Option("--seeds", metavar="0,1,2|0-4", help="Seeds to train; those trained before count too.")
+]
 OUT = Path("results")
 
 
@@ -127,7 +131,9 @@ def ablate(
 @app.command()
 @told
 def sweep(
-    recipe: Annotated[str, typer.Argument(metavar="[RECIPE]", help="Default: muses_losses.")] = "",
+    recipe: Annotated[
+        str, typer.Argument(metavar="[RECIPE]", help="A recipe file, or the name of a shipped one.")
+    ] = "",
     overrides: Overrides = None,
     param: Annotated[list[str] | None, typer.Option("--param", metavar="NAME", help="What to vary.")] = None,
     values: Annotated[str | None, typer.Option("--values", metavar="0,0.1,1", help="The grid.")] = None,
@@ -167,7 +173,7 @@ def train(
     data_root: DataRoot = None,
     out: Out = OUT,
     device: Device = "auto",
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
     dry_run: DryRun = False,
     strict: Strict = False,
     retry_failed: RetryFailed = False,
@@ -180,7 +186,7 @@ def train(
     """Train one run of a recipe (and its teacher, where it is not there yet)."""
     from mmablate.cli.studies import Request, train_one
 
-    request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
+    request = Request(recipe, overrides or [], profile, data_root, out, device, jobs or 1, dry_run, strict,
                       retry_failed, fail_fast, force, format, quiet)  # fmt: skip
     return train_one(request, row=row, seed=seed)
 
@@ -190,8 +196,9 @@ def train(
 def table(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH ...", help="Studies, folders of them, JSON tables.")],
     format: Annotated[
-        Literal["terminal", "html", "markdown", "csv", "json"], typer.Option("--format", help="Output format.")
-    ] = "terminal",
+        Literal["terminal", "html", "markdown", "csv", "json"] | None,
+        typer.Option("--format", help="Default: by the ending of FILE, else terminal."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: stdout.")] = None,
     baseline: Annotated[str | None, typer.Option("--baseline", metavar="ROW", help="Row that Δ refers to.")] = None,
     verbose: Verbose = False,

@@ -15,12 +15,14 @@ from rich.text import Text
 
 from mmablate.cli.parsing import parse_range, parse_seeds, parse_values
 from mmablate.errors import DataError, UsageError
+from mmablate.recipe import shipped_recipes
 from mmablate.study import Study, open_study
 from mmablate.study.datasets import check_dataset, dataset_settings, open_dataset
 from mmablate.study.opening import select_rows
 from mmablate.study.sweeping import SweepRequest, linear_or_log
 
 if TYPE_CHECKING:
+    from mmablate.analysis import Table
     from mmablate.execution import Options, Outcome
 
 DEFAULT_SWEEP = "muses_losses"
@@ -74,6 +76,8 @@ def sweep_study(
         grid = linear_or_log(low, high, trials, log=log)
     # `sweep train.lr=1e-3 --param beta`: an override first means that RECIPE was left out.
     recipe, overrides = request.recipe, request.overrides
+    if not recipe and DEFAULT_SWEEP not in shipped_recipes():
+        raise UsageError("sweep: name a recipe, e.g. `mmablate sweep landsat_losses --param beta`")
     if "=" in recipe and not Path(recipe).exists():
         recipe, overrides = "", [recipe, *overrides]
     request = Request(**{**vars(request), "recipe": recipe or DEFAULT_SWEEP, "overrides": overrides})
@@ -89,15 +93,17 @@ def train_one(request: Request, *, row: str | None, seed: int | None) -> int:
     if row not in names:
         raise UsageError(f"--row {row}: no row has that name (there are: {', '.join(names)})")
     seed = study.seeds[0] if seed is None else seed
+    _check_files(study)
     if request.dry_run:
         return _print_plan(study, [row], [seed], request)
     outcome = _train(request, study, [row], [seed])
     run = next(s for s in study.runs if s.role == "student" and s.seed == seed and row in s.rows)
+    _write_page(request, study)
     records = [*outcome.trained, *outcome.reused, *outcome.failed]
     record = next((r for r in records if r.run_id == run.run_id), None)
     if record is not None:
         _print_run(record, request)
-    return _failures(outcome)
+    return _failures(request, outcome)
 
 
 def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | None = None) -> Study:
@@ -113,11 +119,19 @@ def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | No
 
 
 def _execute(request: Request, study: Study, rows: list[str]) -> int:
+    _check_files(study)
     if request.dry_run:
         return _print_plan(study, rows, study.seeds, request)
     outcome = _train(request, study, rows, study.seeds)
     _print_table(request, study)
-    return _failures(outcome)
+    return _failures(request, outcome)
+
+
+def _check_files(study: Study) -> None:
+    """Headers of all files, before a plan is printed or anything is trained."""
+    problems = check_dataset(dataset_settings(study.recipe), study.recipe.data.root, thorough=False)
+    if problems:
+        raise DataError(problems)
 
 
 def _train(request: Request, study: Study, rows: Collection[str], seeds: Collection[int]) -> Outcome:
@@ -125,11 +139,7 @@ def _train(request: Request, study: Study, rows: Collection[str], seeds: Collect
     from mmablate.execution import run_study, wanted_runs
 
     root = study.recipe.data.root
-    settings = dataset_settings(study.recipe)
-    problems = check_dataset(settings, root, thorough=False)
-    if problems:
-        raise DataError(problems)
-    summary = summarise(open_dataset(settings, root))
+    summary = summarise(open_dataset(dataset_settings(study.recipe), root))
     for warning in study.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return run_study(study, wanted_runs(study, rows, seeds), _options(request), summary, root)
@@ -149,23 +159,25 @@ def _options(request: Request) -> Options:
     )
 
 
-def _failures(outcome: Outcome) -> int:
+def _failures(request: Request, outcome: Outcome) -> int:
     if not outcome.failed:
         return 0
-    for record in outcome.failed:
+    # Failures of this call have been told live, unless progress was not wanted.
+    for record in outcome.failed if request.quiet else outcome.known_failures:
         reason = f"{record.error.type}: {record.error.message}" if record.error else "no reason recorded"
         print(f"failed: {record.row or 'teacher'}, seed {record.seed}: {reason}", file=sys.stderr)
-    print(f"{len(outcome.failed)} runs failed; --retry-failed trains them again", file=sys.stderr)
+    count = len(outcome.failed)
+    print(f"{count} run{'s' if count > 1 else ''} failed; --retry-failed trains again", file=sys.stderr)
     return 1
 
 
 # --- printing ---------------------------------------------------------------------------------------------
 
 
-def _print_table(request: Request, study: Study) -> None:
+def _write_page(request: Request, study: Study) -> Table:
+    """Writes the study's index.html anew, so that it never says other than the table."""
     from mmablate.analysis import build_table
     from mmablate.report import render
-    from mmablate.report.terminal import print_tables
     from mmablate.results import StudyStore
     from mmablate.results.files import write_atomic
 
@@ -173,12 +185,20 @@ def _print_table(request: Request, study: Study) -> None:
     table = build_table(store)
     page = store.folder / "index.html"
     write_atomic(page, render([table], "html", single=True).encode())
+    if not request.quiet:
+        print(f"report: {page}", file=sys.stderr)
+    return table
+
+
+def _print_table(request: Request, study: Study) -> None:
+    from mmablate.report import render
+    from mmablate.report.terminal import print_tables
+
+    table = _write_page(request, study)
     if request.format == "json":
         print(render([table], "json", single=True))
     else:
         print_tables([table], Console())
-    if not request.quiet:
-        print(f"report: {page}", file=sys.stderr)
 
 
 def _print_run(record: Any, request: Request) -> None:

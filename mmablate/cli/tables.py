@@ -11,9 +11,13 @@ from mmablate.report import render
 from mmablate.report.terminal import print_tables
 from mmablate.results.files import telling
 
+ENDINGS = {".html": "html", ".htm": "html", ".md": "markdown", ".csv": "csv", ".json": "json"}
 
-def print_table(paths: list[Path], format: str, output: Path | None, baseline: str | None) -> int:
-    """Prints the tables of all paths, in that order."""
+
+def print_table(paths: list[Path], format: str | None, output: Path | None, baseline: str | None) -> int:
+    """Prints the tables of all paths, in that order; without a format, by the ending of the output file."""
+    if format is None:
+        format = ENDINGS.get(output.suffix.lower(), "terminal") if output else "terminal"
     tables: list[Table] = []
     single = len(paths) == 1
     for path in paths:

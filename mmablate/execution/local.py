@@ -46,12 +46,14 @@ class Outcome:
     """What became of the runs asked for.
 
     Attributes:
-        trained, reused, failed: records by fate (a failed one may be an old one).
+        trained, reused, failed: records by fate.
+        known_failures: those of the failed that an earlier call had trained.
     """
 
     trained: list[RunRecord] = field(default_factory=list)
     reused: list[RunRecord] = field(default_factory=list)
     failed: list[RunRecord] = field(default_factory=list)
+    known_failures: list[RunRecord] = field(default_factory=list)
 
 
 def wanted_runs(study: Study, rows: Collection[str], seeds: Collection[int]) -> list[RunSpec]:
@@ -133,6 +135,7 @@ def _pending(store: StudyStore, wanted: Sequence[RunSpec], options: Options, out
             pending.append(spec)
         else:
             (outcome.reused if record.status == "ok" else outcome.failed).append(record)
+    outcome.known_failures = list(outcome.failed)
     return _with_lost_teachers(store, wanted, pending, outcome)
 
 

@@ -93,8 +93,20 @@ def _dataset(summary: DatasetSummary) -> dict[str, Any]:
     }
 
 
+def _settings_note(study: Study) -> str:
+    """What the runs were trained with, so that a trial is never taken for the study."""
+    train = study.recipe.train
+    weights = [
+        f"{loss.symbol} = {loss.weight:g}" + ("" if loss.label == key else f" ({key})")
+        for key, loss in study.recipe.losses.items()
+        if loss.symbol and any(key in row.losses for row in study.rows)
+    ]
+    text = f"{train.epochs} epochs in batches of {train.batch_size}, {train.optimizer}, learning rate {train.lr:g}"
+    return f"{text}; {', '.join(weights)}." if weights and not study.sweep else f"{text}."
+
+
 def _notes(study: Study, summary: DatasetSummary) -> list[str]:
-    notes = []
+    notes = [_settings_note(study)]
     if summary.majority_miou is not None:
         notes.append(
             f"Always predicting the most frequent training class ({summary.majority_class}) "

@@ -71,7 +71,8 @@ class GridProgress:
         name = f"{record.row or 'teacher'}, seed {record.seed}"
         if record.status == "failed" and record.error:
             self.failed += 1
-            self._line(f"failed: {name}: {record.error.type}: {record.error.message}")
+            if not self.quiet:
+                self._line(f"failed: {name}: {record.error.type}: {record.error.message}")
         elif not self.bar and not self.quiet:
             self._line(f"[{self.runs}/{self.total_runs}] {name}: {record.seconds or 0:.1f} s, {self._left()}")
 

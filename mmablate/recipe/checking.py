@@ -19,7 +19,7 @@ from mmablate.catalog.entries import DatasetEntry, LossEntry, MethodEntry
 from mmablate.errors import RecipeError
 from mmablate.recipe.merging import merge
 from mmablate.recipe.reading import KeyPath, Source, dotted
-from mmablate.recipe.schema import Component, Data, Loss, Method, Model, Recipe, Teacher, Train
+from mmablate.recipe.schema import GREEK, Component, Data, Loss, Method, Model, Recipe, Teacher, Train
 
 
 @dataclass
@@ -143,6 +143,8 @@ def _child(data: Any, key: str | int) -> Any:
 def _rule(detail: ErrorDetails, path: KeyPath, prefix: KeyPath, options: tuple[type[BaseModel], ...]) -> str:
     if detail["type"] == "extra_forbidden":
         known = [*_keys([Recipe], path[:-1]), *_keys(options, path[len(prefix) : -1])]
+        if len(path) == 1 and path[0] in GREEK:
+            return f"unknown key; the weight {GREEK[str(path[0])]} of a loss is set as losses.TERM.weight"
         near = difflib.get_close_matches(str(path[-1]), known, n=1)
         return "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
     if detail["type"] == "missing":
@@ -235,13 +237,15 @@ def _complete_loss(draft: Draft, key: str, loss: Loss) -> Loss | None:
     term = loss.term or key
     path: KeyPath = ("losses", key)
     options = _options(draft, path, "loss", term, loss.options, (*path, "term") if loss.term else path)
-    if options is None:
+    if term not in entries("loss"):
         return None
     entry: LossEntry = find("loss", term)
     definition = loss.definition or next(iter(entry.definitions))
     if definition not in entry.definitions:
         known = ", ".join(entry.definitions)
         draft.report((*path, "definition"), f"the term {term!r} has the definitions {known}, got {definition!r}")
+        return None
+    if options is None:
         return None
     symbol = loss.symbol if loss.symbol is not None else entry.symbol
     label = loss.label or (entry.label if loss.term in (None, key) else key)

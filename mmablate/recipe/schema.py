@@ -21,6 +21,11 @@ from pydantic import (
     Tag,
 )
 
+# Names of weights on the command line and in sweeps -> their symbols.
+GREEK = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "eta": "η", "lambda": "λ", "mu": "μ", "tau": "τ",
+}  # fmt: skip
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+=\-]*$", max_length=120)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 ChannelNumber = Annotated[int, Field(ge=0)]

@@ -75,7 +75,7 @@ def render_table(table: Table) -> str:
     chips = [f"**{_label(c.text)}**" if c.kind != "plain" else _label(c.text) for c in marks.chips(table)]
     facts = " · ".join([part for part in (escape(marks.measured(table)),) if part] + chips)
     blocks = [f"## {escape(marks.title(table))}", facts, "\n".join(lines)]
-    blocks += [labels.with_sub_tags(table.caption, escape), escape(marks.key(table, best="bold", delta="in brackets"))]
+    blocks += [labels.with_sub_tags(table.caption, _inline), escape(marks.key(table, best="bold", delta="in brackets"))]
     failures = [f"- failed: {_label(row.label)}: {escape(error)}" for row in table.rows for error in row.errors]
     blocks += ["\n".join(failures), "\n".join(f"- {escape(note)}" for note in table.notes)]
     blocks.append(escape(table.dataset.attribution or ""))

@@ -117,12 +117,17 @@ def measured(table: Table) -> str:
         parts.append(clean(f"{shared.metric}{unit}{' (lower is better)' if shared.direction == 'min' else ''}"))
     if table.dataset.name:
         parts.append(clean(table.dataset.name))
-    sizes = [
-        f"{n} {what}" for n, what in ((table.dataset.n_train, "training"), (table.dataset.n_test, "test")) if n > 0
-    ]
+    sizes = [f"{n} {what}" for n, what in ((table.dataset.n_train, "training"), _scored(table)) if n > 0]
     if sizes:
         parts.append(f"{' and '.join(sizes)} samples")
     return ", ".join(parts)
+
+
+def _scored(table: Table) -> tuple[int, str]:
+    """The samples that were scored: those of the test split, or of validation where there is none."""
+    if table.dataset.n_test > 0:
+        return table.dataset.n_test, "test"
+    return table.dataset.n_val, "validation"
 
 
 def column_note(table: Table, column: str) -> str:

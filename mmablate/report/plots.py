@@ -170,9 +170,9 @@ def subset_bars(table: Table, prefix: str) -> Plot | None:
 
 
 def _scale(axes: Axes, values: Sequence[float]) -> None:
-    """Logarithmic spacing where the values span more than two decades; around zero if that is among them."""
+    """Logarithmic spacing where the values span two decades or more; around zero if that is among them."""
     sizes = sorted(abs(value) for value in values if value != 0)
-    if not sizes or sizes[-1] / sizes[0] <= 100:
+    if not sizes or sizes[-1] / sizes[0] < 100:
         return
     if min(values) > 0:
         axes.set_xscale("log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from mmablate.errors import RecipeError, UsageError
 from mmablate.recipe import Draft, Recipe, check, draft_recipe
 from mmablate.recipe.merging import set_path
 from mmablate.recipe.reading import Source
-from mmablate.recipe.schema import Loss
+from mmablate.recipe.schema import GREEK, Loss
 from mmablate.study.datasets import data_fingerprint
 from mmablate.study.linting import lint
 from mmablate.study.plan import Row, Study, plan_study, supervised
@@ -53,6 +54,7 @@ def open_study(
     base = Recipe.model_construct(**draft.sections) if sound else draft.finish()
     rows = [_resolve(draft, base, plan, info) for plan in plans]
     _check_supervision(draft, base, rows)
+    _check_sweep_names(draft)
     base = draft.finish()
     warnings = lint(rows)
     if strict and warnings:
@@ -67,7 +69,7 @@ def open_study(
         fingerprint=data_fingerprint(base),
         checkpoint_hash=_checkpoint_hash(base),
         sweep=info,
-        notes=_notes(base),
+        notes=[*_sweep_notes(base, info), *_notes(base)],
         warnings=warnings,
     )
 
@@ -105,8 +107,16 @@ def _resolve(draft: Draft, base: Recipe, plan: RowPlan, info: Mapping[str, Any] 
         draft.report(plan.path, f"row {plan.name!r}: no loss has a weight above 0")
     _check_stages(draft, recipe, losses, plan)
     values = {key: plan.levels[key] for key in info["parameters"]} if info else {}
-    label = plan.label or loss_label(losses)
+    label = plan.label or _label(plan, losses)
     return Row(plan.name, label, recipe, losses, {} if info else plan.levels, values)
+
+
+def _label(plan: RowPlan, losses: Mapping[str, Loss]) -> str:
+    """The losses; for a row that differs by more than them, its name and what it changes too."""
+    if not plan.overrides:
+        return loss_label(losses)
+    changes = ", ".join(f"{key} = {value}" for key, value in plan.overrides.items())
+    return f"{plan.name} ({loss_label(losses)}, {changes})"
 
 
 def _check_supervision(draft: Draft, base: Recipe, rows: Sequence[Row]) -> None:
@@ -117,6 +127,24 @@ def _check_supervision(draft: Draft, base: Recipe, rows: Sequence[Row]) -> None:
     )
     if trained and not supervised(base):
         draft.report(("losses",), "no supervised term has a weight above 0, and the teacher is trained with those")
+
+
+def _check_sweep_names(draft: Draft) -> None:
+    """A name of the `sweep:` block stands for something, and for one thing."""
+    for name, parameter in draft.sections.get("sweep", {}).items():
+        paths = parameter_paths(draft, name)
+        if paths is None:
+            known = [key for key, symbol in GREEK.items() if _weights(draft, symbol)]
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            draft.report(("sweep", name), f"neither the symbol of a loss weight nor given a path{hint}")
+        elif parameter.path is None and len(paths) > 1:
+            text = f"the symbol of several weights ({', '.join(paths)}): say which with path"
+            draft.report(("sweep", name), text)
+
+
+def _weights(draft: Draft, symbol: str) -> list[str]:
+    return [key for key, loss in draft.sections["losses"].items() if loss.symbol == symbol]
 
 
 def _needs_teacher(losses: Mapping[str, Loss]) -> bool:
@@ -150,7 +178,8 @@ def _override(draft: Draft, base: Recipe, plan: RowPlan) -> Recipe:
                 set_path(data, path.split("."), value, what=f"row {plan.name!r}")
             except UsageError as error:
                 draft.report(plan.path, str(error))
-    row_draft = check(Source(data, {(): draft.source.place(plan.path)}), plan.losses)
+    place = "--param, --values" if plan.swept else draft.source.place(plan.path)
+    row_draft = check(Source(data, {(): place}), plan.losses)
     if row_draft.problems:
         for text in row_draft.problems:
             place, _, rest = text.partition(": ")
@@ -210,6 +239,13 @@ def _checkpoint_hash(recipe: Recipe) -> str | None:
     if not path.is_file():
         raise RecipeError(f"teacher.checkpoint: no such file, got {recipe.teacher.checkpoint!r}")
     return file_hash(path)
+
+
+def _sweep_notes(recipe: Recipe, info: Mapping[str, Any] | None) -> list[str]:
+    if info is None:
+        return []
+    teacher = " The teacher keeps the recipe's own settings." if recipe.teacher is not None else ""
+    return [f"{', '.join(info['symbols'])} is varied in the row {info['row']}.{teacher}"]
 
 
 def _notes(recipe: Recipe) -> list[str]:

@@ -13,11 +13,7 @@ from typing import Any
 
 from mmablate.recipe.checking import Draft
 from mmablate.recipe.reading import KeyPath
-from mmablate.recipe.schema import Expander, Loss, RowSpec
-
-GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "eta": "η", "lambda": "λ", "mu": "μ", "tau": "τ",
-}  # fmt: skip
+from mmablate.recipe.schema import GREEK, Expander, Loss, RowSpec
 
 
 @dataclass(frozen=True)
@@ -30,6 +26,7 @@ class RowPlan:
         overrides: dotted key -> value.
         levels: factor -> level, for rows made from factors.
         path: where it stands in the recipe, for messages.
+        swept: made by a sweep, not written in the recipe.
     """
 
     name: str
@@ -38,6 +35,7 @@ class RowPlan:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     levels: Mapping[str, str] = field(default_factory=dict)
     path: KeyPath = ("rows",)
+    swept: bool = False
 
 
 Combination = tuple[tuple[str, str], ...]  # ((factor, level), ...)
@@ -78,10 +76,7 @@ def _item(draft: Draft, item: Any, path: KeyPath) -> Iterator[RowPlan]:
         where = (*path, "overrides", "losses") if "losses" in spec.overrides else (*path, "losses")
     chosen = _losses(draft, losses, where)
     if chosen is not None:
-        # A row that differs by more than its losses is told apart by its name.
-        name, label = (
-            (spec.name, spec.label or (spec.name if overrides else None)) if spec else ("+".join(chosen), None)
-        )
+        name, label = (spec.name, spec.label) if spec else ("+".join(chosen), None)
         yield RowPlan(name, label, chosen, overrides, path=path)
 
 

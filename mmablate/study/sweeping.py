@@ -10,8 +10,8 @@ from typing import Any
 
 from mmablate.errors import UsageError
 from mmablate.recipe.checking import Draft
-from mmablate.recipe.schema import Recipe
-from mmablate.study.rows import GREEK, RowPlan, parameter_paths
+from mmablate.recipe.schema import GREEK, Recipe
+from mmablate.study.rows import RowPlan, parameter_paths
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _row(base: RowPlan, values: dict[str, Any], paths: dict[str, list[str]], dra
     for name, value in values.items():
         overrides.update(dict.fromkeys(paths[name], value))
     label = ", ".join(f"{_symbol(draft, name)} = {_text(value)}" for name, value in values.items())
-    return RowPlan(_name(values), label, base.losses, overrides, values, base.path)
+    return RowPlan(_name(values), label, base.losses, overrides, values, base.path, swept=True)
 
 
 def _name(values: dict[str, Any]) -> str:

@@ -42,7 +42,7 @@ READ_BY_THE_TEACHER = ["teacher.train.lr=9", "teacher.decoder_width=32", "teache
 READ_BY_MAD = ["losses.mad.weight=5", "losses.mad.temperature=2", "losses.mad.definition=released"]
 READ_BY_NONE = [
     "title=Other", "caption=x", "claims=['sup+mad > sup on Mean']", "rows=[[sup],[sup,mad]]", "baseline=sup+mad",
-    "losses.mad.symbol=μ", "losses.mad.label=kl", "sweep.beta.values=[3]", "significance.family=column", "n_decimals=1",
+    "losses.sup.symbol=μ", "losses.mad.label=kl", "sweep.beta.values=[3]", "significance.family=column", "n_decimals=1",
     "checkpoints=all", "teacher.row=true", "name=other", "profiles={}", "factors.f.x={train.lr: 1}",
     "data.tile=32", "masks.mode=dynamic", "train.epochs=2.0", "train.lr=1.0e-3", "train.lr=1e-3", "losses.mad.term=mad",
     "losses.mad.definition=principled", "losses.mad.temperature=1", "method=anymodal", "teacher.train={}",
