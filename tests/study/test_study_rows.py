@@ -367,7 +367,10 @@ def test_a_row_that_changes_its_supervised_loss_keeps_the_teacher():
     rows = "rows=[[sup, mad], {name: hard, losses: [sup, mad], overrides: {losses.sup.definition: ohem}}]"
     study = open_study("landsat_losses", overrides=[rows, "baseline=hard", "seeds=[0]"])
     assert [spec.role for spec in study.runs] == ["teacher", "student", "student"]
-    assert [row.label for row in study.rows] == ["L_sup + λL_mad", "hard (L_sup + λL_mad, losses.sup.definition = ohem)"]
+    assert [row.label for row in study.rows] == [
+        "L_sup + λL_mad",
+        "hard (L_sup + λL_mad, losses.sup.definition = ohem)",
+    ]
 
 
 def test_a_teacher_without_anything_to_learn_from_is_told_once():
