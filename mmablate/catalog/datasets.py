@@ -8,6 +8,8 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from mmablate.catalog.entries import DatasetEntry, Options
+from mmablate.catalog.image_folder import IMAGE_FOLDER
+from mmablate.catalog.muses import MUSES
 
 PACKAGE = Path(__file__).resolve().parent.parent
 LANDSAT_FILE = PACKAGE / "data" / "files" / "landsat7_nc.npz"
@@ -86,4 +88,6 @@ DATASETS = (
         needs_root=True,
         files=_range_image_files,
     ),
+    MUSES,
+    IMAGE_FOLDER,
 )

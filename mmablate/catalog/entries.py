@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -53,6 +53,10 @@ class DatasetEntry(Entry):
         synthetic: data made by a generator, said so in every table.
         check_target: function of the same arguments that lists problems of the files.
         attribution: who is to be named with the data.
+        maps: what a recipe's mapping of modalities leads to: "channels" of one file, or "files".
+        make_target: function (root, **options) that writes a small synthetic set in the real layout.
+        make_options: its options.
+        conditions: axis -> values that samples are described by.
     """
 
     modalities: tuple[str, ...] | None = None
@@ -61,6 +65,10 @@ class DatasetEntry(Entry):
     synthetic: bool = False
     check_target: str = ""
     attribution: str = ""
+    maps: Literal["channels", "files"] = "channels"
+    make_target: str = ""
+    make_options: type[Options] | None = None
+    conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     kind = "dataset"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -43,23 +43,61 @@ class LabelReader(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class SampleInfo:
+    """Where a sample comes from.
+
+    Attributes:
+        id: unique in its split, e.g. "test/fog/night/REC0001_frame_000042".
+        conditions: axis -> value, e.g. {"weather": "fog", "time_of_day": "night"}; the axes are the same for
+            all samples of a dataset, and no value belongs to two of them.
+    """
+
+    id: str
+    conditions: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A split that knows where its samples come from (optional; scores by condition need it)."""
+
+    def describe(self, index: int) -> SampleInfo:
+        """Of the sample at `index`, without reading its pixels."""
+        ...
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """A split that can show its samples to people (optional; `mmablate.data.pictures` has a fallback)."""
+
+    def pictures(self, index: int) -> dict[str, np.ndarray]:
+        """Modality -> uint8 RGB (H, W, 3), of the size of the labels."""
+        ...
+
+
 class ArraySplit:
     """A split that lies in memory.
 
     Args:
         inputs: modality -> float32 (N, C_m, H, W), standardised.
         labels: int64 (N, H, W).
+        infos: one a sample, where the data have names and conditions.
 
     Raises:
         ValueError: no modality, or shapes that do not fit together.
     """
 
-    def __init__(self, inputs: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
+    def __init__(
+        self, inputs: Mapping[str, np.ndarray], labels: np.ndarray, infos: Sequence[SampleInfo] | None = None
+    ) -> None:
         if labels.ndim != 3 or not inputs:
             raise ValueError(f"labels must be (N, H, W) with at least one modality, not {labels.shape}")
         for name, values in inputs.items():
             if values.ndim != 4 or (values.shape[0], *values.shape[2:]) != labels.shape:
                 raise ValueError(f"modality {name!r} is {values.shape}, labels are {labels.shape}")
+        if infos is not None and len(infos) != len(labels):
+            raise ValueError(f"{len(infos)} infos for {len(labels)} samples")
+        self._infos = infos
         self._inputs = {name: np.asarray(values, dtype=np.float32) for name, values in inputs.items()}
         self._labels = np.asarray(labels, dtype=np.int64)
 
@@ -70,6 +108,10 @@ class ArraySplit:
     def shape(self) -> tuple[int, int]:
         """Height and width of every sample, in pixels."""
         return self._labels.shape[1], self._labels.shape[2]
+
+    def describe(self, index: int) -> SampleInfo:
+        """The sample's own info, or its number where none was given."""
+        return self._infos[index] if self._infos is not None else SampleInfo(str(index))
 
     def labels_of(self, indices: Sequence[int]) -> np.ndarray:
         """Copies of the labels at `indices`, int64 (B, H, W)."""
@@ -94,6 +136,8 @@ class SegmentationData:
         synthetic: the data were generated, not measured.
         attribution: whom the data come from and their terms, or None.
         content: the files read.
+        colours: RGB 0-255 of each class, where the field has a custom.
+        notes: sentences for every table made on these data, e.g. how many samples were dropped.
     """
 
     name: str
@@ -104,6 +148,8 @@ class SegmentationData:
     synthetic: bool
     attribution: str | None
     content: tuple[Path, ...]
+    colours: tuple[tuple[int, int, int], ...] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def n_classes(self) -> int:

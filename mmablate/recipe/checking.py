@@ -73,6 +73,7 @@ def check(source: Source, terms: Collection[str] | None = None) -> Draft:
     _check_sections(draft)
     _check_modalities(draft)
     _check_components(draft)
+    _check_generate(draft)
     _check_method(draft)
     _check_teacher(draft)
     _check_subsets(draft)
@@ -264,8 +265,8 @@ def _check_modalities(draft: Draft) -> None:
     path: KeyPath = ("data", "modalities")
     names = list(data.modalities or entry.modalities or ())
     problems = []
-    if entry.modalities is None and not isinstance(data.modalities, dict):
-        problems.append(f"{data.name} needs a mapping of names to channel numbers, e.g. {{G: [0, 1, 2]}}")
+    if entry.modalities is None:
+        problems += _mapping_problems(data, entry)
     if entry.modalities is not None and isinstance(data.modalities, dict):
         problems.append(f"{data.name} has named modalities ({', '.join(entry.modalities)}): give a list")
     elif entry.modalities is not None:
@@ -282,6 +283,38 @@ def _check_modalities(draft: Draft) -> None:
         draft.report(path, text)
     if data.modalities is None and not problems:
         draft.sections["data"] = data.model_copy(update={"modalities": names})
+
+
+def _mapping_problems(data: Data, entry: DatasetEntry) -> list[str]:
+    """What is wrong with the mapping of modalities that the dataset needs."""
+    of_channels = entry.maps == "channels"
+    what, example = (
+        ("names to channel numbers", "{G: [0, 1, 2]}")
+        if of_channels
+        else ("names to files", "{R: rgb/{split}/{id}.png}")
+    )
+    right = isinstance(data.modalities, dict) and all(
+        isinstance(value, list) == of_channels for value in data.modalities.values()
+    )
+    return [] if right else [f"{data.name} needs a mapping of {what}, e.g. {example}"]
+
+
+def _check_generate(draft: Draft) -> None:
+    """The options of the dataset's generator, with their defaults."""
+    data: Data | None = draft.sections.get("data")
+    if data is None or data.generate is None:
+        return
+    entry: DatasetEntry = find("dataset", data.name)
+    path: KeyPath = ("data", "generate")
+    if entry.make_options is None:
+        draft.report(path, f"{data.name} has no generator")
+        return
+    try:
+        options = entry.make_options.model_validate(data.generate)
+    except ValidationError as error:
+        _report_validation(draft, error, path, entry.make_options)
+        return
+    draft.sections["data"] = data.model_copy(update={"generate": options.model_dump(mode="json")})
 
 
 def _check_method(draft: Draft) -> None:

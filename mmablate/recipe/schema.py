@@ -59,6 +59,16 @@ def _modalities_form(value: Any) -> str:
     return "mapping" if isinstance(value, dict) else "list"
 
 
+def _modality_form(value: Any) -> str:
+    """What one name of a mapping leads to."""
+    return "channels" if isinstance(value, (list, tuple)) else "files"
+
+
+def _pattern(value: Any) -> Any:
+    """`R: rgb/{split}/{id}.png` is short for `R: {files: rgb/{split}/{id}.png}`."""
+    return {"files": value} if isinstance(value, str) else value
+
+
 def _named(value: Any) -> Any:
     """`method: joint` is short for `method: {name: joint}`."""
     return {"name": value} if isinstance(value, str) else value
@@ -162,26 +172,44 @@ class Component(BaseModel):
         return dict(self.model_extra or {})
 
 
+class ModalityFiles(Section):
+    """Where the images of one modality are.
+
+    Attributes:
+        files: pattern of paths below the root, with placeholders such as {split} and {id}.
+        channels: which channels of them; None for all.
+    """
+
+    files: str
+    channels: Annotated[list[ChannelNumber], Field(min_length=1)] | None = None
+
+
+ModalitySource = Annotated[
+    Annotated[list[ChannelNumber], Field(min_length=1), Tag("channels")]
+    | Annotated[ModalityFiles, BeforeValidator(_pattern), Tag("files")],
+    Discriminator(_modality_form),
+]
+
+
 class Data(Component):
     """The data.
 
     Attributes:
         modalities: names, in the order of the columns; or name -> channel numbers where the files are one
-            stack of channels.
+            stack of channels; or name -> files where each modality has its own.
         root: the user's folder; `--data-root` sets it.
+        generate: without a root, a synthetic set of these options, made once in the cache folder; {} for the
+            generator's defaults.
     """
 
     modalities: Annotated[
         Annotated[list[Name], Field(min_length=1, max_length=10), Tag("list")]
-        | Annotated[
-            dict[Name, Annotated[list[ChannelNumber], Field(min_length=1)]],
-            Field(min_length=1, max_length=10),
-            Tag("mapping"),
-        ]
+        | Annotated[dict[Name, ModalitySource], Field(min_length=1, max_length=10), Tag("mapping")]
         | Annotated[None, Tag("none")],
         Discriminator(_modalities_form),
     ] = None
     root: str | None = None
+    generate: dict[str, Any] | None = None
 
 
 class Model(Component):

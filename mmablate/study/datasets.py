@@ -42,9 +42,9 @@ def dataset_settings(recipe: Recipe) -> dict[str, Any]:
     A mapping of modalities becomes a list of pairs: masks and columns follow their order, which neither the
     hash of a mapping nor JSON with sorted keys would keep.
     """
-    modalities: Any = recipe.data.modalities
+    modalities: Any = recipe.data.model_dump(mode="json")["modalities"]
     if isinstance(modalities, dict):
-        modalities = [[name, channels] for name, channels in modalities.items()]
+        modalities = [[name, source] for name, source in modalities.items()]
     return {"name": recipe.data.name, "modalities": modalities, **recipe.data.options}
 
 

@@ -1,0 +1,77 @@
+"""MUSES as recipes see it: reading options, options of the mini generator, files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mmablate.catalog.entries import DatasetEntry, Options
+
+Weather = Literal["clear", "fog", "rain", "snow"]
+TimeOfDay = Literal["day", "night"]
+Pixels = Annotated[int, Field(ge=1)]
+
+
+class MusesOptions(Options):
+    """How the tree is read; by default as it is, standardised by the training scenes."""
+
+    layout: Literal["auto", "raw", "projected"] = Field(
+        "auto", description="raw sensor files, or event and LiDAR already projected to the RGB plane"
+    )
+    size: tuple[Pixels, Pixels] | None = Field(
+        None, description="height and width that images, projections and labels are brought to; null keeps the files'"
+    )
+    normalise: Literal["standard", "imagenet", "unit", "none"] = Field(
+        "standard",
+        description="standard: mean 0, deviation 1 over train; imagenet: RGB by ImageNet's, others / 255; "
+        "unit: 0-1; none: raw values, as released",
+    )
+    dilate_events: int = Field(1, ge=1, le=15, description="pixels that an event is widened to, 1 for none")
+    dilate_lidar: int = Field(1, ge=1, le=15, description="pixels that a LiDAR point is widened to, 1 for none")
+    event_window_us: int = Field(30_000, ge=1, description="the last so many microseconds of events count")
+    min_range: float = Field(1.0, ge=0, description="LiDAR points nearer than this (m) are left out")
+    weather: tuple[Weather, ...] | None = Field(None, min_length=1, description="only these; null for all")
+    time_of_day: tuple[TimeOfDay, ...] | None = Field(None, min_length=1, description="only these; null for all")
+    on_fault: Literal["refuse", "drop"] = Field(
+        "refuse", description="scenes with a faulty file: refuse to train, or drop them with a note of their number"
+    )
+
+
+class MusesMakeOptions(Options):
+    """What the mini generator writes."""
+
+    train: int = Field(60, ge=1, description="training scenes, each under one condition")
+    val: int = Field(20, ge=1, description="validation scenes, each under one condition")
+    test: int = Field(20, ge=1, description="test scenes, each under every condition")
+    size: tuple[Annotated[int, Field(ge=16)], Annotated[int, Field(ge=16)]] = Field(
+        (108, 192), description="height and width of the frame images"
+    )
+    seed: int = Field(0, ge=0, description="same seed, same bytes")
+
+
+def _muses_files(root: Path | None) -> list[Path]:
+    """Every file of the tree that a number may depend on."""
+    if root is None:
+        return []
+    endings = {".png", ".h5", ".bin", ".json", ".npy", ".npz"}
+    return sorted(
+        path for path in root.rglob("*") if path.suffix in endings and path.is_file() and not path.name.startswith(".")
+    )
+
+
+MUSES = DatasetEntry(
+    name="muses",
+    summary="MUSES driving scenes, 19 classes; F frame camera, E event camera, L LiDAR",
+    options=MusesOptions,
+    target="mmablate.data.muses.opening:open_muses",
+    check_target="mmablate.data.muses.opening:check_muses",
+    source="Broedermann et al. 2024, MUSES",
+    modalities=("F", "E", "L"),
+    needs_root=True,
+    files=_muses_files,
+    make_target="mmablate.data.muses.mini:make_muses",
+    make_options=MusesMakeOptions,
+    conditions={"weather": ("clear", "fog", "rain", "snow"), "time_of_day": ("day", "night")},
+)

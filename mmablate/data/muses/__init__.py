@@ -1,0 +1,1 @@
+"""MUSES: driving scenes by frame camera, event camera and LiDAR; its reader and its mini generator."""
