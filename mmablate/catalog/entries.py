@@ -90,6 +90,8 @@ class LossEntry(Entry):
         definitions: name -> what it computes; the first is the default.
         needs_teacher: whether the term compares with a frozen teacher.
         compares_features: whether it does so stage by stage, which needs stages of one shape.
+        averages: what each definition is a mean over, "pixels" (those with a class) or "images"; says how the
+            values of a batch's parts make up that of the batch.
     """
 
     symbol: str = ""
@@ -97,6 +99,11 @@ class LossEntry(Entry):
     definitions: Mapping[str, str] = field(default_factory=dict)
     needs_teacher: bool = False
     compares_features: bool = False
+    averages: Mapping[str, Literal["pixels", "images"]] = field(default_factory=dict)
+
+    def unit(self, definition: str) -> Literal["pixels", "images"]:
+        """What this definition is a mean over; images where nothing is said."""
+        return self.averages.get(definition, "images")
 
     kind = "loss"
 

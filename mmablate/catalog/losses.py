@@ -62,6 +62,7 @@ LOSSES = (
             "ce": "mean cross-entropy over valid pixels",
             "ohem": "online hard example mining, as the AnySeg family trains",
         },
+        averages={"ce": "pixels", "ohem": "pixels"},
         source="definitions: mmablate.losses.supervised",
     ),
     LossEntry(
@@ -77,6 +78,7 @@ LOSSES = (
             "released": "the same with void pixels included, clamped at zero",
             "paper": "KL(student‖teacher) per pixel",
         },
+        averages={"principled": "pixels", "paper": "pixels"},
         source="AnySeg, arXiv:2411.17141",
     ),
     LossEntry(

@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Look at data: check, info.", no_args_is_help=True)
+data_app = typer.Typer(help="Data: make, check, info.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped one.")]
@@ -37,6 +37,10 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where studies a
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")]
 Jobs = Annotated[
     int | None, typer.Option("-j", "--jobs", min=1, help="Groups side by side (default: the cores; train: one).")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=0, help="Processes that read batches ahead (default: up to 4 on CUDA; with -j 1)."),
 ]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print the plan, train nothing.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Warnings about the recipe are errors.")]
@@ -111,6 +115,7 @@ def ablate(
     out: Out = OUT,
     device: Device = "auto",
     jobs: Jobs = None,
+    workers: Workers = None,
     dry_run: DryRun = False,
     strict: Strict = False,
     retry_failed: RetryFailed = False,
@@ -124,7 +129,7 @@ def ablate(
     from mmablate.cli.studies import Request, ablate_study
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
-                      retry_failed, fail_fast, force, format, quiet)  # fmt: skip
+                      retry_failed, fail_fast, force, format, quiet, workers)  # fmt: skip
     return ablate_study(request, seeds=seeds, only=only, exclude=exclude)
 
 
@@ -145,6 +150,7 @@ def sweep(
     out: Out = OUT,
     device: Device = "auto",
     jobs: Jobs = None,
+    workers: Workers = None,
     dry_run: DryRun = False,
     strict: Strict = False,
     retry_failed: RetryFailed = False,
@@ -158,7 +164,7 @@ def sweep(
     from mmablate.cli.studies import Request, sweep_study
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
-                      retry_failed, fail_fast, force, format, quiet)  # fmt: skip
+                      retry_failed, fail_fast, force, format, quiet, workers)  # fmt: skip
     return sweep_study(request, parameters=param or [], values=values, range_=range_, trials=trials, seeds=seeds)
 
 
@@ -174,6 +180,7 @@ def train(
     out: Out = OUT,
     device: Device = "auto",
     jobs: Jobs = None,
+    workers: Workers = None,
     dry_run: DryRun = False,
     strict: Strict = False,
     retry_failed: RetryFailed = False,
@@ -187,7 +194,7 @@ def train(
     from mmablate.cli.studies import Request, train_one
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs or 1, dry_run, strict,
-                      retry_failed, fail_fast, force, format, quiet)  # fmt: skip
+                      retry_failed, fail_fast, force, format, quiet, workers)  # fmt: skip
     return train_one(request, row=row, seed=seed)
 
 
@@ -201,12 +208,18 @@ def table(
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: stdout.")] = None,
     baseline: Annotated[str | None, typer.Option("--baseline", metavar="ROW", help="Row that Δ refers to.")] = None,
+    condition: Annotated[
+        str | None, typer.Option("--condition", metavar="NAME", help="Score only these samples, e.g. night.")
+    ] = None,
+    subset: Annotated[
+        str | None, typer.Option("--subset", metavar="COLUMN", help="One column (F, Mean) under each condition.")
+    ] = None,
     verbose: Verbose = False,
 ) -> int:
     """Print the table of a study, or of every study in a folder."""
     from mmablate.cli.tables import print_table
 
-    return print_table(paths, format, output, baseline)
+    return print_table(paths, format, output, baseline=baseline, condition=condition, subset=subset)
 
 
 @app.command("list")
@@ -244,6 +257,22 @@ def doctor(verbose: Verbose = False) -> int:
     return examine()
 
 
+@data_app.command("make")
+@told
+def data_make(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset that has a generator, e.g. muses.")],
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder to write, new or empty.")],
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Options of the generator, e.g. train=8.")
+    ] = None,
+    verbose: Verbose = False,
+) -> int:
+    """Write a small synthetic set in a dataset's real layout."""
+    from mmablate.cli.making import make
+
+    return make(name, root, options or [])
+
+
 @data_app.command("check")
 @told
 def data_check(
@@ -263,9 +292,12 @@ def data_info(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset, or a recipe that says how to read it.")],
     root: Annotated[str | None, typer.Argument(metavar="[ROOT]", help="Folder of the data.")] = None,
     format: TwoFormats = "terminal",
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with samples instead.")
+    ] = None,
     verbose: Verbose = False,
 ) -> int:
     """Say what a dataset holds: splits, modalities, classes, licence."""
     from mmablate.cli.datasets import info
 
-    return info(name, root, format)
+    return info(name, root, format, html)

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from mmablate.cli.parsing import parse_range, parse_seeds, parse_values
 from mmablate.errors import DataError, UsageError
+from mmablate.execution.processes import is_lead
 from mmablate.recipe import shipped_recipes
 from mmablate.study import Study, open_study
 from mmablate.study.datasets import check_dataset, dataset_settings, open_dataset
@@ -46,6 +47,7 @@ class Request:
     force: bool
     format: str
     quiet: bool
+    workers: int | None = None
 
 
 def ablate_study(request: Request, *, seeds: str | None, only: str | None, exclude: str | None) -> int:
@@ -98,6 +100,8 @@ def train_one(request: Request, *, row: str | None, seed: int | None) -> int:
         return _print_plan(study, [row], [seed], request)
     outcome = _train(request, study, [row], [seed])
     run = next(s for s in study.runs if s.role == "student" and s.seed == seed and row in s.rows)
+    if not is_lead():
+        return 1 if outcome.failed else 0
     _write_page(request, study)
     records = [*outcome.trained, *outcome.reused, *outcome.failed]
     record = next((r for r in records if r.run_id == run.run_id), None)
@@ -115,6 +119,7 @@ def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | No
         seeds=seeds,
         sweep=sweep,
         strict=request.strict,
+        tell=(lambda text: None) if request.quiet else (lambda text: print(text, file=sys.stderr)),
     )
 
 
@@ -123,7 +128,8 @@ def _execute(request: Request, study: Study, rows: list[str]) -> int:
     if request.dry_run:
         return _print_plan(study, rows, study.seeds, request)
     outcome = _train(request, study, rows, study.seeds)
-    _print_table(request, study)
+    if is_lead():
+        _print_table(request, study)
     return _failures(request, outcome)
 
 
@@ -135,14 +141,13 @@ def _check_files(study: Study) -> None:
 
 
 def _train(request: Request, study: Study, rows: Collection[str], seeds: Collection[int]) -> Outcome:
-    from mmablate.data.summary import summarise
     from mmablate.execution import run_study, wanted_runs
 
     root = study.recipe.data.root
-    summary = summarise(open_dataset(dataset_settings(study.recipe), root))
-    for warning in study.warnings:
+    data = open_dataset(dataset_settings(study.recipe), root)
+    for warning in study.warnings if is_lead() else ():
         print(f"warning: {warning}", file=sys.stderr)
-    return run_study(study, wanted_runs(study, rows, seeds), _options(request), summary, root)
+    return run_study(study, wanted_runs(study, rows, seeds), _options(request), data, root)
 
 
 def _options(request: Request) -> Options:
@@ -156,12 +161,13 @@ def _options(request: Request) -> Options:
         fail_fast=request.fail_fast,
         force=request.force,
         quiet=request.quiet,
+        workers=request.workers,
     )
 
 
 def _failures(request: Request, outcome: Outcome) -> int:
-    if not outcome.failed:
-        return 0
+    if not outcome.failed or not is_lead():
+        return 1 if outcome.failed else 0
     # Failures of this call have been told live, unless progress was not wanted.
     for record in outcome.failed if request.quiet else outcome.known_failures:
         reason = f"{record.error.type}: {record.error.message}" if record.error else "no reason recorded"
@@ -176,15 +182,10 @@ def _failures(request: Request, outcome: Outcome) -> int:
 
 def _write_page(request: Request, study: Study) -> Table:
     """Writes the study's index.html anew, so that it never says other than the table."""
-    from mmablate.analysis import build_table
-    from mmablate.report import render
+    from mmablate.cli.tables import write_study_page
     from mmablate.results import StudyStore
-    from mmablate.results.files import write_atomic
 
-    store = StudyStore(request.out, study.name)
-    table = build_table(store)
-    page = store.folder / "index.html"
-    write_atomic(page, render([table], "html", single=True).encode())
+    table, page = write_study_page(StudyStore(request.out, study.name))
     if not request.quiet:
         print(f"report: {page}", file=sys.stderr)
     return table

@@ -75,6 +75,26 @@ class Pictured(Protocol):
         ...
 
 
+def conditions_of(split: Split) -> dict[str, list[str]]:
+    """Axis -> values that occur in a split, sorted; {} where its samples have no conditions."""
+    if not isinstance(split, Described):
+        return {}
+    found: dict[str, set[str]] = {}
+    for index in range(len(split)):
+        for axis, value in split.describe(index).conditions.items():
+            found.setdefault(axis, set()).add(value)
+    return {axis: sorted(values) for axis, values in found.items()}
+
+
+SHOWN_WIDTH = 384
+"""Pictures, labels and predictions are kept for people at no more than so many columns."""
+
+
+def shown_stride(shape: tuple[int, int]) -> int:
+    """Every how many pixels a map of this height and width is kept for people."""
+    return -(-shape[1] // SHOWN_WIDTH)
+
+
 class ArraySplit:
     """A split that lies in memory.
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmablate.data.augment import Augmentation
 from mmablate.data.base import Split
+from mmablate.data.loading import BatchReader
 from mmablate.data.streams import generator
 
 
@@ -27,38 +29,77 @@ class Batch:
     labels: Tensor
     indices: tuple[int, ...]
 
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def parts(self, number: int) -> list[Batch]:
+        """At most `number` batches of nearly equal size, in order, that make up this one."""
+        if number <= 1:
+            return [self]
+        bounds = [round(len(self) * i / number) for i in range(number + 1)]
+        return [
+            Batch({n: x[a:b] for n, x in self.inputs.items()}, self.labels[a:b], self.indices[a:b])
+            for a, b in zip(bounds, bounds[1:], strict=False)
+            if b > a
+        ]
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of every batch that one process of several works on.
+
+    Attributes:
+        rank, world: which process of how many.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    def of(self, indices: Sequence[int]) -> slice:
+        """The places of a batch that are this process's; every place is one process's."""
+        bounds = [len(indices) * i // self.world for i in range(self.world + 1)]
+        return slice(bounds[self.rank], bounds[self.rank + 1])
+
+
+ALL = Share()
+
 
 class TrainingBatches:
     """The batches of all epochs of one seed, the same for every run that trains on them.
 
     Args:
-        split: training split.
+        reader: of the training split, or the split itself.
         batch_size: samples a step; the incomplete last batch of an epoch is left out, except that a split
             smaller than a batch is one batch.
         seed, role: key of the streams "order" and "augment"; a teacher's are its own.
-        flip, vertical: mirror left-right, up-down, each sample with probability one half.
-        crop: (h, w) of a random crop, None for whole images.
+        augmentation: what is done to each batch.
+        share: of each batch that this process sees; the draws are those of the whole batch.
 
     Raises:
-        ValueError: a crop that is larger than the images.
+        ValueError: a crop that is larger than the images, or fewer samples a batch than processes.
     """
 
     def __init__(
         self,
-        split: Split,
+        reader: BatchReader | Split,
         *,
         batch_size: int,
         seed: int,
         role: str,
         device: torch.device,
-        flip: bool = False,
-        vertical: bool = False,
-        crop: Sequence[int] | None = None,
+        augmentation: Augmentation | None = None,
+        share: Share = ALL,
     ) -> None:
-        if crop is not None and (crop[0] > split.shape[0] or crop[1] > split.shape[1]):
+        self.reader = reader if isinstance(reader, BatchReader) else BatchReader(reader)
+        split = self.reader.split
+        self.augmentation = augmentation or Augmentation()
+        crop = self.augmentation.crop
+        if crop is not None and self.augmentation.scale is None and _exceeds(crop, split.shape):
             raise ValueError(f"crop {tuple(crop)} is larger than the images {split.shape}")
         self.split, self.batch_size, self.seed, self.role = split, min(batch_size, len(split)), seed, role
-        self.device, self.flip, self.vertical, self.crop = device, flip, vertical, crop
+        if self.batch_size < share.world:
+            raise ValueError(f"a batch of {self.batch_size} cannot be shared by {share.world} processes")
+        self.device, self.share = device, share
         self.digest = hashlib.sha256()
 
     def steps_per_epoch(self) -> int:
@@ -67,53 +108,42 @@ class TrainingBatches:
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of epoch 0, 1, ...; their indices go into `digest`."""
-        order = torch.randperm(len(self.split), generator=generator(self.seed, self.role, "order", epoch))
-        for step in range(self.steps_per_epoch()):
-            indices = order[step * self.batch_size : (step + 1) * self.batch_size].tolist()
-            self.digest.update(repr(indices).encode())
-            yield self._batch(indices, epoch * self.steps_per_epoch() + step)
+        order = torch.randperm(len(self.split), generator=generator(self.seed, self.role, "order", epoch)).tolist()
+        size = self.batch_size
+        wanted = [order[step * size : (step + 1) * size] for step in range(self.steps_per_epoch())]
+        own = [indices[self.share.of(indices)] for indices in wanted]
+        for step, (inputs, labels) in enumerate(self.reader.read(own)):
+            self.digest.update(repr(wanted[step]).encode())
+            yield self._batch(inputs, labels, wanted[step], epoch * self.steps_per_epoch() + step)
 
-    def _batch(self, indices: list[int], step: int) -> Batch:
-        arrays, label_array = self.split.batch(indices)
-        inputs = {name: torch.from_numpy(values) for name, values in arrays.items()}
-        labels = torch.from_numpy(label_array)
+    def _batch(self, inputs: Mapping[str, Tensor], labels: Tensor, indices: list[int], step: int) -> Batch:
+        share = self.share.of(indices)
         draws = torch.rand(len(indices), 4, generator=generator(self.seed, self.role, "augment", step))
-        if self.crop is not None:
-            inputs, labels = _crop(inputs, labels, self.crop, draws[:, 2:])
-        for wanted, column, axis in ((self.flip, 0, -1), (self.flip and self.vertical, 1, -2)):
-            if wanted:
-                inputs, labels = _mirror(inputs, labels, draws[:, column] < 0.5, axis)
-        moved = {name: values.to(self.device, non_blocking=True) for name, values in inputs.items()}
-        return Batch(moved, labels.to(self.device, non_blocking=True), tuple(indices))
+        more = torch.rand(len(indices), 7, generator=generator(self.seed, self.role, "augment", step, "light"))
+        inputs, labels = self.augmentation(inputs, labels, draws[share], more[share])
+        return _on(self.device, inputs, labels, indices[share])
 
 
-def evaluation_batches(split: Split, batch_size: int, device: torch.device) -> Iterator[Batch]:
-    """The whole split in order, the last batch as small as it falls; nothing is left out."""
-    for start in range(0, len(split), batch_size):
-        indices = range(start, min(start + batch_size, len(split)))
-        arrays, labels = split.batch(indices)
-        inputs = {name: torch.from_numpy(values).to(device) for name, values in arrays.items()}
-        yield Batch(inputs, torch.from_numpy(labels).to(device), tuple(indices))
+def evaluation_batches(
+    reader: BatchReader | Split, batch_size: int, device: torch.device, share: Share = ALL
+) -> Iterator[Batch]:
+    """The whole split in order, the last batch as small as it falls; nothing is left out.
+
+    Args:
+        share: every `world`-th batch from `rank` on is this process's.
+    """
+    reader = reader if isinstance(reader, BatchReader) else BatchReader(reader)
+    count = len(reader.split)
+    starts = range(0, count, batch_size)
+    wanted = [list(range(start, min(start + batch_size, count))) for start in starts][share.rank :: share.world]
+    for indices, (inputs, labels) in zip(wanted, reader.read(wanted), strict=True):
+        yield _on(device, inputs, labels, indices)
 
 
-def _mirror(
-    inputs: Mapping[str, Tensor], labels: Tensor, chosen: Tensor, axis: int
-) -> tuple[dict[str, Tensor], Tensor]:
-    pick = chosen[:, None, None]
-    mirrored = {n: torch.where(pick[:, None], x.flip(axis), x) for n, x in inputs.items()}
-    return mirrored, torch.where(pick, labels.flip(axis), labels)
+def _on(device: torch.device, inputs: Mapping[str, Tensor], labels: Tensor, indices: Sequence[int]) -> Batch:
+    moved = {name: values.to(device, non_blocking=True) for name, values in inputs.items()}
+    return Batch(moved, labels.to(device, non_blocking=True), tuple(indices))
 
 
-def _crop(
-    inputs: Mapping[str, Tensor], labels: Tensor, size: Sequence[int], draws: Tensor
-) -> tuple[dict[str, Tensor], Tensor]:
-    height, width = labels.shape[-2:]
-    tops = (draws[:, 0] * (height - size[0] + 1)).long().clamp(max=height - size[0]).tolist()
-    lefts = (draws[:, 1] * (width - size[1] + 1)).long().clamp(max=width - size[1]).tolist()
-
-    corners = list(zip(tops, lefts, strict=True))
-
-    def cut(x: Tensor) -> Tensor:
-        return torch.stack([x[i, ..., t : t + size[0], c : c + size[1]] for i, (t, c) in enumerate(corners)])
-
-    return {name: cut(x) for name, x in inputs.items()}, cut(labels)
+def _exceeds(crop: Sequence[int], shape: tuple[int, int]) -> bool:
+    return crop[0] > shape[0] or crop[1] > shape[1]

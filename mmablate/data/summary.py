@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,6 +56,11 @@ class DatasetSummary:
         return fields
 
 
+def labels_of(split: Split, indices: Sequence[int]) -> np.ndarray:
+    """Labels int64 (B, H, W), without their inputs where the split can."""
+    return split.labels_of(indices) if isinstance(split, LabelReader) else split.batch(indices)[1]
+
+
 def count_classes(split: Split, n_classes: int, ignore_label: int) -> NDArray[np.int64]:
     """Labelled pixels of each class in a split, (n_classes,); ignored pixels count nowhere.
 
@@ -64,7 +70,7 @@ def count_classes(split: Split, n_classes: int, ignore_label: int) -> NDArray[np
     counts = np.zeros(n_classes, dtype=np.int64)
     for start in range(0, len(split), CHUNK):
         indices = range(start, min(start + CHUNK, len(split)))
-        labels = split.labels_of(indices) if isinstance(split, LabelReader) else split.batch(indices)[1]
+        labels = labels_of(split, indices)
         kept = labels[labels != ignore_label]
         if kept.size and (kept.min() < 0 or kept.max() >= n_classes):
             raise ValueError(f"labels reach from {kept.min()} to {kept.max()}, expected 0..{n_classes - 1}")

@@ -8,13 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmablate.data.summary import DatasetSummary
-from mmablate.errors import DataError, RecipeError, StoreError
+from mmablate.data.base import SegmentationData
+from mmablate.data.summary import DatasetSummary, summarise
+from mmablate.errors import DataError, RecipeError, StoreError, UsageError
 from mmablate.execution.grouping import Group, group_runs, next_group
 from mmablate.execution.manifest import manifest
+from mmablate.execution.processes import is_lead, launched, world_size
 from mmablate.execution.progress import GridProgress
+from mmablate.execution.samples import choose_samples
 from mmablate.execution.workers import Pool
+from mmablate.recipe.schema import Augment
 from mmablate.results import RunError, RunRecord, StudyStore
+from mmablate.results.shown import write_samples
 from mmablate.study import RunSpec, Study
 
 
@@ -30,6 +35,7 @@ class Options:
         fail_fast: stop at the first failure.
         force: train everything again.
         quiet: no progress.
+        workers: processes that read batches ahead of a group; None decides by device and cores.
     """
 
     out: Path
@@ -39,6 +45,7 @@ class Options:
     fail_fast: bool = False
     force: bool = False
     quiet: bool = False
+    workers: int | None = None
 
 
 @dataclass
@@ -66,23 +73,34 @@ def wanted_runs(study: Study, rows: Collection[str], seeds: Collection[int]) -> 
 
 
 def run_study(
-    study: Study, wanted: Sequence[RunSpec], options: Options, summary: DatasetSummary, data_root: str | None
+    study: Study, wanted: Sequence[RunSpec], options: Options, data: SegmentationData, data_root: str | None
 ) -> Outcome:
     """Trains those of the wanted runs that are not finished, here or in a sibling study.
+
+    Under torchrun every process comes here with the same study; the one of rank 0 decides and writes.
 
     Raises:
         StoreError: the results folder cannot be written.
     """
+    summary = summarise(data)
     _check_sizes(study, summary)
-    if options.device not in ("auto", "cpu"):
+    if options.device not in ("auto", "cpu") or launched():
         _resources(options)  # a device that is not there is told before anything is written
     store = StudyStore(options.out, study.name)
-    store.prepare()
     outcome = Outcome()
-    pending = _pending(store, wanted, options, outcome)
+    pending: list[RunSpec] = []
+    if is_lead():
+        store.prepare()
+        pending = _pending(store, wanted, options, outcome)
+    if launched():
+        pending, outcome = _agreed(pending, outcome)
     device, jobs = _resources(options) if pending else (None, options.jobs)
-    execution = {"mode": "in_turn", "threads": 1, "device": device, "jobs": jobs}
-    store.update_study(lambda old: manifest(study, wanted, summary, _execution(execution, old), old))
+    execution = {"mode": "in_turn", "threads": 1, "device": device, "jobs": jobs, "processes": world_size()}
+    samples = choose_samples(data, study.recipe.report.samples)
+    if is_lead():
+        store.update_study(lambda old: manifest(study, wanted, data, summary, _execution(execution, old), old))
+        if samples is not None:
+            write_samples(store.folder, samples)
     if pending:
         keep, checkpoint = study.recipe.checkpoints, study.recipe.teacher and study.recipe.teacher.checkpoint
         common = {
@@ -93,11 +111,35 @@ def run_study(
             "keep": keep,
             "teacher_checkpoint": checkpoint,
             "force": options.force,
+            "workers": _workers(options, device, jobs or 1),
+            "samples": tuple(samples.indices.tolist()) if samples is not None else (),
         }
         steps = {spec.run_id: _steps(spec, summary.n_train) for spec in pending}
-        with GridProgress(sum(steps.values()), len(pending), quiet=options.quiet) as progress:
+        quiet = options.quiet or not is_lead()
+        with GridProgress(sum(steps.values()), len(pending), quiet=quiet) as progress:
             _Execution(store, common, jobs or 1, options.fail_fast, outcome, progress).run(pending)
     return outcome
+
+
+def _agreed(pending: list[RunSpec], outcome: Outcome) -> tuple[list[RunSpec], Outcome]:
+    """What rank 0 found, in every process."""
+    from mmablate.training.distributed import from_lead
+
+    agreed: tuple[list[RunSpec], Outcome] = from_lead((pending, outcome))
+    return agreed
+
+
+def _workers(options: Options, device: str | None, jobs: int) -> int:
+    """Processes that read ahead of each group.
+
+    On a CPU the groups themselves take all cores, and processes of worker processes are not allowed. On CUDA the
+    cores are free: up to four a group, one left for the group itself.
+    """
+    if jobs > 1:
+        return 0
+    if options.workers is not None:
+        return options.workers
+    return max(0, min(4, available_cores() // world_size() - 1)) if device and device.startswith("cuda") else 0
 
 
 def _check_sizes(study: Study, summary: DatasetSummary) -> None:
@@ -109,9 +151,18 @@ def _check_sizes(study: Study, summary: DatasetSummary) -> None:
             raise DataError(f"{summary.name}: the {split} split has no labelled pixel{hint}")
     for row in study.rows:
         teacher = row.recipe.teacher
-        crops = [row.recipe.train.augment.crop, teacher.train["augment"]["crop"] if teacher else None]
-        for crop in crops:
-            if crop is not None and (crop[0] > summary.shape[0] or crop[1] > summary.shape[1]):
+        augments = [row.recipe.train.augment, Augment(**teacher.train["augment"])] if teacher else []
+        for augment in augments or [row.recipe.train.augment]:
+            crop = augment.crop
+            unknown = [name for name in augment.photometric or () if name not in summary.modalities]
+            if unknown:
+                there = ", ".join(summary.modalities)
+                problems["photometric"] = f"train.augment.photometric: modalities of the data ({there}), got {unknown}"
+            if (
+                augment.scale is None
+                and crop is not None
+                and (crop[0] > summary.shape[0] or crop[1] > summary.shape[1])
+            ):
                 problems["augment.crop"] = f"train.augment.crop: at most the images' {summary.shape}, got {tuple(crop)}"
         for key, model in (("model", row.recipe.model), ("teacher", teacher)):
             stem = model.options.get("in_channels") if model else None
@@ -156,6 +207,12 @@ def _resources(options: Options) -> tuple[str, int]:
     from mmablate.training.device import choose_device  # torch, only where there is something to train
 
     device = choose_device(options.device)
+    if launched():
+        if (options.jobs or 1) > 1:
+            raise UsageError(f"-j {options.jobs}: under torchrun the processes train one group together")
+        from mmablate.training.distributed import start
+
+        return str(start(device)), 1
     jobs = options.jobs or (1 if device.type == "cuda" else available_cores())
     return str(device), jobs
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mmablate
+from mmablate.data.base import SegmentationData, conditions_of
 from mmablate.data.summary import DatasetSummary
 from mmablate.study import RunSpec, Study
 from mmablate.study.layout import table_layout
@@ -15,6 +16,7 @@ from mmablate.study.layout import table_layout
 def manifest(
     study: Study,
     wanted: Sequence[RunSpec],
+    data: SegmentationData,
     summary: DatasetSummary,
     execution: Mapping[str, Any],
     old: Mapping[str, Any] | None,
@@ -54,11 +56,15 @@ def manifest(
         "recipe": study.recipe.model_dump(mode="json", exclude={"data": {"root"}}),
         "dataset": _dataset(summary),
         "data": summary.to_json(),
-        "table": table_layout(study, scored_on=summary.scored_split),
+        "table": {
+            **table_layout(study, scored_on=summary.scored_split),
+            "conditions": conditions_of(data.splits[summary.scored_split]),
+            "show_conditions": study.recipe.report.conditions,
+        },
         "plan": [*plan, *kept, *earlier],
         "superseded": superseded,
         "execution": dict(execution),
-        "notes": [*study.notes, *_notes(study, summary)],
+        "notes": [*study.notes, *_notes(study, summary), *data.notes],
     }
 
 

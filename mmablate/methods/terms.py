@@ -68,6 +68,8 @@ class Term:
         weight: factor in the total.
         function: (step, definition=..., **options) -> scalar.
         definition, options: of the recipe.
+        unit: what the term is a mean over, "images" or valid "pixels": where a batch is cut into parts, the
+            whole batch's value is the mean of the parts' weighed by their number of these.
     """
 
     key: str
@@ -75,6 +77,7 @@ class Term:
     function: TermFunction
     definition: str
     options: Mapping[str, object]
+    unit: str = "images"
 
     def __call__(self, step: SegmentationStep) -> Tensor:
         """The unweighted value, a scalar in float32."""
@@ -135,6 +138,11 @@ def fusion_first(
     )
 
 
-def total(terms: Sequence[Term], values: Mapping[str, Tensor]) -> Tensor:
-    """Weighted sum, in the order of the terms."""
-    return torch.stack([term.weight * values[term.key] for term in terms]).sum()
+def total(terms: Sequence[Term], values: Mapping[str, Tensor], shares: Mapping[str, float] | None = None) -> Tensor:
+    """Weighted sum, in the order of the terms.
+
+    Args:
+        shares: unit -> the share of the whole batch's images or pixels that these values are of.
+    """
+    weights = [term.weight * (1.0 if shares is None else shares[term.unit]) for term in terms]
+    return torch.stack([weight * values[term.key] for weight, term in zip(weights, terms, strict=True)]).sum()

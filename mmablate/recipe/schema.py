@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     StringConstraints,
     Tag,
+    field_validator,
 )
 
 # Names of weights on the command line and in sweeps -> their symbols.
@@ -92,12 +93,28 @@ class Augment(Section):
     Attributes:
         flip: mirror left-right and, where `vertical` is set, up-down, with probability one half each.
         vertical: see flip; right for views from above, wrong for a driving scene.
+        scale: smallest and largest factor by which a sample is resized, drawn evenly, before it is cut to the
+            crop (or to its old size); what then lies outside is void.
         crop: height and width of a random crop; None trains on whole images.
+        jitter: probability of changed brightness, contrast and saturation.
+        blur: probability of a 3x3 Gaussian blur.
+        photometric: modalities that jitter and blur apply to; None for the first one.
     """
 
     flip: bool = True
     vertical: bool = False
+    scale: tuple[Annotated[float, Field(gt=0, le=8)], Annotated[float, Field(gt=0, le=8)]] | None = None
     crop: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    jitter: float = Field(0, ge=0, le=1)
+    blur: float = Field(0, ge=0, le=1)
+    photometric: list[Name] | None = None
+
+    @field_validator("scale")
+    @classmethod
+    def _rising(cls, scale: tuple[float, float] | None) -> tuple[float, float] | None:
+        if scale is not None and scale[0] > scale[1]:
+            raise ValueError("the smallest factor comes first")
+        return scale
 
 
 class Train(Section):
@@ -106,7 +123,11 @@ class Train(Section):
     Attributes:
         epochs: passes over the training split.
         batch_size: samples a step; the last, smaller batch of an epoch is left out in training only.
-        lr: peak learning rate; warmup: share of all steps in which it rises linearly from zero.
+        accumulate: parts into which a step's batch is cut, whose gradients are summed before the optimiser
+            moves; the loss is that of the whole batch, but for terms that are not means over it (ohem) and for
+            batch norm, which see one part at a time.
+        lr: peak learning rate; warmup: share of all steps in which it rises linearly.
+        warmup_start: share of the peak at the first step; None starts one warm-up step above zero.
         schedule: after warm-up: constant, cosine to zero, or poly (1 - t)^0.9.
         clip: largest gradient norm of one run, None for no clipping.
         select: "best" takes the epoch with the best validation Mean, "last" the last one.
@@ -115,12 +136,14 @@ class Train(Section):
 
     epochs: int = Field(12, ge=1)
     batch_size: int = Field(8, ge=1)
+    accumulate: int = Field(1, ge=1)
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     schedule: Literal["constant", "cosine", "poly"] = "poly"
     warmup: float = Field(0.05, ge=0, lt=1)
+    warmup_start: float | None = Field(None, ge=0, le=1)
     clip: float | None = Field(None, gt=0)
     select: Literal["best", "last"] = "best"
     precision: Literal["auto", "float32", "bf16"] = "auto"
@@ -326,6 +349,19 @@ class SweepParameter(Section):
     symbol: str | None = None
 
 
+class Report(Section):
+    """What the page of a study shows beside its table; no run depends on it.
+
+    Attributes:
+        conditions: values of the data's conditions, e.g. [night, fog]: each gets the table once more, on the
+            samples of that condition alone.
+        samples: scenes whose predictions are shown.
+    """
+
+    conditions: list[str] = Field(default_factory=list)
+    samples: int = Field(4, ge=0, le=16)
+
+
 class Significance(Section):
     """Which cells are tested together.
 
@@ -366,6 +402,7 @@ class Recipe(Section):
     evaluate: Evaluate = Evaluate()
     sweep: dict[Name, SweepParameter] = Field(default_factory=dict)
     significance: Significance = Significance()
+    report: Report = Report()
     claims: list[str] = Field(default_factory=list)
     checkpoints: Literal["teacher", "all"] = "teacher"
     n_decimals: int = Field(2, ge=0, le=6)

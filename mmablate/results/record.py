@@ -37,6 +37,7 @@ class RunRecord(BaseModel):
         selected_epoch: epoch whose weights were scored, counted from 1.
         validation: column -> score on the validation split at that epoch.
         scored_on: "test", or "val" where the data have no test labels.
+        conditions: value of a condition, e.g. "night" -> column -> score on the samples of it alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -58,3 +59,4 @@ class RunRecord(BaseModel):
     selected_epoch: int | None = None
     validation: dict[str, FiniteFloat] = Field(default_factory=dict)
     scored_on: str | None = None
+    conditions: dict[str, dict[str, FiniteFloat]] = Field(default_factory=dict)

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from mmablate.catalog import file_hash, find
+from mmablate.catalog.models import stage_shapes
 from mmablate.errors import RecipeError, UsageError
 from mmablate.recipe import Draft, Recipe, check, draft_recipe
 from mmablate.recipe.merging import set_path
 from mmablate.recipe.reading import Source
 from mmablate.recipe.schema import GREEK, Loss
 from mmablate.study.datasets import data_fingerprint
+from mmablate.study.generating import Tell, with_data
 from mmablate.study.linting import lint
 from mmablate.study.plan import Row, Study, plan_study, supervised
 from mmablate.study.rows import RowPlan, expand_rows, loss_label, parameter_paths
@@ -34,8 +36,12 @@ def open_study(
     seeds: Sequence[int] | None = None,
     sweep: SweepRequest | None = None,
     strict: bool = False,
+    tell: Tell = lambda text: None,
 ) -> Study:
     """From RECIPE and the options of the command line to a planned study.
+
+    Args:
+        tell: hears what takes time, such as data that are generated.
 
     Raises:
         RecipeError: every problem of the recipe and its rows.
@@ -59,6 +65,7 @@ def open_study(
     warnings = lint(rows)
     if strict and warnings:
         raise RecipeError([f"--strict: {text}" for text in warnings])
+    base = with_data(base, tell)
     return plan_study(
         name=base.name + name_suffix,
         recipe=base,
@@ -68,6 +75,7 @@ def open_study(
         baseline=baseline,
         fingerprint=data_fingerprint(base),
         checkpoint_hash=_checkpoint_hash(base),
+        weight_hashes=_weight_hashes(rows),
         sweep=info,
         notes=[*_sweep_notes(base, info), *_notes(base)],
         warnings=warnings,
@@ -157,11 +165,12 @@ def _check_stages(draft: Draft, recipe: Recipe, losses: Mapping[str, Loss], plan
     compared = any(find("loss", str(loss.term)).compares_features for loss in losses.values())
     if teacher is None or not compared or teacher.name != recipe.model.name:
         return
-    for option in ("widths", "strides"):
-        own, theirs = recipe.model.options.get(option), teacher.options.get(option)
-        if own != theirs:
+    own, theirs = stage_shapes(recipe.model.options), stage_shapes(teacher.options)
+    for option in own:
+        if own[option] != theirs[option]:
             text = (
-                f"features of student and teacher are compared, and teacher.{option} is {theirs}, model.{option} {own}"
+                f"features of student and teacher are compared, and teacher.{option} is {theirs[option]}, "
+                f"model.{option} {own[option]}"
             )
             draft.report(plan.path, f"row {plan.name!r}: {text}")
 
@@ -239,6 +248,22 @@ def _checkpoint_hash(recipe: Recipe) -> str | None:
     if not path.is_file():
         raise RecipeError(f"teacher.checkpoint: no such file, got {recipe.teacher.checkpoint!r}")
     return file_hash(path)
+
+
+def _weight_hashes(rows: Sequence[Row]) -> dict[str, str]:
+    """File that a model of a row starts from -> its hash."""
+    sections = [("teacher", row.recipe.teacher) for row in rows] + [("model", row.recipe.model) for row in rows]
+    named = {
+        str(section.options["weights"]): f"{key}.weights"
+        for key, section in sections
+        if section is not None and section.options.get("weights") is not None
+    }
+    problems = [
+        f"{key}: no such file, got {path!r}" for path, key in named.items() if not Path(path).expanduser().is_file()
+    ]
+    if problems:
+        raise RecipeError(problems)
+    return {path: file_hash(Path(path).expanduser()) for path in named}
 
 
 def _sweep_notes(recipe: Recipe, info: Mapping[str, Any] | None) -> list[str]:

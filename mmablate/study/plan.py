@@ -78,6 +78,7 @@ class Study:
         sweep: for a sensitivity study: parameters, symbols, values used.
         notes: for the table.
         warnings: about the recipe, errors under --strict.
+        weight_files: hash, as settings name a file that a model starts from -> where it is.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Study:
     sweep: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    weight_files: Mapping[str, str] = field(default_factory=dict)
 
 
 def content_id(settings: Mapping[str, Any]) -> str:
@@ -108,6 +110,7 @@ def plan_study(
     baseline: Mapping[str, str],
     fingerprint: str,
     checkpoint_hash: str | None = None,
+    weight_hashes: Mapping[str, str] | None = None,
     sweep: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
@@ -117,11 +120,13 @@ def plan_study(
     Args:
         fingerprint: of the data (`mmablate.catalog.fingerprint`).
         checkpoint_hash: of the user's own teacher, where the recipe names one.
+        weight_hashes: file that a model of the recipe starts from -> its hash.
     """
+    hashes = weight_hashes or {}
     runs: dict[str, RunSpec] = {}
     for seed in seeds:
         for row in rows:
-            for spec in _runs_of(row, seed, recipe, fingerprint, checkpoint_hash):
+            for spec in _runs_of(row, seed, recipe, fingerprint, checkpoint_hash, hashes):
                 known = runs.get(spec.run_id, spec)
                 served, cells = dict.fromkeys((*known.rows, *spec.rows)), {**known.cells, **spec.cells}
                 runs[spec.run_id] = replace(spec, rows=tuple(served), cells=cells)
@@ -130,10 +135,13 @@ def plan_study(
         name=name, recipe=recipe, profile=profile, rows=tuple(rows), seeds=tuple(seeds), runs=tuple(ordered),
         baseline=dict(baseline), sweep=sweep, notes=tuple(notes),
         warnings=tuple(warnings),
+        weight_files={digest: path for path, digest in hashes.items()},
     )  # fmt: skip
 
 
-def _runs_of(row: Row, seed: int, base: Recipe, fingerprint: str, checkpoint_hash: str | None) -> list[RunSpec]:
+def _runs_of(
+    row: Row, seed: int, base: Recipe, fingerprint: str, checkpoint_hash: str | None, hashes: Mapping[str, str]
+) -> list[RunSpec]:
     """The row's run of one seed, behind its teacher's."""
     recipe, teacher = row.recipe, row.recipe.teacher
     settings = {
@@ -141,7 +149,7 @@ def _runs_of(row: Row, seed: int, base: Recipe, fingerprint: str, checkpoint_has
         "role": "student",
         "seed": seed,
         "method": _component(recipe.method),
-        "model": _component(recipe.model),
+        "model": _model(recipe.model, hashes),
         "losses": _losses(row.losses),
         "train": recipe.train.model_dump(mode="json"),
         "masks": recipe.masks.model_dump(mode="json"),
@@ -151,12 +159,12 @@ def _runs_of(row: Row, seed: int, base: Recipe, fingerprint: str, checkpoint_has
     runs: list[RunSpec] = []
     what: Any = None  # what the teacher is, whichever run it is for this seed
     if teacher is not None and checkpoint_hash is not None and needed:
-        settings["teacher"] = what = {"checkpoint": checkpoint_hash, "model": _component(teacher)}
+        settings["teacher"] = what = {"checkpoint": checkpoint_hash, "model": _model(teacher, hashes)}
     elif teacher is not None and checkpoint_hash is None and (needed or teacher.row):
-        run = _teacher_run(recipe, teacher, seed, base, fingerprint)
+        run = _teacher_run(recipe, teacher, seed, base, fingerprint, hashes)
         runs.append(run)
         if needed:
-            settings["teacher"] = {"run": run.run_id, "model": _component(teacher)}
+            settings["teacher"] = {"run": run.run_id, "model": _model(teacher, hashes)}
             unseeded = content_id({**run.settings, "seed": None})
             what = {"teacher": unseeded, "seed": "paired" if teacher.seed == "paired" else run.seed}
     cell = content_id({**settings, "seed": None, "teacher": what})
@@ -165,7 +173,9 @@ def _runs_of(row: Row, seed: int, base: Recipe, fingerprint: str, checkpoint_has
     return [*runs, student]
 
 
-def _teacher_run(recipe: Recipe, teacher: Teacher, seed: int, base: Recipe, fingerprint: str) -> RunSpec:
+def _teacher_run(
+    recipe: Recipe, teacher: Teacher, seed: int, base: Recipe, fingerprint: str, hashes: Mapping[str, str]
+) -> RunSpec:
     """The teacher of one seed, trained with the recipe's supervised terms at the recipe's weights.
 
     They are the base recipe's: a row that changes its own supervised loss is compared under the same teacher.
@@ -176,7 +186,7 @@ def _teacher_run(recipe: Recipe, teacher: Teacher, seed: int, base: Recipe, fing
         "role": "teacher",
         "seed": teacher_seed,
         "method": {"name": "joint"},
-        "model": _component(teacher),
+        "model": _model(teacher, hashes),
         "losses": _losses(supervised(base)),
         "train": teacher.train,
         "masks": {"mode": "none", "distribution": "cardinality"},
@@ -204,6 +214,14 @@ def _common(recipe: Recipe, fingerprint: str) -> dict[str, Any]:
 
 def _component(section: Component) -> dict[str, Any]:
     return {"name": section.name, **section.options}
+
+
+def _model(section: Component, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """A model's settings; a file that it starts from by its content, not by its place."""
+    settings = _component(section)
+    if settings.get("weights") is not None:
+        settings["weights"] = hashes[settings["weights"]]
+    return settings
 
 
 def _losses(losses: Mapping[str, Loss]) -> list[dict[str, Any]]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 
-from mmablate.catalog import find, load_target
+from mmablate.catalog import file_hash, find, load_target
 from mmablate.data.base import SegmentationData
 from mmablate.data.streams import stream_key
+from mmablate.errors import DataError
 from mmablate.methods import AnymodalDistillation, Term
 from mmablate.study.datasets import open_dataset
+from mmablate.training.checkpoint import load_encoder
+
+NO_FILES: Mapping[str, str] = MappingProxyType({})
 
 
 def open_data(settings: Mapping[str, Any], root: str | None) -> SegmentationData:
@@ -33,8 +39,8 @@ def _open_data(settings: str, root: str | None) -> SegmentationData:
 
 
 def build_model(settings: Mapping[str, Any], data: SegmentationData) -> nn.Module:
-    """An uninitialised model for the data's classes."""
-    options = {key: value for key, value in settings.items() if key != "name"}
+    """An uninitialised model for the data's classes; weights that it starts from are for `initial_model`."""
+    options = {key: value for key, value in settings.items() if key not in ("name", "weights")}
     model: nn.Module = load_target(find("model", settings["name"]))(n_classes=data.n_classes, **options)
     return model
 
@@ -52,33 +58,76 @@ def build_terms(settings: Mapping[str, Any]) -> list[Term]:
     terms = []
     for loss in settings["losses"]:
         options = {k: v for k, v in loss.items() if k not in ("key", "term", "weight", "definition")}
-        function = load_target(find("loss", loss["term"]))
-        terms.append(Term(loss["key"], loss["weight"], function, loss["definition"], options))
+        entry = find("loss", loss["term"])
+        unit = entry.unit(loss["definition"])
+        terms.append(Term(loss["key"], loss["weight"], load_target(entry), loss["definition"], options, unit))
     return terms
 
 
-def initial_model(settings: Mapping[str, Any], data: SegmentationData, *, seed: int, role: str) -> nn.Module:
+def initial_model(
+    settings: Mapping[str, Any],
+    data: SegmentationData,
+    *,
+    seed: int,
+    role: str,
+    weight_files: Mapping[str, str] = NO_FILES,
+) -> nn.Module:
     """A model with the initial weights of that seed, whatever the state of the global generator.
 
     Weights that a module draws in its constructor and has no `reset_parameters` for (an attention's, a bare
-    parameter's) come from a stream of the whole model.
+    parameter's) come from a stream of the whole model. Where the settings name a file for the encoder to start
+    from, it is read after that.
+
+    Args:
+        weight_files: hash of a file, as settings name it -> where the file is.
+
+    Raises:
+        DataError: a file that is not there, has changed, or does not fit the encoder.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(stream_key(seed, role, "build"))
         model = build_model(settings, data)
     initialise(model, seed=seed, role=role)
+    if settings.get("weights") is not None:
+        load_encoder(model, _checked_file(settings["weights"], weight_files))
     return model
+
+
+def _checked_file(wanted: str, weight_files: Mapping[str, str]) -> Path:
+    """The file of that hash; the run's identity is its content, so it must be that still."""
+    if wanted not in weight_files:
+        raise DataError(f"model.weights: where the file of hash {wanted} is, is not known here")
+    path = Path(weight_files[wanted]).expanduser()
+    if not path.is_file():
+        raise DataError(f"model.weights: no such file, got {str(path)!r}")
+    if file_hash(path) != wanted:
+        raise DataError(f"{path}: the file has changed since the study was planned")
+    return path
 
 
 def initialise(model: nn.Module, *, seed: int, role: str) -> None:
     """Draws every module's initial weights from a stream of its own, keyed by the module's name.
 
     Models that share part of their architecture then share its initial weights, and one more layer shifts
-    nobody else's draws (definitions, section 10).
+    nobody else's draws (definitions, section 10). A module that has `initialisers()`, pairs of a name and a
+    function, says itself how all that is inside it begins.
     """
     with torch.random.fork_rng(devices=[]):
-        for name, module in model.named_modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                torch.default_generator.manual_seed(stream_key(seed, role, "init", name))
-                reset()
+        for name, draw in _initialisers(model):
+            torch.default_generator.manual_seed(stream_key(seed, role, "init", name))
+            draw()
+
+
+def _initialisers(model: nn.Module) -> Iterator[tuple[str, Callable[[], None]]]:
+    speaking: list[str] = []  # modules that speak for what is inside them
+    for name, module in model.named_modules():
+        if any(name.startswith(outer) for outer in speaking):
+            continue
+        own = getattr(module, "initialisers", None)
+        reset = getattr(module, "reset_parameters", None)
+        if callable(own):
+            prefix = f"{name}." if name else ""
+            speaking.append(prefix)
+            yield from ((prefix + inner, draw) for inner, draw in own())
+        elif callable(reset):
+            yield name, reset

@@ -1,13 +1,15 @@
 """The lockstep trainer: runs that share data, batch order and teacher, stepped on each batch together.
 
 A group loads every batch once, runs the frozen teacher once on it, and steps each of its runs in turn. A
-run computes the same bits alone or in any company (`tests/training/test_lockstep.py`).
+run computes the same bits alone or in any company (`tests/training/test_lockstep.py`). Under torchrun several
+processes train one group together, each on its share of every batch (`mmablate.training.distributed`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,18 +17,21 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from mmablate.data.base import SegmentationData, Split
+from mmablate.data.augment import Augmentation
+from mmablate.data.base import SegmentationData
 from mmablate.data.batches import Batch, TrainingBatches
-from mmablate.errors import StoreError
-from mmablate.methods import Reference
+from mmablate.data.loading import BatchReader
+from mmablate.errors import DataError, StoreError
 from mmablate.results import RunError, RunRecord, StudyStore
+from mmablate.results.shown import write_predictions
 from mmablate.results.store import CHECKPOINT
 from mmablate.study import RunSpec
+from mmablate.training import distributed
 from mmablate.training.building import build_model, open_data
 from mmablate.training.checkpoint import digest, load_into, save_weights
 from mmablate.training.device import autocast, environment, prepare_threads
-from mmablate.training.evaluation import Scores, score
-from mmablate.training.trainee import Trainee
+from mmablate.training.evaluation import Evaluated, Scores, predictions, score
+from mmablate.training.trainee import Piece, Trainee
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +47,8 @@ class GroupTask:
         keep: "all" keeps every run's weights, "teacher" only those that others depend on.
         teacher_checkpoint: the user's own teacher.
         force: train again what is finished.
+        workers: processes that read batches ahead of a group; a split in memory needs none.
+        samples: scenes of the scored split whose predictions are kept for the report.
     """
 
     specs: tuple[RunSpec, ...]
@@ -53,6 +60,8 @@ class GroupTask:
     keep: str = "teacher"
     teacher_checkpoint: str | None = None
     force: bool = False
+    workers: int = 0
+    samples: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,23 +78,24 @@ Report = Callable[[Progress], None]
 class Stepper(Protocol):
     """How the students of a group take one step; stacking them is another implementation of this."""
 
-    def step(
-        self, trainees: Sequence[Trainee], batch: Batch, present: tuple[str, ...], reference: Reference | None
-    ) -> None:
-        """One optimiser step of every run that is well."""
+    def step(self, trainees: Sequence[Trainee], pieces: Iterable[Piece]) -> None:
+        """One optimiser step of every run that is well, on the pieces of one batch."""
 
 
 class InTurn:
-    """One run after the other on the shared batch."""
+    """One run after the other on each shared piece."""
 
-    def step(
-        self, trainees: Sequence[Trainee], batch: Batch, present: tuple[str, ...], reference: Reference | None
-    ) -> None:
+    def step(self, trainees: Sequence[Trainee], pieces: Iterable[Piece]) -> None:
         """A run that fails drops out; the others go on."""
+        for piece in pieces:
+            for trainee in trainees:
+                if trainee.error is None:
+                    with trainee.guarded():
+                        trainee.backward(piece)
         for trainee in trainees:
             if trainee.error is None:
                 with trainee.guarded():
-                    trainee.step(batch, present, reference)
+                    trainee.update()
 
 
 def train_group(task: GroupTask, report: Report, stepper: Stepper | None = None) -> list[RunRecord]:
@@ -98,11 +108,14 @@ def train_group(task: GroupTask, report: Report, stepper: Stepper | None = None)
         StoreError: the results folder cannot be written.
     """
     store = StudyStore(task.out, task.study)
-    with store.locked_runs([spec.run_id for spec in task.specs]):
-        specs = [spec for spec in task.specs if task.force or not _finished(store, spec)]
-        if not specs:
-            return []
-        return _Group(task, specs, store, report, stepper or InTurn()).train()
+    lead = distributed.is_lead()
+    with store.locked_runs([spec.run_id for spec in task.specs]) if lead else nullcontext():
+        missing = [spec.run_id for spec in task.specs if task.force or not _finished(store, spec)] if lead else []
+        missing = distributed.from_lead(missing)
+        specs = [spec for spec in task.specs if spec.run_id in missing]
+        records = _Group(task, specs, store, report, stepper or InTurn()).train() if specs else []
+        distributed.wait_for_all()  # the next group reads what this one has written
+        return records
 
 
 def _finished(store: StudyStore, spec: RunSpec) -> bool:
@@ -122,18 +135,23 @@ class _Group:
         self.train_settings = self.settings["train"]
         self.trainees: list[Trainee] = []
         self.records: list[RunRecord] = []
+        self.lead = distributed.is_lead()
+        self.readers: dict[str, BatchReader] = {}
         self.shared_seconds = 0.0
+        self.waiting_seconds = 0.0
         self.order_digest = ""
 
     def train(self) -> list[RunRecord]:
         prepare_threads(self.device, self.task.threads)
         try:
-            for spec in self.specs:
+            for spec in self.specs if self.lead else ():
                 self.store.start_run(spec.run_id, {"run_id": spec.run_id, **spec.settings})
             self._train()
         except (KeyboardInterrupt, SystemExit, StoreError):
             raise
         except Exception as error:
+            if distributed.share().world > 1:
+                raise  # the other processes do not know of it
             self._fail(self.specs, error)
         return self.records
 
@@ -159,17 +177,25 @@ class _Group:
         self.order_digest = batches.digest.hexdigest()
         self._score()
 
+    def _reader(self, split: str) -> BatchReader:
+        """The reader of a split; its processes, where it has some, live as long as the group."""
+        if split not in self.readers:
+            pin = self.device.type == "cuda"
+            self.readers[split] = BatchReader(self.data.splits[split], workers=self.task.workers, pin=pin)
+        return self.readers[split]
+
     def _batches(self, data: SegmentationData) -> TrainingBatches:
-        augment = self.train_settings["augment"]
+        augment = dict(self.train_settings["augment"])
+        if augment["photometric"] is None:
+            augment["photometric"] = list(data.modalities)[:1]
         return TrainingBatches(
-            data.splits["train"],
+            self._reader("train"),
             batch_size=self.train_settings["batch_size"],
             seed=self.specs[0].seed,
             role=self.specs[0].role,
             device=self.device,
-            flip=augment["flip"],
-            vertical=augment["vertical"],
-            crop=augment["crop"],
+            augmentation=Augmentation(**augment, ignore_label=data.ignore_label),
+            share=distributed.share(),
         )
 
     def _load_teacher(self) -> nn.Module | None:
@@ -189,14 +215,11 @@ class _Group:
         method = self.trainees[0].method
         started = time.perf_counter()
         for step, batch in enumerate(batches.epoch(epoch), start=epoch * batches.steps_per_epoch()):
+            self.waiting_seconds += time.perf_counter() - started
             present = method.present(self.specs[0].seed, step)
             batches.digest.update("+".join(present).encode())
-            reference = None
-            if teacher is not None:
-                with torch.no_grad(), autocast(self.device, self.train_settings["precision"]):
-                    reference = method.reference(teacher, batch)
             self.shared_seconds += time.perf_counter() - started
-            self.stepper.step(self.trainees, batch, present, reference)
+            self.stepper.step(self.trainees, self._pieces(batch, present, teacher))
             self.report(Progress(steps=len(self._well())))
             started = time.perf_counter()
         for trainee in self.trainees:
@@ -206,11 +229,39 @@ class _Group:
             if trainee.error is not None:
                 self._end_failed(trainee)
 
+    def _pieces(self, batch: Batch, present: tuple[str, ...], teacher: nn.Module | None) -> Iterator[Piece]:
+        """The batch in as many parts as the recipe says, the teacher's view of each made when its turn comes."""
+        method = self.trainees[0].method
+        parts = batch.parts(self.train_settings["accumulate"])
+        pixels = torch.stack([(part.labels != self.data.ignore_label).sum() for part in parts])
+        images = torch.tensor([len(part) for part in parts], device=pixels.device)
+        share = distributed.share()
+        whole = len(parts) == 1 and share.world == 1
+        all_pixels, all_images = (
+            (distributed.summed(count.sum()) for count in (pixels, images)) if not whole else (1, 1)
+        )
+        for index, part in enumerate(parts):
+            started = time.perf_counter()
+            shares = None
+            if not whole:
+                shares = {
+                    "pixels": float(pixels[index] / max(1, int(all_pixels))),
+                    "images": float(images[index] / int(all_images)),
+                }
+            reference = None
+            if teacher is not None:
+                with torch.no_grad(), autocast(self.device, self.train_settings["precision"]):
+                    reference = method.reference(teacher, part)
+            self.shared_seconds += time.perf_counter() - started
+            number = share.rank * self.train_settings["accumulate"] + index
+            yield Piece(part, present, reference, number, index == len(parts) - 1, shares)
+
     def _end_epoch(self, epoch: int, *, last: bool) -> None:
         validate = last or (epoch + 1) % self.settings["evaluate"]["every"] == 0
-        scores = self._scores(self.data.splits["val"]) if validate else {}
+        scores = self._scores("val") if validate else {}
         for trainee in self._well():
-            own = scores.get(trainee.spec.run_id)
+            found = scores.get(trainee.spec.run_id)
+            own = found.scores if found is not None else None
             # Without test labels the score is taken on validation, which must then not select as well:
             # the last epoch it is.
             if own is not None and (last or self._may_select()):
@@ -223,24 +274,26 @@ class _Group:
                 "val": own,
                 "seconds": round(trainee.seconds, 3),
             }
-            self.store.append_history(trainee.spec.run_id, line)
+            if self.lead:
+                self.store.append_history(trainee.spec.run_id, line)
 
     def _may_select(self) -> bool:
         return "test" in self.data.splits
 
-    def _scores(self, split: Split) -> dict[str, Scores]:
+    def _scores(self, split: str, *, by_condition: bool = False) -> dict[str, Evaluated]:
         """run_id -> scores of every run that is well; one that fails over it is recorded, the others go on."""
         trainees = self._well()
         for trainee in trainees:
             trainee.model.eval()
         scores = score(
             [trainee.model for trainee in trainees],
-            split,
+            self._reader(split),
             self.data,
             self.settings["evaluate"],
             device=self.device,
             precision=lambda: autocast(self.device, self.train_settings["precision"]),
             guard=lambda index: trainees[index].guarded(),
+            by_condition=by_condition,
         )
         for trainee in trainees:
             if trainee.error is not None:
@@ -252,7 +305,7 @@ class _Group:
         for trainee in self._well():
             assert trainee.best is not None  # the last epoch is always validated
             trainee.model.load_state_dict(trainee.best[2])
-        scores = self._scores(self.data.splits[self.data.scored_split])
+        scores = self._scores(self.data.scored_split, by_condition=True)
         for trainee in self._well():
             self._end_well(trainee, scores[trainee.spec.run_id])
 
@@ -265,14 +318,38 @@ class _Group:
 
     # --- records ----------------------------------------------------------------------------------------
 
-    def _end_well(self, trainee: Trainee, scores: Scores) -> None:
+    def _end_well(self, trainee: Trainee, found: Evaluated) -> None:
         assert trainee.best is not None
         epoch, validation, weights = trainee.best
-        if trainee.spec.role == "teacher" or self.task.keep == "all":
+        if self.lead and (trainee.spec.role == "teacher" or self.task.keep == "all"):
             save_weights(self.store.run_folder(trainee.spec.run_id) / CHECKPOINT, weights)
-        extra = {"selected_epoch": epoch, "validation": validation, "scored_on": self.data.scored_split}
+        self._keep_predictions(trainee)
+        extra = {
+            "selected_epoch": epoch,
+            "validation": validation,
+            "scored_on": self.data.scored_split,
+            "conditions": found.conditions,
+        }
         digests = {"init": trainee.initial_digest, "order": self.order_digest, "final": digest(weights)}
-        self._finish(self._record(trainee.spec, trainee, None, scores, digests, **extra))
+        self._finish(self._record(trainee.spec, trainee, None, found.scores, digests, **extra))
+
+    def _keep_predictions(self, trainee: Trainee) -> None:
+        """A few class maps for people to look at."""
+        if not (self.lead and self.task.samples):
+            return
+        split = self.data.splits[self.data.scored_split]
+        try:
+            maps = predictions(
+                trainee.model,
+                split,
+                self.task.samples,
+                self.data,
+                device=self.device,
+                precision=lambda: autocast(self.device, self.train_settings["precision"]),
+            )
+        except (RuntimeError, DataError):  # a device that is full now, a file that is gone: the score stands
+            return
+        write_predictions(self.store.run_folder(trainee.spec.run_id), self.task.samples, maps)
 
     def _end_failed(self, trainee: Trainee) -> None:
         if trainee.spec.run_id not in {record.run_id for record in self.records}:
@@ -311,12 +388,17 @@ class _Group:
             steps=trainee.steps if trainee else 0,
             depends_on=list(spec.depends_on),
             digests={"init": None, "order": None, "final": None, **digests},
-            environment=environment(self.device, self.train_settings["precision"]),
+            environment={
+                **environment(self.device, self.train_settings["precision"]),
+                "processes": distributed.share().world,
+                "seconds_waiting_for_data": round(self.waiting_seconds, 3),
+            },
             role=spec.role,
             **extra,
         )
 
     def _finish(self, record: RunRecord) -> None:
-        self.store.finish_run(record)
+        if self.lead:
+            self.store.finish_run(record)
         self.records.append(record)
         self.report(Progress(finished=(record,)))

@@ -28,11 +28,15 @@ def build_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> torch.opti
 def learning_rate(step: int, total: int, settings: Mapping[str, Any]) -> float:
     """Learning rate of optimiser step 0 ... total-1.
 
-    Linear warm-up over `warmup` of all steps, its first step above zero; then constant, half a cosine to
+    Linear warm-up over `warmup` of all steps, from `warmup_start` of the peak (None: its first step above zero,
+    as if step -1 had been at zero); then constant, half a cosine to
     zero, or poly (1 - t)^0.9 with t the share of the steps after warm-up.
     """
     peak: float = settings["lr"]
     warm = int(settings["warmup"] * total)
+    start = settings["warmup_start"]
+    if step < warm and start is not None:
+        return peak * float(start + (1 - start) * step / warm)
     if step < warm:
         return peak * (step + 1) / (warm + 1)
     t = (step - warm) / max(1, total - warm)

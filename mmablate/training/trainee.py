@@ -1,10 +1,16 @@
-"""One run inside a group: its model, optimiser, losses and history. It knows nothing of its neighbours."""
+"""One run inside a group: its model, optimiser, losses and history. It knows nothing of its neighbours.
+
+A step's batch comes in pieces: one, or as many as `train.accumulate` says and processes there are. Each term is
+a mean over images or over labelled pixels, so a piece's value enters with the piece's share of the whole batch's;
+the sum over pieces is then the value of the whole batch, where the mean of the pieces' means would not be.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,11 +23,33 @@ from mmablate.errors import NonFiniteLoss
 from mmablate.methods import Reference, total
 from mmablate.results import RunError
 from mmablate.study import RunSpec
+from mmablate.training import distributed
 from mmablate.training.building import build_method, build_terms, initial_model
 from mmablate.training.checkpoint import digest
 from mmablate.training.device import autocast
 from mmablate.training.evaluation import Scores
 from mmablate.training.optimisation import build_optimizer, learning_rate
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a step's batch, and the teacher's view of it.
+
+    Attributes:
+        batch: the part.
+        present: modalities of the step.
+        reference: the teacher's view; None where no run of the group compares with one.
+        index: number of the piece in the step, over all processes.
+        last: whether this process has no more pieces of this step.
+        shares: unit ("images", "pixels") -> this piece's share of the whole batch; None where it is the whole.
+    """
+
+    batch: Batch
+    present: tuple[str, ...]
+    reference: Reference | None
+    index: int = 0
+    last: bool = True
+    shares: Mapping[str, float] | None = None
 
 
 class Trainee:
@@ -42,6 +70,8 @@ class Trainee:
         self.train_settings = spec.settings["train"]
         model = initial_model(spec.settings["model"], data, seed=spec.seed, role=spec.role)
         self.model: Any = model.to(device)
+        self.forward: Any = distributed.parallel(self.model, device)
+        self.world = distributed.share().world
         self.method = build_method(spec.settings, data)
         self.terms = build_terms(spec.settings)
         self.optimizer: Any = build_optimizer(self.model, self.train_settings)
@@ -54,29 +84,38 @@ class Trainee:
         self._sums: dict[str, Tensor] = {}
         self._count = 0
 
-    def step(self, batch: Batch, present: tuple[str, ...], reference: Reference | None) -> None:
-        """One optimiser step.
+    def backward(self, piece: Piece) -> None:
+        """Adds one piece's gradient to the step's.
 
         Raises:
             NonFiniteLoss: before the optimiser has moved a weight.
         """
         # Dropout and drop-path, where a model has them, draw from a stream of this step, not of a neighbour.
-        torch.manual_seed(stream_key(self.spec.seed, self.spec.role, "dropout", self.steps))
+        key = ("dropout", self.steps, piece.index) if piece.index else ("dropout", self.steps)
+        torch.manual_seed(stream_key(self.spec.seed, self.spec.role, *key))
         self.model.train()
-        with autocast(self.device, self.train_settings["precision"]):
-            values = self.method.losses(self.model, batch, present, reference, self.terms)
-            loss = total(self.terms, values)
-        self._check(values, loss)
+        # Gradients of several processes are summed once a step, with the last piece's.
+        waiting = nullcontext() if piece.last or self.forward is self.model else self.forward.no_sync()
+        with waiting:
+            with autocast(self.device, self.train_settings["precision"]):
+                values = self.method.losses(self.forward, piece.batch, piece.present, piece.reference, self.terms)
+                loss = total(self.terms, values, piece.shares)
+            self._check(values, loss)
+            # The processes' gradients are averaged; what is wanted is their sum.
+            (loss * self.world if self.world > 1 else loss).backward()
+        for term in self.terms:
+            share = 1.0 if piece.shares is None else piece.shares[term.unit]
+            self._sums[term.key] = self._sums.get(term.key, 0.0) + values[term.key].detach() * share
+
+    def update(self) -> None:
+        """Moves the weights by the gradient that has been gathered."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.steps, self.total_steps, self.train_settings)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         if self.train_settings["clip"] is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.train_settings["clip"])
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         self.steps += 1
-        for key, value in values.items():
-            self._sums[key] = self._sums.get(key, 0.0) + value.detach()
         self._count += 1
 
     def check_weights(self) -> None:
@@ -91,7 +130,7 @@ class Trainee:
 
     def epoch_losses(self) -> dict[str, float]:
         """Mean of every unweighted term since the last call."""
-        means = {key: float(value) / max(1, self._count) for key, value in self._sums.items()}
+        means = {key: float(distributed.summed(value)) / max(1, self._count) for key, value in self._sums.items()}
         self._sums, self._count = {}, 0
         return means
 
@@ -111,6 +150,10 @@ class Trainee:
         except (KeyboardInterrupt, SystemExit):
             raise
         except Exception as error:
+            # Of several processes one alone must not drop out: the others would wait for it for ever. A loss that
+            # is not finite is known to all of them; anything else ends them all, and the run starts again later.
+            if self.world > 1 and not isinstance(error, NonFiniteLoss):
+                raise
             self.error = RunError(type=type(error).__name__, message=_first_line(error), step=self.steps + 1)
             self.release()
         finally:
@@ -118,11 +161,11 @@ class Trainee:
 
     def release(self) -> None:
         """Gives back the memory of a run that is over."""
-        self.model = self.optimizer = self.best = None
+        self.model = self.forward = self.optimizer = self.best = None
         self._sums = {}
 
     def _check(self, values: dict[str, Tensor], loss: Tensor) -> None:
-        if bool(torch.isfinite(loss)):
+        if bool(torch.isfinite(distributed.summed(loss.detach()))):
             return
         for key, value in values.items():
             if not bool(torch.isfinite(value)):

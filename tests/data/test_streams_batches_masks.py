@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmablate.data.augment import Augmentation
 from mmablate.data.base import ArraySplit
 from mmablate.data.batches import Batch, TrainingBatches, evaluation_batches
 from mmablate.data.masks import draw_subset
@@ -26,7 +27,8 @@ def numbered(n: int, height: int = 4, width: int = 5) -> ArraySplit:
 
 def training(split: ArraySplit, **options: object) -> TrainingBatches:
     arguments: dict[str, object] = {"batch_size": 4, "seed": 0, "role": "student", "device": CPU}
-    return TrainingBatches(split, **(arguments | options))  # type: ignore[arg-type]
+    light = {key: options.pop(key) for key in ("flip", "vertical", "crop", "scale") if key in options}
+    return TrainingBatches(split, **(arguments | options), augmentation=Augmentation(**light))  # type: ignore[arg-type]
 
 
 def order(batches: TrainingBatches, epoch: int) -> list[int]:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mmablate.data.base import SegmentationData
 from mmablate.data.summary import DatasetSummary, summarise
 from mmablate.execution import Options, Outcome, run_study, wanted_runs
 from mmablate.results import RunRecord, StudyStore
@@ -41,10 +42,17 @@ def recipe_file(folder: Path) -> str:
 
 
 @cache
-def summary() -> DatasetSummary:
-    """Of the tiles that the recipe cuts."""
+def tiles() -> SegmentationData:
+    """The tiles that the recipe cuts."""
     settings = {"name": "landsat", "modalities": ["V", "N", "S"], "tile": 16, "block": 32, "train_stride": 32}
-    return summarise(open_dataset(settings, None))
+    data: SegmentationData = open_dataset(settings, None)
+    return data
+
+
+@cache
+def summary() -> DatasetSummary:
+    """Their numbers."""
+    return summarise(tiles())
 
 
 def run(
@@ -58,7 +66,7 @@ def run(
 ) -> Outcome:
     """Runs a study on the CPU without a word."""
     wanted = wanted_runs(study, rows or [row.name for row in study.rows], seeds or study.seeds)
-    return run_study(study, wanted, Options(out, "cpu", jobs, quiet=True, **options), summary(), None)
+    return run_study(study, wanted, Options(out, "cpu", jobs, quiet=True, **options), tiles(), None)
 
 
 def numbers(records: Iterable[RunRecord]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from execution_samples import small_study, summary
+from execution_samples import small_study, summary, tiles
 
 from mmablate.execution.manifest import manifest
 from mmablate.study import Study
@@ -12,7 +12,7 @@ EXECUTION = {"mode": "in_turn", "threads": 1, "device": "cpu", "jobs": 1}
 
 
 def made(study: Study, old: Any = None) -> dict[str, Any]:
-    return manifest(study, study.runs, summary(), EXECUTION, old)
+    return manifest(study, study.runs, tiles(), summary(), EXECUTION, old)
 
 
 def ids(study: Study, *rows: str) -> set[str]:
@@ -99,7 +99,7 @@ def test_only_what_is_wanted_is_planned_and_the_rest_stays(tmp_path: Path) -> No
     study = small_study(tmp_path)
     old = made(study)
     one = [spec for spec in small_study(tmp_path, "seeds=[7]").runs if spec.rows == ("sup",)]
-    written = manifest(study, one, summary(), EXECUTION, old)
+    written = manifest(study, one, tiles(), summary(), EXECUTION, old)
     assert set(planned(written)) == run_ids(old["plan"]) | {one[0].run_id}
     assert written["superseded"] == []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from execution_samples import names, numbers, run, small_study, stored, summary
+from execution_samples import names, numbers, run, small_study, stored, tiles
 
 from mmablate.execution import Options, run_study, wanted_runs
 from mmablate.results import RunError, RunRecord, StudyStore
@@ -66,7 +66,7 @@ def test_two_jobs_change_nothing(finished: Any, tmp_path: Path) -> None:
     assert f":{os.getpid()}" not in "".join(workers)
     assert {record.environment["threads"] for record in outcome.trained} == {1}
     execution = json.loads((tmp_path / "out/small/study.json").read_text())["execution"]
-    assert execution == {"mode": "in_turn", "threads": 1, "device": "cpu", "jobs": 2}
+    assert execution == {"mode": "in_turn", "threads": 1, "device": "cpu", "jobs": 2, "processes": 1}
 
 
 def test_rows_and_seeds_asked_for(finished: Any, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_damaged_record_counts_as_none(finished: Any, copied: Path) -> None:
 def test_every_run_is_told_once_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = small_study(tmp_path, "seeds=[1]", "rows=[[sup]]", "teacher.row=true")
     wanted = wanted_runs(study, ["sup"], [1])
-    run_study(study, wanted, Options(tmp_path / "out", "cpu", 1), summary(), None)
+    run_study(study, wanted, Options(tmp_path / "out", "cpu", 1), tiles(), None)
     told = capsys.readouterr()
     assert told.out == ""
     assert [line.split(":")[0] for line in told.err.splitlines()] == ["[1/2] teacher, seed 1", "[2/2] sup, seed 1"]

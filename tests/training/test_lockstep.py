@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from training_samples import Workshop, numbers, students, teachers
 
-from mmablate.data.batches import Batch
 from mmablate.execution.grouping import Group
 from mmablate.results import RunRecord, StudyStore
 from mmablate.study import RunSpec, Study
@@ -110,7 +109,7 @@ class SpoilAt:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, row: str, key: str, step: int) -> None:
         self.weights: list[Tensor] = []
-        original = Trainee.step
+        original = Trainee.backward
 
         def stepping(trainee: Trainee, *arguments: Any) -> None:
             spoilt = row in trainee.spec.rows and trainee.steps + 1 == step
@@ -125,7 +124,7 @@ class SpoilAt:
                     trainee.terms[i] = type(term)(**fields)
             original(trainee, *arguments)
 
-        monkeypatch.setattr(Trainee, "step", stepping)
+        monkeypatch.setattr(Trainee, "backward", stepping)
 
     def unmoved(self) -> bool:
         return all(torch.equal(a, b) for a, b in zip(self.weights, self.model.parameters(), strict=True))
@@ -191,14 +190,14 @@ def raising(message: str) -> Callable[..., Any]:
 def test_a_run_that_raises_leaves_its_neighbours_alone(
     workshop: Workshop, study: Study, trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = Trainee.step
+    original = Trainee.backward
 
-    def stepping(trainee: Trainee, batch: Batch, *arguments: Any) -> None:
+    def stepping(trainee: Trainee, *arguments: Any) -> None:
         if "sup+mad" in trainee.spec.rows and trainee.steps == 1:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.\nTried to allocate 9 GiB")
-        original(trainee, batch, *arguments)
+        original(trainee, *arguments)
 
-    monkeypatch.setattr(Trainee, "step", stepping)
+    monkeypatch.setattr(Trainee, "backward", stepping)
     records = workshop.train(students(study), with_teacher(workshop, trained))
     error = records.pop("sup+mad").error
     assert error is not None
@@ -257,7 +256,7 @@ def test_data_that_cannot_be_opened_fail_the_group(workshop: Workshop, study: St
 def test_when_none_is_well_the_group_ends(
     workshop: Workshop, study: Study, trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Trainee, "step", raising("no"))
+    monkeypatch.setattr(Trainee, "backward", raising("no"))
     signs: list[int] = []
     records = workshop.train(students(study), with_teacher(workshop, trained), report=lambda p: signs.append(p.steps))
     assert {record.status for record in records.values()} == {"failed"}
@@ -268,7 +267,7 @@ def test_interruption_writes_no_record(workshop: Workshop, study: Study, monkeyp
     def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Trainee, "step", interrupted)
+    monkeypatch.setattr(Trainee, "backward", interrupted)
     out = workshop.out()
     with pytest.raises(KeyboardInterrupt):
         workshop.train(students(study, rows=["sup"]), out)

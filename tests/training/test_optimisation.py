@@ -14,10 +14,11 @@ from mmablate.data.batches import TrainingBatches
 from mmablate.models import anymodal_segmentor
 from mmablate.study import Study
 from mmablate.training.optimisation import build_optimizer, learning_rate
-from mmablate.training.trainee import Trainee
+from mmablate.training.trainee import Piece, Trainee
 
 BASE: dict[str, Any] = {
     "optimizer": "adamw", "lr": 0.02, "weight_decay": 0.1, "momentum": 0.9, "schedule": "constant", "warmup": 0.0,
+    "warmup_start": None,
 }  # fmt: skip
 
 
@@ -124,6 +125,14 @@ def test_frozen_parameters_are_left_out() -> None:
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 1
 
 
+def test_warm_up_from_a_share_of_the_peak_is_the_released_one() -> None:
+    """Ratio at the first step, the peak after the last; then poly over what is left (linear warm-up)."""
+    found = rates(40, warmup=0.25, warmup_start=0.1, schedule="poly")
+    expected = [0.02 * (0.1 + 0.9 * step / 10) for step in range(10)]
+    expected += [0.02 * (1 - (step - 10) / 30) ** 0.9 for step in range(10, 40)]
+    assert found == pytest.approx(expected)
+
+
 # --- in a run -------------------------------------------------------------------------------------------------
 
 
@@ -140,7 +149,8 @@ def gradients(study: Study, data: SegmentationData, monkeypatch: pytest.MonkeyPa
         original()
 
     monkeypatch.setattr(trainee.optimizer, "step", stepping)
-    trainee.step(next(batches.epoch(0)), ("V", "N"), None)
+    trainee.backward(Piece(next(batches.epoch(0)), ("V", "N"), None))
+    trainee.update()
     return trainee, seen[0]
 
 

@@ -35,9 +35,10 @@ def rescored(place: Any, data: SegmentationData, split: str) -> dict[str, float]
     model: Any = initial_model(settings["model"], data, seed=9, role="other")
     load_into(model, folder / "checkpoint.safetensors")
     device = torch.device("cpu")
-    (scores,) = score([model.eval()], data.splits[split], data, settings["evaluate"], device=device,
+    (found,) = score([model.eval()], data.splits[split], data, settings["evaluate"], device=device,
                       precision=lambda: autocast(device, "float32"))  # fmt: skip
-    return scores
+    assert found is not None
+    return found.scores
 
 
 def test_best_on_validation_scored_on_test(workshop: Workshop, data: SegmentationData) -> None:

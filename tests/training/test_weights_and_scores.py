@@ -20,7 +20,7 @@ from mmablate.training import building
 from mmablate.training.building import initial_model, initialise
 from mmablate.training.checkpoint import digest, load_into, load_weights, save_weights
 from mmablate.training.device import autocast
-from mmablate.training.evaluation import score
+from mmablate.training.evaluation import Evaluated, score
 
 CPU = torch.device("cpu")
 MODEL = {"name": "anymodal_segmentor", "widths": [4, 8], "decoder_width": 4}
@@ -223,7 +223,9 @@ def models(data: SegmentationData) -> list[Any]:
 
 def scored(nets: list[Any], data: SegmentationData, split: str = "val", **options: Any) -> list[dict[str, float]]:
     settings = {"subsets": "all", "classes": "present", "batch_size": 16} | options
-    return score(nets, data.splits[split], data, settings, device=CPU, precision=lambda: autocast(CPU, "float32"))
+    found = score(nets, data.splits[split], data, settings, device=CPU, precision=lambda: autocast(CPU, "float32"))
+    assert all(one is not None and not one.conditions for one in found), "tiles have no conditions"
+    return [one.scores for one in found if one is not None]
 
 
 def test_the_factorised_score_is_that_of_running_every_subset_anew(data: SegmentationData) -> None:
@@ -309,5 +311,5 @@ def test_a_model_that_fails_in_scoring_drops_out_alone(data: SegmentationData) -
         precision=lambda: autocast(CPU, "float32"),
         guard=guard,
     )
-    assert both == [None, *scored([fine], data)]
+    assert both == [None, Evaluated(scored([fine], data)[0])]
     assert caught == [0]

@@ -1,0 +1,86 @@
+"""Reading batches ahead: worker processes decode while the device computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mmablate.data.base import ArraySplit, Split
+
+Tensors = tuple[dict[str, Tensor], Tensor]
+
+
+class BatchReader:
+    """Batches of a split as CPU tensors, in the order asked for.
+
+    Each batch is read once, whoever trains on it. The reading is the same with and without workers.
+
+    Args:
+        split: to read.
+        workers: processes that read ahead; 0 reads when asked. A split that lies in memory takes none.
+        pin: whether to use page-locked memory, from which a CUDA device copies while it computes.
+    """
+
+    def __init__(self, split: Split, *, workers: int = 0, pin: bool = False) -> None:
+        self.split = split
+        self.workers = 0 if isinstance(split, ArraySplit) else workers
+        self.pin = pin
+        self._plan = _Plan()
+        self._loader: DataLoader[Any] | None = None
+
+    def read(self, batches: Sequence[Sequence[int]]) -> Iterator[Tensors]:
+        """Inputs, modality -> float32 (B, C_m, H, W), and labels int64 (B, H, W) of each batch of indices."""
+        if self.workers == 0:
+            for indices in batches:
+                yield _tensors(self.split, indices)
+            return
+        # One loader for all epochs: its processes (spawned, since forking beside CUDA or threads is unsafe) live on.
+        if self._loader is None:
+            self._loader = DataLoader(
+                _Batches(self.split),
+                batch_size=None,
+                sampler=self._plan,
+                num_workers=self.workers,
+                multiprocessing_context="spawn",
+                persistent_workers=True,
+                prefetch_factor=4,
+                pin_memory=self.pin,
+                # The loader draws a seed for its workers, which read and draw nothing: from a generator of its own,
+                # so that the global one is left alone.
+                generator=torch.Generator(),
+            )
+        self._plan.batches = [list(indices) for indices in batches]
+        yield from self._loader
+
+
+class _Plan(Sampler[list[int]]):
+    """The batches of the epoch at hand."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class _Batches(Dataset[Tensors]):
+    """A split seen as one item a batch."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+
+    def __getitem__(self, indices: Any) -> Tensors:
+        torch.set_num_threads(1)
+        return _tensors(self.split, indices)
+
+
+def _tensors(split: Split, indices: Sequence[int]) -> Tensors:
+    inputs, labels = split.batch(indices)
+    return {name: torch.from_numpy(values) for name, values in inputs.items()}, torch.from_numpy(labels)
