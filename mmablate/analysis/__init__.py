@@ -1,7 +1,7 @@
 """Statistics over seeds and the `Table` that every renderer prints."""
 
-from mmablate.analysis.building import build_table
+from mmablate.analysis.building import build_table, condition_tables
 from mmablate.analysis.loading import load_tables
 from mmablate.analysis.table import Table
 
-__all__ = ["Table", "build_table", "load_tables"]
+__all__ = ["Table", "build_table", "condition_tables", "load_tables"]

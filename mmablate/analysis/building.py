@@ -10,58 +10,75 @@ from typing import Any
 from mmablate.analysis.heat import heat, heat_scale
 from mmablate.analysis.statistics import delta, mean, mean_over_columns, std
 from mmablate.analysis.table import Cell, ColumnInfo, DatasetInfo, HeatScale, Row, Sweep, Table
+from mmablate.analysis.views import View, choose_view, conditions_of
 from mmablate.errors import UsageError
 from mmablate.results import RunRecord, StudyStore
 
 Records = dict[str, list[RunRecord]]
 
 
-def build_table(store: StudyStore, *, baseline: str | None = None) -> Table:
+def build_table(
+    store: StudyStore, *, baseline: str | None = None, condition: str | None = None, subset: str | None = None
+) -> Table:
     """Reads a study and computes its table.
 
     Args:
         store: of the study.
         baseline: name of the row that every Δ shall refer to, in place of the recipe's.
+        condition: score only the samples of this condition, e.g. "night".
+        subset: a column, e.g. "F" or "Mean": its scores on all samples and on those of each condition.
 
     Raises:
         StoreError: no study there.
-        UsageError: `baseline` is no row.
+        UsageError: `baseline` is no row, `condition` or `subset` is not of this study, or both are given.
     """
     study = store.read_study()
     layout = study["table"]
     records, damaged = store.records()
     by_row, unknown, doubles = _by_row(study, records)
-    columns = list(layout["columns"])
-    info = {name: ColumnInfo(**layout["column_info"][name]) for name in columns}
+    view = choose_view(study, condition=condition, subset=subset)
+    info = view.info
     specs = [*layout["rows"], *({"name": name, "label": name} for name in unknown)]
     names = [spec["name"] for spec in specs]
     if baseline is not None and baseline not in names:
         raise UsageError(f"--baseline {baseline}: no row has that name (there are: {', '.join(names)})")
-    values = {name: _values(by_row.get(name, []), columns, info) for name in names}
+    values = {name: _values(by_row.get(name, []), view) for name in names}
     bases = {spec["name"]: baseline or _baseline_of(spec, layout) for spec in specs}
     scales = _scales(values, bases, info)
     shown = [spec for spec in specs if by_row.get(spec["name"])]
     rows = [_row(spec, by_row[spec["name"]], values, bases, info, scales, study) for spec in shown]
     rows = _mark_best(rows, info)
-    rows += _teacher_rows(study, records, columns, info)
+    rows += _teacher_rows(study, records, view)
     common = {bases[spec["name"]] for spec in specs}
     table = Table(
         schema=1,
         study=study["name"],
-        title=study.get("title") or study["name"],
-        caption=layout.get("caption", ""),
+        title=": ".join(part for part in (study.get("title") or study["name"], view.title) if part),
+        caption=layout.get("caption", "") if view.caption is None else view.caption,
         row_header=layout.get("row_header", ""),
         baseline=next(iter(common)) if len(common) == 1 else None,
-        columns=tuple(columns),
+        columns=view.columns,
         column_info=info,
         dataset=DatasetInfo(**study.get("dataset", {})),
         rows=tuple(rows),
         heat_scales=tuple(scale for scale in scales.values() if scale),
         sweep=Sweep(**layout["sweep"]) if layout.get("sweep") else None,
         n_decimals=layout.get("n_decimals", 2),
+        condition=view.condition,
+        subset=view.subset,
     )
     missing = [spec["name"] for spec in layout["rows"] if not by_row.get(spec["name"])]
-    return table.model_copy(update={"notes": tuple(_notes(study, table, by_row, missing, [*damaged, *doubles]))})
+    notes = [*view.notes, *_notes(study, table, by_row, missing, [*damaged, *doubles])]
+    return table.model_copy(update={"notes": tuple(notes)})
+
+
+def condition_tables(store: StudyStore) -> list[Table]:
+    """A table for each condition that the study's recipe wants in its report, of those that the data have."""
+    study = store.read_study()
+    wanted = study["table"].get("show_conditions")
+    known = conditions_of(study)
+    names = [name for name in wanted if isinstance(name, str)] if isinstance(wanted, list) else []
+    return [build_table(store, condition=name) for name in dict.fromkeys(names) if name in known]
 
 
 def _by_row(study: Mapping[str, Any], records: Sequence[RunRecord]) -> tuple[Records, list[str], list[str]]:
@@ -93,19 +110,18 @@ def _by_row(study: Mapping[str, Any], records: Sequence[RunRecord]) -> tuple[Rec
     return {row: sorted(some, key=lambda r: r.seed) for row, some in by_row.items()}, list(extra), doubles
 
 
-def _values(
-    records: Sequence[RunRecord], columns: Sequence[str], info: Mapping[str, ColumnInfo]
-) -> dict[str, dict[str, float]]:
+def _values(records: Sequence[RunRecord], view: View) -> dict[str, dict[str, float]]:
     """Column -> seed -> value; Mean is computed here, whatever a record says of it."""
-    good = [record for record in records if record.status == "ok"]
+    good = [(str(record.seed), view.scores(record)) for record in records if record.status == "ok"]
+    averaged = view.averages and "Mean" in view.columns
     table = {
-        column: {str(r.seed): r.metrics[column] for r in good if column in r.metrics}
-        for column in columns
-        if column != "Mean"
+        column: {seed: scores[column] for seed, scores in good if column in scores}
+        for column in view.columns
+        if not (averaged and column == "Mean")
     }
-    if "Mean" in columns:
-        table["Mean"] = mean_over_columns({c: v for c, v in table.items() if info[c].subset})
-    return {column: table[column] for column in columns}
+    if averaged:
+        table["Mean"] = mean_over_columns({c: v for c, v in table.items() if view.info[c].subset})
+    return {column: table[column] for column in view.columns}
 
 
 def _baseline_of(spec: Mapping[str, Any], layout: Mapping[str, Any]) -> str | None:
@@ -192,9 +208,7 @@ def _mark_best(rows: list[Row], info: Mapping[str, ColumnInfo]) -> list[Row]:
     return rows
 
 
-def _teacher_rows(
-    study: Mapping[str, Any], records: Sequence[RunRecord], columns: Sequence[str], info: Mapping[str, ColumnInfo]
-) -> list[Row]:
+def _teacher_rows(study: Mapping[str, Any], records: Sequence[RunRecord], view: View) -> list[Row]:
     """The teacher as a reference row, where the recipe asks for it: no Δ, never best."""
     if not study["table"].get("teacher_row"):
         return []
@@ -202,8 +216,8 @@ def _teacher_rows(
     teachers = [record for record in records if record.run_id in planned]
     if not teachers:
         return []
-    values = _values(teachers, columns, info)
-    cells = {c: Cell(mean=mean(values[c]), std=std(values[c]), values=values[c]) for c in columns}
+    values = _values(teachers, view)
+    cells = {c: Cell(mean=mean(values[c]), std=std(values[c]), values=values[c]) for c in view.columns}
     good = [record for record in teachers if record.status == "ok"]
     row = Row(
         name="teacher",
@@ -243,10 +257,13 @@ def _notes(
         notes.append(f"Rows have different seeds ({listing}); Δ is taken over the seeds that both rows have.")
     if any(cell.test == "welch" for row in table.rows for cell in row.cells.values()) and max(sizes, default=0) > 1:
         notes.append("Fewer than two common seeds with the baseline: Δ is the difference of the means, not paired.")
+    lacking: dict[tuple[str, ...], list[str]] = {}
     for column in table.columns:
-        lacking = [row.name for row in table.rows if row.n_seeds and len(row.cells[column].values) < row.n_seeds]
-        if lacking:
-            notes.append(f"Some runs have no value for {column}: {', '.join(lacking)}.")
+        names = tuple(row.name for row in table.rows if row.n_seeds and len(row.cells[column].values) < row.n_seeds)
+        lacking.setdefault(names, []).append(column)
+    notes += [
+        f"Some runs have no value for {', '.join(c)}: {', '.join(names)}." for names, c in lacking.items() if names
+    ]
     devices = {str(r.environment["device"]) for some in by_row.values() for r in some if "device" in r.environment}
     if len(devices) > 1:
         notes.append(f"Runs of different devices are compared: {', '.join(sorted(devices))}.")
@@ -254,10 +271,10 @@ def _notes(
     for row in table.rows:
         if row.n_seeds:
             alike.setdefault(repr([cell.values for cell in row.cells.values()]), []).append(row.name)
-    for names in alike.values():
-        if len(names) > 1:
+    for twins in alike.values():
+        if len(twins) > 1:
             notes.append(
-                f"The rows {', '.join(names)} have the same scores to the last digit: their difference does nothing."
+                f"The rows {', '.join(twins)} have the same scores to the last digit: their difference does nothing."
             )
     aside = {entry["run_id"] for entry in study.get("superseded", ()) if entry["role"] == "student"}
     if aside:

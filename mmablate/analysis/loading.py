@@ -13,20 +13,27 @@ from mmablate.results import find_studies
 from mmablate.results.files import read_json
 
 
-def load_tables(path: Path, *, baseline: str | None = None) -> tuple[list[Table], bool]:
+def load_tables(
+    path: Path, *, baseline: str | None = None, condition: str | None = None, subset: str | None = None
+) -> tuple[list[Table], bool]:
     """The tables at `path`, and whether it names exactly one.
+
+    Args:
+        baseline, condition, subset: see `build_table`.
 
     Raises:
         StoreError: nothing there, or nothing that is a study or a table.
-        UsageError: `baseline` for a finished table, or one that is no row.
+        UsageError: one of the options for a finished table, or one that the study does not have.
     """
+    options = {"baseline": baseline, "condition": condition, "subset": subset}
     if path.is_file():
-        if baseline is not None:
-            raise UsageError(f"--baseline: {path} is a finished table; give the study's folder instead")
+        given = [name for name, value in options.items() if value is not None]
+        if given:
+            raise UsageError(f"--{given[0]}: {path} is a finished table; give the study's folder instead")
         return _from_json(path)
     stores = find_studies(path)
     single = stores[0].folder == Path(path).absolute() or (path / "study.json").is_file()
-    return [build_table(store, baseline=baseline) for store in stores], single
+    return [build_table(store, **options) for store in stores], single
 
 
 def _from_json(path: Path) -> tuple[list[Table], bool]:

@@ -141,6 +141,8 @@ class Table(_Frozen):
         caption: one or two sentences under the table: what is measured, on which split, against what.
         baseline: name of the baseline row; None with per-row baselines.
         n_decimals: decimals that renderers print (JSON stays unrounded).
+        condition: the only condition whose samples are scored, e.g. "night"; None for all samples.
+        subset: the column of the study whose scores by condition these are; None for the study's own columns.
     """
 
     schema_: int = Field(1, alias="schema")
@@ -156,6 +158,8 @@ class Table(_Frozen):
     heat_scales: tuple[HeatScale, ...] = ()
     sweep: Sweep | None = None
     n_decimals: int = 2
+    condition: str | None = None
+    subset: str | None = None
     notes: tuple[str, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)

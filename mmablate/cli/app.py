@@ -137,7 +137,7 @@ def ablate(
 @told
 def sweep(
     recipe: Annotated[
-        str, typer.Argument(metavar="[RECIPE]", help="A recipe file, or the name of a shipped one.")
+        str, typer.Argument(metavar="[RECIPE]", help="A recipe file, or a shipped one's name. Default: muses_losses.")
     ] = "",
     overrides: Overrides = None,
     param: Annotated[list[str] | None, typer.Option("--param", metavar="NAME", help="What to vary.")] = None,
@@ -226,11 +226,11 @@ def table(
 @told
 def list_(
     kind: Annotated[
-        Literal["recipes", "datasets", "models", "losses", "methods"] | None, typer.Argument(help="What to list.")
+        Literal["recipes", "datasets", "models", "losses", "methods", "published"] | None, typer.Argument(help="What to list.")
     ] = None,
     verbose: Verbose = False,
 ) -> int:
-    """List what there is: recipes, datasets, models, losses, methods."""
+    """List what there is: recipes, datasets, models, losses, methods, published tables."""
     from mmablate.cli.listing import print_listing
 
     return print_listing(kind)

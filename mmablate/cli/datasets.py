@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,13 +13,19 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from mmablate.catalog import entries
-from mmablate.data.summary import DatasetSummary, summarise
+from mmablate.data.base import SegmentationData
+from mmablate.data.pictures import class_colours, sample_info, sample_pictures, spread
+from mmablate.data.summary import DatasetSummary, labels_of, summarise
 from mmablate.errors import DataError, UsageError
 from mmablate.recipe import load_recipe, shipped_recipes
 from mmablate.study.datasets import check_dataset, data_files, dataset_settings, open_dataset
 
 # The smallest recipe around a dataset's own defaults, so that `data info landsat` needs no file.
 DEFAULTS: dict[str, Any] = {"model": {"name": "anymodal_segmentor"}, "losses": {"sup": {}}}
+
+SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
+MOST_SAMPLES = 12
+Conditions = dict[str, dict[str, dict[str, int]]]
 
 
 def check(name: str, root: str | None) -> int:
@@ -31,17 +40,26 @@ def check(name: str, root: str | None) -> int:
     return 0
 
 
-def info(name: str, root: str | None, format: str) -> int:
-    """Prints the card of a dataset."""
+def info(name: str, root: str | None, format: str, page: Path | None = None) -> int:
+    """Prints the card of a dataset, or writes a page with the card and samples."""
     settings, place = _settings(name, root)
     problems = check_dataset(settings, place, thorough=False)
     if problems:
         raise DataError(problems)
-    summary = summarise(open_dataset(settings, place))
+    data = open_dataset(settings, place)
+    summary = summarise(data)
+    conditions = _conditions(data)
+    if page is not None:
+        from mmablate.cli.tables import write_text
+        from mmablate.report.data_page import render_data_page
+
+        write_text(render_data_page(_card(data, summary, conditions)), page)
+        print(f"page: {page}", file=sys.stderr)
     if format == "json":
-        print(json.dumps(summary.to_json(), ensure_ascii=False, indent=1))
-    else:
-        _print_card(summary)
+        card = {**summary.to_json(), "conditions": conditions, "notes": list(data.notes)}
+        print(json.dumps(card, ensure_ascii=False, indent=1))
+    elif page is None:
+        _print_card(summary, conditions, data.notes)
     return 0
 
 
@@ -64,7 +82,69 @@ def _settings(name: str, root: str | None) -> tuple[dict[str, Any], str | None]:
     return dataset_settings(recipe), recipe.data.root
 
 
-def _print_card(summary: DatasetSummary) -> None:
+def _conditions(data: SegmentationData) -> Conditions:
+    """Axis -> value -> split -> samples, of the splits that know where their samples come from."""
+    found: Conditions = {}
+    for name, split in data.splits.items():
+        for index in range(len(split)):
+            for axis, value in sample_info(split, index).conditions.items():
+                counts = found.setdefault(axis, {}).setdefault(value, dict.fromkeys(data.splits, 0))
+                counts[name] += 1
+    return {axis: dict(sorted(values.items())) for axis, values in found.items()}
+
+
+def _facts(summary: DatasetSummary) -> list[tuple[str, str]]:
+    height, width = summary.shape
+    modalities = (
+        f"{name} ({channels} channel{'s' if channels > 1 else ''})" for name, channels in summary.modalities.items()
+    )
+    facts = [
+        ("modalities", ", ".join(modalities)),
+        ("size of a sample", f"{height} x {width} pixels"),
+        ("scored on", f"the {SPLIT_NAMES.get(summary.scored_split, summary.scored_split)} split"),
+    ]
+    if summary.majority_miou is not None:
+        facts.append((f"always {summary.majority_class}", f"{summary.majority_miou:.2f} % mIoU on that split"))
+    return facts
+
+
+def _card(data: SegmentationData, summary: DatasetSummary, conditions: Conditions) -> Any:
+    """The card as the page takes it."""
+    from mmablate.report.data_page import DataCard, ShownSample
+
+    each = max(1, MOST_SAMPLES // len(data.splits))
+    samples = [
+        ShownSample(
+            split=SPLIT_NAMES.get(name, name),
+            id=(about := sample_info(split, index)).id,
+            conditions=about.conditions,
+            pictures=sample_pictures(split, index),
+            labels=labels_of(split, [index])[0],
+        )
+        for name, split in data.splits.items()
+        for index in spread(split, each)
+    ]
+    totals = {name: max(1, sum(counts)) for name, counts in summary.class_pixels.items()}
+    return DataCard(
+        name=summary.name,
+        synthetic=summary.synthetic,
+        attribution=summary.attribution,
+        notes=data.notes,
+        facts=_facts(summary),
+        splits={name: SPLIT_NAMES.get(name, name) for name in data.splits},
+        sizes={name: len(split) for name, split in data.splits.items()},
+        class_names=summary.class_names,
+        colours=class_colours(data),
+        ignore_label=data.ignore_label,
+        class_pixels=summary.class_pixels,
+        class_shares={name: [n / totals[name] for n in counts] for name, counts in summary.class_pixels.items()},
+        labelled=summary.valid_fraction,
+        conditions=conditions,
+        samples=samples,
+    )
+
+
+def _print_card(summary: DatasetSummary, conditions: Conditions, notes: Sequence[str]) -> None:
     console = Console(highlight=False)
     console.print(Text(summary.name, style="bold"), "(synthetic)" if summary.synthetic else "")
     height, width = summary.shape
@@ -80,9 +160,14 @@ def _print_card(summary: DatasetSummary) -> None:
     sizes = {"train": summary.n_train, "val": summary.n_val, "test": summary.n_test}
     grid.add_section()
     grid.add_row("samples", *(f"{sizes[split]:,}" for split in summary.class_pixels))
+    for values in conditions.values():
+        for value, counts in values.items():
+            grid.add_row(Text(f"  {value}"), *(f"{counts[split]:,}" for split in summary.class_pixels))
     grid.add_row("labelled", *(f"{100 * summary.valid_fraction[split]:.1f} %" for split in summary.class_pixels))
     console.print(grid)
     if summary.majority_miou is not None:
         console.print(f"always {summary.majority_class}: {summary.majority_miou:.2f} % mIoU on {summary.scored_split}")
+    for note in notes:
+        console.print(Text(note))
     if summary.attribution:
         console.print(Text(f"source: {summary.attribution}"))

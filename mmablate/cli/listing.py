@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from mmablate.analysis.published import published_tables
 from mmablate.catalog import entries
 from mmablate.catalog.entries import describe_options
 from mmablate.cli.tables import write_text
@@ -24,9 +25,17 @@ KINDS = {"datasets": "dataset", "models": "model", "losses": "loss", "methods": 
 def print_listing(kind: str | None) -> int:
     """Prints one kind, or all."""
     console = Console()
-    for name in (kind,) if kind else ("recipes", *KINDS):
-        console.print(_recipes() if name == "recipes" else _entries(name, detailed=kind is not None))
+    special = {"recipes": _recipes, "published": _published}
+    for name in (kind,) if kind else ("recipes", *KINDS, "published"):
+        console.print(special[name]() if name in special else _entries(name, detailed=kind is not None))
     return 0
+
+
+def _published() -> Grid:
+    grid = _grid("published tables (reference data)", "name", "what", "study to set beside", "source")
+    for table in published_tables().values():
+        grid.add_row(Text(table.name), Text(table.title), Text(table.study or "–"), Text(table.source))
+    return grid
 
 
 def _recipes() -> Grid:

@@ -46,8 +46,9 @@ def render(tables: Sequence[Table], *, single: bool) -> str:
     """All rows under one header.
 
     Several tables share the union of their columns, behind a first column `study`; a column that a table
-    does not have is empty there.
+    does not have is empty there. Tables of one condition or of one subset say so in a last column.
     """
+    views = [name for name in ("condition", "subset") if any(getattr(table, name) is not None for table in tables)]
     columns = list(dict.fromkeys(column for table in tables for column in table.columns))
     keys = [(column, suffix) for column in columns for suffix in ("", "_std", "_delta")]
     out = io.StringIO()
@@ -59,6 +60,7 @@ def render(tables: Sequence[Table], *, single: bool) -> str:
             "label",
             *(safe_text(c) + suffix for c, suffix in keys),
             *_TAIL,
+            *views,
         ]
     )
     for table in tables:
@@ -66,5 +68,6 @@ def render(tables: Sequence[Table], *, single: bool) -> str:
             fields = _metric_fields(table, row)
             study = [] if single else [safe_text(table.study)]
             text = [safe_text(row.name), safe_text(labels.plain(row.label))]
-            writer.writerow([*study, *text, *(fields.get(k, "") for k in keys), *_tail(table, row)])
+            view = [safe_text(getattr(table, name) or "") for name in views]
+            writer.writerow([*study, *text, *(fields.get(k, "") for k in keys), *_tail(table, row), *view])
     return out.getvalue()

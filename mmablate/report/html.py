@@ -6,16 +6,14 @@ markup made here is `<sub>` around escaped runs and the figures.
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from mmablate.analysis.table import Cell, HeatScale, Row, Table
-from mmablate.report import colours, labels, marks, numbers, plots
+from mmablate.report import colours, labels, marks, numbers, plots, templating
 
 
 class CellView(NamedTuple):
@@ -206,24 +204,17 @@ def table_view(table: Table, anchor: str) -> TableView:
     )
 
 
-@functools.cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("mmablate.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2")
-
-
 def render_page(tables: Sequence[Table]) -> str:
     """One HTML page with all tables; opened from disk it needs nothing else."""
     views = [table_view(table, f"t{index}") for index, table in enumerate(tables, start=1)]
     heading = views[0].title if len(views) == 1 else f"{len(views)} ablation studies"
-    heats = [(_heat_class(colour), style) for colour, style in colours.heat_styles(tables).items()]
-    return _template().render(heading=heading, tables=views, heats=heats) + "\n"
+    return fill_page(tables, heading=heading, tables=views, listed=len(views) != 1, links=[], scenes=None)
+
+
+def fill_page(sources: Sequence[Table], **values: Any) -> str:
+    """page.html.j2 with these values and the heat colours of the tables that they came from."""
+    heats = [(_heat_class(colour), style) for colour, style in colours.heat_styles(sources).items()]
+    return templating.fill("page.html.j2", heats=heats, **values)
 
 
 def render(tables: Sequence[Table], *, single: bool) -> str:

@@ -117,9 +117,12 @@ def measured(table: Table) -> str:
         parts.append(clean(f"{shared.metric}{unit}{' (lower is better)' if shared.direction == 'min' else ''}"))
     if table.dataset.name:
         parts.append(clean(table.dataset.name))
-    sizes = [f"{n} {what}" for n, what in ((table.dataset.n_train, "training"), _scored(table)) if n > 0]
+    scored = _scored(table) if table.condition is None else (0, "")  # how many samples a condition has is not known
+    sizes = [f"{n} {what}" for n, what in ((table.dataset.n_train, "training"), scored) if n > 0]
     if sizes:
         parts.append(f"{' and '.join(sizes)} samples")
+    if table.condition is not None:
+        parts.append(f"scored on {clean(table.condition)} only")
     return ", ".join(parts)
 
 

@@ -144,11 +144,11 @@ def subset_bars(table: Table, prefix: str) -> Plot | None:
         places = [i + (index - (len(rows) - 1) / 2) * width for i in range(len(columns))]
         found = [(x, c) for x, c in zip(places, cells, strict=True) if numbers.is_number(c.mean)]
         axes.bar([x for x, _ in found], [c.mean or 0.0 for _, c in found], width=width * 0.92, color=palette[index])
-        spread = [(x, c.mean or 0.0, c.std) for x, c in found if numbers.is_number(c.std)]
+        whiskers = [(x, c.mean or 0.0, c.std) for x, c in found if numbers.is_number(c.std)]
         axes.errorbar(
-            [x for x, _, _ in spread],
-            [mean for _, mean, _ in spread],
-            yerr=[std for _, _, std in spread],
+            [x for x, _, _ in whiskers],
+            [mean for _, mean, _ in whiskers],
+            yerr=[std for _, _, std in whiskers],
             fmt="none",
             ecolor=_INK,
             elinewidth=0.8,
@@ -156,7 +156,8 @@ def subset_bars(table: Table, prefix: str) -> Plot | None:
     _plain_ticks(axes, range(len(columns)), [labels.clean(column) for column in columns])
     axes.margins(x=0.01)
     unit = marks.info(table, columns[0]).unit
-    note = labels.clean(f"{metric}{f' in {unit}' if unit else ''}; whiskers: ± std over seeds")
+    spread = any(numbers.is_number(marks.cell(row, column).std) for row in rows for column in columns)
+    note = labels.clean(f"{metric}{f' in {unit}' if unit else ''}{'; whiskers: ± std over seeds' if spread else ''}")
     if len(rows) < len(measured):
         note += f"; first, best and last of {len(measured)} rows"
     return Plot(

@@ -1,0 +1,155 @@
+"""Single test scenes: which runs are shown, and the score of each picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mmablate.results import StudyStore
+from mmablate.results.shown import Samples, Shown, read_shown
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What one run says of one scene from one subset of the modalities.
+
+    Attributes:
+        classes: class map (h, w).
+        miou: percent, mean over the classes in the truth or the prediction of this scene; None where no pixel
+            is labelled. The mean over scenes is not the score of a table, which pools the pixels of all.
+        accuracy: percent of the labelled pixels; None likewise.
+    """
+
+    classes: np.ndarray
+    miou: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One scene with the predictions of every row.
+
+    Attributes:
+        id, conditions: as in `mmablate.data.base.SampleInfo`.
+        pictures: modality -> uint8 RGB (h, w, 3).
+        labels: integers (h, w); class, or the ignored label.
+        predictions: a row, then a subset: a prediction or None, in the order of `Scenes.rows` and `.subsets`.
+    """
+
+    id: str
+    conditions: Mapping[str, str]
+    pictures: Mapping[str, np.ndarray]
+    labels: np.ndarray
+    predictions: tuple[tuple[Prediction | None, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Scenes:
+    """The shown scenes of a study.
+
+    Attributes:
+        split: they belong to, e.g. "test".
+        rows: labels of the rows, in the order of the table.
+        seeds: of the runs shown, ascending; one where all rows show the same.
+        subsets: in the order of the table.
+        scenes: those that at least one row has a prediction of.
+        class_names, colours, ignore_label, synthetic: as in `Samples`.
+    """
+
+    split: str
+    rows: tuple[str, ...]
+    seeds: tuple[int, ...]
+    subsets: tuple[str, ...]
+    scenes: tuple[Scene, ...]
+    class_names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    ignore_label: int
+    synthetic: bool
+
+
+def scene_scores(
+    labels: np.ndarray, prediction: np.ndarray, ignore_label: int
+) -> tuple[float, float] | tuple[None, None]:
+    """mIoU and pixel accuracy of one scene in percent, over its labelled pixels.
+
+    Args:
+        labels, prediction: integers (h, w).
+
+    Returns:
+        (None, None) where no pixel is labelled.
+    """
+    kept = labels != ignore_label
+    truth, said = labels[kept].astype(np.int64), prediction[kept].astype(np.int64)
+    if truth.size == 0:
+        return None, None
+    classes = np.union1d(truth, said)
+    shares = [((truth == c) & (said == c)).sum() / ((truth == c) | (said == c)).sum() for c in classes]
+    return 100 * float(np.mean(shares)), 100 * float((truth == said).mean())
+
+
+def load_scenes(store: StudyStore) -> Scenes | None:
+    """The scenes of a study, with the first planned seed of each row; None where none were kept.
+
+    Raises:
+        StoreError: no study there.
+    """
+    study = store.read_study()
+    runs = first_runs(study)
+    shown = read_shown(store, [(label, run_id) for label, run_id, _ in runs])
+    return _scenes(shown, study, {run_id: seed for _, run_id, seed in runs}) if shown else None
+
+
+def first_runs(study: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """Label, run and seed of each row's smallest planned seed, in the order of the table."""
+    found = []
+    for spec in study["table"]["rows"]:
+        entries = [e for e in study["plan"] if e["role"] == "student" and spec["name"] in e["rows"]]
+        if entries:
+            first = min(entries, key=lambda entry: entry["seed"])
+            found.append((spec.get("label") or spec["name"], first["run_id"], first["seed"]))
+    return found
+
+
+def _scenes(shown: Shown, study: Mapping[str, Any], seeds: Mapping[str, int]) -> Scenes | None:
+    samples = shown.samples
+    there = dict.fromkeys(subset for row in shown.rows for subset in row.predictions)
+    known = [column for column in study["table"]["columns"] if column in there]
+    subsets = (*known, *(subset for subset in there if subset not in known))
+    scenes = [_scene(shown, place, subsets) for place in range(len(samples.indices))]
+    kept = tuple(scene for scene in scenes if any(cell for row in scene.predictions for cell in row))
+    if not kept:
+        return None
+    return Scenes(
+        split=samples.split,
+        rows=tuple(row.label for row in shown.rows),
+        seeds=tuple(sorted({seeds[row.run_id] for row in shown.rows})),
+        subsets=subsets,
+        scenes=kept,
+        class_names=samples.class_names,
+        colours=samples.colours,
+        ignore_label=samples.ignore_label,
+        synthetic=samples.synthetic,
+    )
+
+
+def _scene(shown: Shown, place: int, subsets: Sequence[str]) -> Scene:
+    samples = shown.samples
+    return Scene(
+        id=samples.ids[place],
+        conditions=samples.conditions[place],
+        pictures={name: pictures[place] for name, pictures in samples.pictures.items()},
+        labels=samples.labels[place],
+        predictions=tuple(
+            tuple(_prediction(samples, place, row.predictions.get(subset)) for subset in subsets) for row in shown.rows
+        ),
+    )
+
+
+def _prediction(samples: Samples, place: int, maps: Sequence[np.ndarray | None] | None) -> Prediction | None:
+    classes = None if maps is None else maps[place]
+    if classes is None:
+        return None
+    return Prediction(classes, *scene_scores(samples.labels[place], classes, samples.ignore_label))

@@ -1,0 +1,159 @@
+"""The page of a dataset: its card, how often each class occurs, and samples to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from mmablate.report import images, labels, scenes, templating
+
+_ROOM = 272
+
+
+@dataclass(frozen=True, eq=False)
+class ShownSample:
+    """One sample of a split.
+
+    Attributes:
+        split, id, conditions: where it comes from.
+        pictures: modality -> uint8 RGB (h, w, 3).
+        labels: integers (h, w); class, or the ignored label.
+    """
+
+    split: str
+    id: str
+    conditions: Mapping[str, str]
+    pictures: Mapping[str, np.ndarray]
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class DataCard:
+    """What a page says of a dataset.
+
+    Attributes:
+        name, synthetic, attribution, notes: as in the data.
+        facts: name and value, in the order of print.
+        splits: split -> its name as printed; sizes: split -> samples.
+        class_names, colours, ignore_label: of the labels.
+        class_pixels: split -> pixels of each class.
+        class_shares: split -> share of each class among the labelled pixels, 0-1.
+        labelled: split -> share of its pixels that carry a class, 0-1.
+        conditions: axis -> value -> split -> samples.
+        samples: to show, in the order of print.
+    """
+
+    name: str
+    synthetic: bool
+    attribution: str | None
+    notes: Sequence[str]
+    facts: Sequence[tuple[str, str]]
+    splits: Mapping[str, str]
+    sizes: Mapping[str, int]
+    class_names: Sequence[str]
+    colours: Sequence[images.Colour]
+    ignore_label: int
+    class_pixels: Mapping[str, Sequence[int]]
+    class_shares: Mapping[str, Sequence[float]]
+    labelled: Mapping[str, float]
+    conditions: Mapping[str, Mapping[str, Mapping[str, int]]]
+    samples: Sequence[ShownSample]
+
+
+class BarView(NamedTuple):
+    """Share of a class in a split: printed number, length of the bar in percent of the longest, hover text."""
+
+    number: str
+    length: str
+    hover: str
+
+
+class ClassView(NamedTuple):
+    """One class with a bar a split."""
+
+    colour: str
+    name: str
+    bars: list[BarView]
+
+
+class SampleView(NamedTuple):
+    """One sample: split, id, conditions, modalities with the labels last."""
+
+    split: str
+    id: str
+    conditions: list[str]
+    pictures: list[scenes.PictureView]
+
+
+def render_data_page(card: DataCard) -> str:
+    """One HTML page; opened from disk it needs nothing else."""
+    splits = list(card.splits)
+    return templating.fill(
+        "data.html.j2",
+        heading=labels.clean(card.name),
+        heats=[],
+        synthetic=card.synthetic,
+        facts=[(labels.clean(name), labels.clean(value)) for name, value in card.facts],
+        splits=[(card.splits[s], f"{card.sizes[s]:,}", _percent(card.labelled[s])) for s in splits],
+        classes=_class_views(card, splits),
+        conditions=[
+            (_words(axis), [(labels.clean(v), [f"{n.get(s, 0):,}" for s in splits]) for v, n in values.items()])
+            for axis, values in card.conditions.items()
+        ],
+        samples=_sample_views(card),
+        notes=[labels.clean(note) for note in card.notes],
+        attribution=labels.clean(card.attribution or ""),
+    )
+
+
+def _words(axis: str) -> str:
+    return labels.clean(axis).replace("_", " ")
+
+
+def _percent(share: float) -> str:
+    """Two significant places where there is little: "0.04 %", "3.1 %", "52 %"."""
+    value = 100 * share
+    digits = 0 if value >= 99.95 or value == 0 else 1 if value >= 1 else 2
+    if 0 < value < 0.005:
+        return "<0.01 %"
+    return f"{value:.{digits}f} %"
+
+
+def _class_views(card: DataCard, splits: Sequence[str]) -> list[ClassView]:
+    longest = max((share for shares in card.class_shares.values() for share in shares), default=0.0) or 1.0
+    found = []
+    for k, name in enumerate(card.class_names):
+        bars = [
+            BarView(
+                number=_percent(card.class_shares[split][k]),
+                length=f"{100 * card.class_shares[split][k] / longest:.2f}",
+                hover=f"{card.class_pixels[split][k]:,} pixels",
+            )
+            for split in splits
+        ]
+        found.append(ClassView(scenes.css_colour(card.colours[k]), labels.clean(name), bars))
+    return found
+
+
+def _sample_views(card: DataCard) -> list[SampleView]:
+    """Samples as long as the page stays small; the first of all is always there."""
+    found: list[SampleView] = []
+    room = scenes.MOST_BYTES
+    for sample in card.samples:
+        void = sample.labels == card.ignore_label
+        shape = (void.shape[0], void.shape[1])
+        pictures = [
+            scenes.picture(name, images.picture_uri(pixels), shape, _ROOM, f"modality {name}")
+            for name, pixels in sample.pictures.items()
+        ]
+        truth = images.classes_uri(sample.labels, card.colours, void)
+        pictures.append(scenes.picture("labels", truth, shape, _ROOM, "labels"))
+        room -= sum(len(view.uri) for view in pictures)
+        if found and room < 0:
+            break
+        conditions = [labels.clean(value) for value in sample.conditions.values()]
+        found.append(SampleView(labels.clean(sample.split), labels.clean(sample.id), conditions, pictures))
+    return found
