@@ -55,3 +55,16 @@ def sweeps_folder(tmp_path):
             sweep[..., 4] = np.where(sweep[..., 5] == 10, 0, np.abs(sweep[..., 4]) + 1)
             np.save(root / split / f"{index}.npy", sweep)
     return root
+
+
+SMALL_MUSES = {"train": 8, "val": 4, "test": 1, "seed": 5}
+
+
+@pytest.fixture(scope="session")
+def mini_muses(tmp_path_factory):
+    """The smallest synthetic MUSES tree, made once a test process."""
+    from mmablate.data.muses.mini import make_muses
+
+    root = tmp_path_factory.mktemp("muses") / "set"
+    make_muses(root, **SMALL_MUSES)
+    return root

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from mmablate.catalog.entries import DatasetEntry, Options
 
 Pixels = Annotated[int, Field(ge=1)]
+Way = Literal["standard", "imagenet", "unit", "none"]
 Colour = tuple[
     Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)], Annotated[int, Field(ge=0, le=255)]
 ]
+
+
+def _way_form(value: Any) -> str:
+    return "mapping" if isinstance(value, dict) else "way"
+
+
+def _void_form(value: Any) -> str:
+    return "colour" if isinstance(value, (list, tuple)) else "number"
 
 
 class LabelFiles(Options):
@@ -27,17 +36,26 @@ class LabelFiles(Options):
     offset: int = Field(0, description="added to every number read, before anything else; void is told before it")
     map: dict[int, int] = Field(default_factory=dict, description="number in the file -> class, after the offset")
     colours: dict[str, Colour] | None = Field(None, description="class name -> RGB, for labels painted in colours")
-    void: tuple[int | Colour, ...] = Field((255,), description="numbers or colours that are ignored, as in the file")
+    void: tuple[
+        Annotated[Annotated[int, Tag("number")] | Annotated[Colour, Tag("colour")], Discriminator(_void_form)], ...
+    ] = Field((255,), description="numbers or colours that are ignored, as in the file")
     others: Literal["refuse", "void"] = Field("refuse", description="values that mean no class")
 
 
 class Fractions(Options):
-    """Splits drawn at random from one pool of samples; the same for every run seed."""
+    """Splits drawn at random from one pool of samples; the same for every run seed.
+
+    Each sample is drawn for itself, by a hash of its name: what the others are changes nothing for it, and the
+    shares are met on average.
+    """
 
     train: float = Field(gt=0, le=1)
     val: float = Field(gt=0, le=1)
     test: float = Field(0, ge=0, le=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="another seed, another draw")
+    by: tuple[str, ...] = Field(
+        (), description="placeholders, e.g. [scene]: samples that agree in them are drawn together"
+    )
 
     @model_validator(mode="after")
     def _at_most_all(self) -> Self:
@@ -49,9 +67,10 @@ class Fractions(Options):
 class ImageFolderOptions(Options):
     """How files become samples.
 
-    A pattern is a path below the root with placeholders: `{split}`, and any other word, such as `{id}`. Samples
-    are the files of equal placeholders in all modalities and labels; a placeholder of `conditions` is a
-    condition to score by. `*` stands for any part of a name that differs between the modalities.
+    A pattern is a path below the root with placeholders: `{split}`, and any other word, such as `{id}`; each is
+    one folder's or file's name, or a part of it. Samples are the files of equal placeholders in all modalities
+    and labels; a placeholder of `conditions` is a condition to score by. `*` stands for any part of a name that
+    differs between the modalities.
     """
 
     labels: LabelFiles = Field(description="where the labels are: files, channel, offset, map, colours, void, others")
@@ -66,8 +85,13 @@ class ImageFolderOptions(Options):
     size: tuple[Pixels, Pixels] | None = Field(
         None, description="height and width that images and labels are brought to; null keeps the files'"
     )
-    normalise: Literal["standard", "imagenet", "unit", "none"] = Field(
-        "standard", description="as for muses; imagenet applies to modalities of three channels"
+    normalise: Annotated[
+        Annotated[Way, Tag("way")] | Annotated[dict[str, Way], Tag("mapping")], Discriminator(_way_form)
+    ] = Field(
+        "standard",
+        description="standard: mean 0, deviation 1 over train; unit: 8-bit / 255, 16-bit / 65535, others as they "
+        "are; imagenet: unit, then ImageNet's mean and deviation where there are three channels; none: as in the "
+        "files; or modality -> one of these, standard for those not named",
     )
     on_fault: Literal["refuse", "drop"] = Field("refuse", description="samples with a faulty file")
     attribution: str | None = Field(None, description="whom the data come from, for the tables")

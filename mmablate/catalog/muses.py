@@ -51,14 +51,24 @@ class MusesMakeOptions(Options):
     seed: int = Field(0, ge=0, description="same seed, same bytes")
 
 
+FOLDERS = ("frame_camera", "event_camera", "lidar", "gt_semantic")
+PROJECTED = "projected_to_rgb"
+ENDINGS = {".png", ".h5", ".bin", ".json", ".npy", ".npz"}
+
+
 def _muses_files(root: Path | None) -> list[Path]:
-    """Every file of the tree that a number may depend on."""
+    """Every file of the tree that a number may depend on; radar, GNSS and other annotations are not read.
+
+    A root that is the folder of projections itself has its frames and labels beside it: their paths lead
+    there by "..", so that names below `root` can still be formed.
+    """
     if root is None:
         return []
-    endings = {".png", ".h5", ".bin", ".json", ".npy", ".npz"}
-    return sorted(
-        path for path in root.rglob("*") if path.suffix in endings and path.is_file() and not path.name.startswith(".")
-    )
+    inside = root.resolve().name == PROJECTED and not (root / "gt_semantic").is_dir()
+    homes = [root, root / ".."] if inside else [root, root / PROJECTED]
+    found = [path for home in homes for folder in FOLDERS for path in (home / folder).rglob("*")]
+    found += [path for home in homes for path in home.glob("*.json")]
+    return sorted(path for path in found if path.suffix in ENDINGS and path.is_file() and not path.name.startswith("."))
 
 
 MUSES = DatasetEntry(

@@ -118,6 +118,10 @@ def run_study(
         quiet = options.quiet or not is_lead()
         with GridProgress(sum(steps.values()), len(pending), quiet=quiet) as progress:
             _Execution(store, common, jobs or 1, options.fail_fast, outcome, progress).run(pending)
+    if launched():
+        from mmablate.training.distributed import stop
+
+        stop()
     return outcome
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmablate.models.conv import ChannelNorm, ConvEncoder
+from mmablate.models.segformer import SIZES, MixTransformer, SegFormerHead
+from mmablate.models.segformer_names import own_names
 
 Features = dict[str, list[Tensor]]
+RenameWeights = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
 
 class SegmentationHead(nn.Module):
@@ -54,13 +57,16 @@ class AnymodalSegmentor(nn.Module):
         encoder: image (B, in_channels, H, W) -> stages.
         head: stages and output size -> logits.
         in_channels: of the encoder.
+        own_names: weights under the names that others give to such a model -> under ours.
 
     Source: AnySeg, arXiv:2411.17141 (structure as in the released `seg_block`).
     """
 
-    def __init__(self, encoder: nn.Module, head: nn.Module, in_channels: int) -> None:
+    def __init__(
+        self, encoder: nn.Module, head: nn.Module, in_channels: int, own_names: RenameWeights | None = None
+    ) -> None:
         super().__init__()
-        self.encoder, self.head, self.in_channels = encoder, head, in_channels
+        self.encoder, self.head, self.in_channels, self.own_names = encoder, head, in_channels, own_names
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Features:
         """Modality -> features of every stage, from (B, C_m, H, W) each; one pass for all modalities.
@@ -101,19 +107,31 @@ def anymodal_segmentor(
     n_classes: int,
     backbone: str = "conv",
     in_channels: int = 3,
-    widths: Sequence[int] = (32, 64, 128),
+    widths: Sequence[int] | None = None,
     depths: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
-    decoder_width: int = 64,
+    decoder_width: int | None = None,
+    drop_path: float | None = None,
+    dropout: float | None = None,
 ) -> AnymodalSegmentor:
     """Builds the model from flat arguments (`mmablate.catalog.models` describes them).
 
     Raises:
-        ValueError: an unknown backbone, or lists of different length.
+        ValueError: an unknown backbone, lists of different length, or an argument that the backbone has not.
+        MissingExtra: a MiT without the transformers package.
     """
+    if backbone in SIZES:
+        if in_channels != 3 or any(value is not None for value in (widths, depths, strides)):
+            raise ValueError(f"in_channels, widths, depths and strides are fixed by the backbone {backbone!r}")
+        encoder = MixTransformer(backbone, 0.1 if drop_path is None else drop_path)
+        head = SegFormerHead(encoder.widths, decoder_width or 768, n_classes, 0.1 if dropout is None else dropout)
+        return AnymodalSegmentor(encoder, head, 3, own_names=own_names)
     if backbone != "conv":
-        raise ValueError(f"backbone must be 'conv', got {backbone!r}")
+        raise ValueError(f"backbone must be one of conv, {', '.join(SIZES)}, got {backbone!r}")
+    if drop_path is not None or dropout is not None:
+        raise ValueError("the conv backbone has no drop_path and no dropout")
+    widths = widths or (32, 64, 128)
     depths = depths or [1] * len(widths)
     strides = strides or [1] + [2] * (len(widths) - 1)
-    encoder = ConvEncoder(in_channels, widths, depths, strides)
-    return AnymodalSegmentor(encoder, SegmentationHead(widths, decoder_width, n_classes), in_channels)
+    conv = ConvEncoder(in_channels, widths, depths, strides)
+    return AnymodalSegmentor(conv, SegmentationHead(widths, decoder_width or 64, n_classes), in_channels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         raise DataError(f"{path}: the checkpoint cannot be read ({error})") from error
     except Exception as error:  # torch raises pickle.UnpicklingError for anything but plain tensors
         raise DataError(f"{path}: not a checkpoint of plain tensors ({type(error).__name__})") from error
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
@@ -44,21 +45,44 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_into(model: nn.Module, path: Path) -> None:
-    """Loads weights that must fit the model exactly.
+    """Loads weights that must fit the model exactly, under its own names or those that its `own_names` knows.
 
     Raises:
         DataError: names or shapes that differ; says how many and gives the first.
     """
-    weights, own = load_weights(path), model.state_dict()
+    _fit(model, _read_for(model, path), path, "the model")
+
+
+def load_encoder(model: nn.Module, path: Path) -> None:
+    """Loads the weights of the model's `encoder` from a file of it alone or of a whole model; the rest stays.
+
+    Raises:
+        DataError: as `load_into`, for the encoder.
+    """
+    encoder = model.get_submodule("encoder")
+    others = tuple(f"{name}." for name, _ in model.named_children() if name != "encoder")
+    weights = {k: v for k, v in _read_for(model, path).items() if not k.startswith(others)}
+    _fit(encoder, {k.removeprefix("encoder."): v for k, v in weights.items()}, path, "the encoder")
+
+
+def _read_for(model: nn.Module, path: Path) -> dict[str, Tensor]:
+    """The file's weights under the model's names; what DataParallel puts before a name is taken off."""
+    weights = {re.sub(r"^(module\.)+", "", name): value for name, value in load_weights(path).items()}
+    own_names = getattr(model, "own_names", None)
+    return own_names(weights) if own_names is not None else weights
+
+
+def _fit(module: nn.Module, weights: Mapping[str, Tensor], path: Path, what: str) -> None:
+    own = module.state_dict()
     missing, foreign = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     shapes = [k for k in own if k in weights and own[k].shape != weights[k].shape]
     if missing or foreign or shapes:
         first = (missing or foreign or shapes)[0]
         raise DataError(
-            f"{path}: the weights do not fit the model: {len(missing)} missing, {len(foreign)} unknown, "
+            f"{path}: the weights do not fit {what}: {len(missing)} missing, {len(foreign)} unknown, "
             f"{len(shapes)} of another shape (first: {first})"
         )
-    model.load_state_dict(weights)
+    module.load_state_dict(weights)
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:

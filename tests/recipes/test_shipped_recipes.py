@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from image_folder_samples import deliver_folder
 from project import ROOT, TINY
 
 from mmablate.recipe.reading import read_yaml
@@ -12,11 +13,25 @@ from mmablate.recipe.reading import read_yaml
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 
 
-def root_of(path, sweeps_folder):
-    """Data that do not ship are made by the test, in the recipe's layout, smaller than its crops."""
-    if read_yaml(path).data["data"]["name"] != "range_image":
-        return []
-    return ["train.augment.crop=null", "--data-root", sweeps_folder]
+@pytest.fixture
+def root_of(sweeps_folder, mini_muses, tmp_path):
+    """The arguments by which a recipe reads data that the test has made, in the recipe's layout."""
+
+    def arguments(path):
+        name = read_yaml(path).data["data"]["name"]
+        if name == "landsat":
+            return []
+        if name == "muses":
+            return ["--data-root", mini_muses]
+        if name == "image_folder":
+            root = tmp_path / "deliver"
+            if not root.exists():
+                deliver_folder(root)
+            return ["--data-root", root]
+        assert name == "range_image"
+        return ["train.augment.crop=null", "--data-root", sweeps_folder]
+
+    return arguments
 
 
 def profiles(path):
@@ -24,8 +39,8 @@ def profiles(path):
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_recipe_ends_with_a_table(path, mmablate, sweeps_folder, tmp_path):
-    root = root_of(path, sweeps_folder)
+def test_recipe_ends_with_a_table(path, mmablate, root_of, tmp_path):
+    root = root_of(path)
     done = mmablate("ablate", path, *TINY, *root, "-q", "--format", "json")
     assert done.code == 0, done.err
     table = json.loads(done.out)
@@ -48,8 +63,8 @@ def test_recipe_ends_with_a_table(path, mmablate, sweeps_folder, tmp_path):
     [(path, profile) for path in RECIPES for profile in profiles(path)],
     ids=lambda value: getattr(value, "stem", value) or "default",
 )
-def test_every_profile_plans(path, profile, mmablate, sweeps_folder):
-    root = root_of(path, sweeps_folder)
+def test_every_profile_plans(path, profile, mmablate, root_of):
+    root = root_of(path)
     chosen = ["--profile", profile] if profile else []
     done = mmablate("ablate", path, *chosen, *root, "-n", "--strict", "--format", "json")
     assert done.code == 0, done.err
@@ -57,8 +72,8 @@ def test_every_profile_plans(path, profile, mmablate, sweeps_folder):
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_every_sweep_of_a_recipe_plans(path, mmablate, sweeps_folder):
-    root = root_of(path, sweeps_folder)
+def test_every_sweep_of_a_recipe_plans(path, mmablate, root_of):
+    root = root_of(path)
     for name in read_yaml(path).data.get("sweep") or {}:
         done = mmablate("sweep", path, "--param", name, *root, "-n", "--format", "json")
         assert done.code == 0, done.err

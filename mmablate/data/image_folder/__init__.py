@@ -1,0 +1,1 @@
+"""Segmentation data of anybody's, read from image files in folders by the recipe alone."""
