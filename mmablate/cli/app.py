@@ -226,7 +226,8 @@ def table(
 @told
 def list_(
     kind: Annotated[
-        Literal["recipes", "datasets", "models", "losses", "methods", "published"] | None, typer.Argument(help="What to list.")
+        Literal["recipes", "datasets", "models", "losses", "methods", "published"] | None,
+        typer.Argument(help="What to list."),
     ] = None,
     verbose: Verbose = False,
 ) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmablate.catalog.models import check_packages, smallest_image
 from mmablate.data.base import SegmentationData
 from mmablate.data.summary import DatasetSummary, summarise
 from mmablate.errors import DataError, RecipeError, StoreError, UsageError
@@ -111,6 +112,7 @@ def run_study(
             "keep": keep,
             "teacher_checkpoint": checkpoint,
             "force": options.force,
+            "weight_files": dict(study.weight_files),
             "workers": _workers(options, device, jobs or 1),
             "samples": tuple(samples.indices.tolist()) if samples is not None else (),
         }
@@ -156,6 +158,7 @@ def _check_sizes(study: Study, summary: DatasetSummary) -> None:
     for row in study.rows:
         teacher = row.recipe.teacher
         augments = [row.recipe.train.augment, Augment(**teacher.train["augment"])] if teacher else []
+        crops = [augment.crop for augment in augments or [row.recipe.train.augment]]
         for augment in augments or [row.recipe.train.augment]:
             crop = augment.crop
             unknown = [name for name in augment.photometric or () if name not in summary.modalities]
@@ -169,6 +172,12 @@ def _check_sizes(study: Study, summary: DatasetSummary) -> None:
             ):
                 problems["augment.crop"] = f"train.augment.crop: at most the images' {summary.shape}, got {tuple(crop)}"
         for key, model in (("model", row.recipe.model), ("teacher", teacher)):
+            if model is not None:
+                check_packages(model.options)
+                small = smallest_image(model.options)
+                seen = [crop for crop in crops if crop is not None] or [summary.shape]
+                if min(min(size) for size in seen) < small:
+                    problems[key, "size"] = f"{key}.backbone: images of at least {small} x {small}, got {seen[0]}"
             stem = model.options.get("in_channels") if model else None
             for name, channels in summary.modalities.items():
                 if stem is not None and channels > stem:

@@ -8,9 +8,9 @@ processes train one group together, each on its share of every batch (`mmablate.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,6 +49,7 @@ class GroupTask:
         force: train again what is finished.
         workers: processes that read batches ahead of a group; a split in memory needs none.
         samples: scenes of the scored split whose predictions are kept for the report.
+        weight_files: hash -> path of the pre-trained weights that models start from.
     """
 
     specs: tuple[RunSpec, ...]
@@ -62,6 +63,7 @@ class GroupTask:
     force: bool = False
     workers: int = 0
     samples: tuple[int, ...] = ()
+    weight_files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,8 @@ class _Group:
             self._fail([spec for spec in self.specs if spec.settings["teacher"]], error)
         for spec in self._unfinished():
             try:
-                self.trainees.append(Trainee(spec, self.data, self.device, epochs * per_epoch))
+                trainee = Trainee(spec, self.data, self.device, epochs * per_epoch, self.task.weight_files)
+                self.trainees.append(trainee)
             except Exception as error:  # a model of impossible options, or too large for the memory
                 self._fail([spec], error)
         for epoch in range(epochs):

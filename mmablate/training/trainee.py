@@ -24,7 +24,7 @@ from mmablate.methods import Reference, total
 from mmablate.results import RunError
 from mmablate.study import RunSpec
 from mmablate.training import distributed
-from mmablate.training.building import build_method, build_terms, initial_model
+from mmablate.training.building import NO_FILES, build_method, build_terms, initial_model
 from mmablate.training.checkpoint import digest
 from mmablate.training.device import autocast
 from mmablate.training.evaluation import Scores
@@ -59,16 +59,24 @@ class Trainee:
         spec: of the run.
         data: that it is trained on.
         total_steps: of the whole run, for the schedule.
+        weight_files: hash -> path of the pre-trained weights that its settings name.
 
     Attributes:
         error: why it failed; None while it is well.
         seconds: of its own steps, plus its share of the group's common work.
     """
 
-    def __init__(self, spec: RunSpec, data: SegmentationData, device: torch.device, total_steps: int) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        data: SegmentationData,
+        device: torch.device,
+        total_steps: int,
+        weight_files: Mapping[str, str] = NO_FILES,
+    ) -> None:
         self.spec, self.device, self.total_steps = spec, device, total_steps
         self.train_settings = spec.settings["train"]
-        model = initial_model(spec.settings["model"], data, seed=spec.seed, role=spec.role)
+        model = initial_model(spec.settings["model"], data, seed=spec.seed, role=spec.role, weight_files=weight_files)
         self.model: Any = model.to(device)
         self.forward: Any = distributed.parallel(self.model, device)
         self.world = distributed.share().world

@@ -95,9 +95,7 @@ def test_blur_is_the_gaussian_of_its_draw() -> None:
     kernel = np.exp(-0.5 * np.array([-1.0, 0.0, 1.0]) ** 2 / (0.1 + 1.9 * float(more[0, 6])) ** 2)
     kernel /= kernel.sum()
     padded = np.pad(image[0, 0], 1, mode="edge")
-    expected = sum(
-        kernel[i] * kernel[j] * padded[i : i + 5, j : j + 7] for i in range(3) for j in range(3)
-    )
+    expected = sum(kernel[i] * kernel[j] * padded[i : i + 5, j : j + 7] for i in range(3) for j in range(3))
     np.testing.assert_allclose(out["A"][0, 0].numpy(), expected, rtol=1e-6)
 
 

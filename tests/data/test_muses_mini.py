@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmablate.data.muses import mini
 from mmablate.data.muses.classes import CLASS_NAMES, LABEL_IDS, SPLITS, TIMES, VOID, WEATHERS
 from mmablate.data.muses.mini import _world, make_muses, rig
 from mmablate.data.muses.mini.camera import bonnet
@@ -444,21 +445,39 @@ def test_another_seed_gives_other_scenes(made, meta, tmp_path):
     assert not other & {labels_of(made, entry).tobytes() for entry in meta.values()}
 
 
-def test_a_set_of_the_same_options_is_left_alone_and_one_of_others_replaced(tmp_path):
+def test_a_set_of_the_same_options_is_left_alone_and_one_of_others_refused(tmp_path):
     root = tmp_path / "s"
     make_muses(root, train=1, val=1, test=1, size=(16, 16))
     (root / "note").write_text("mine")
     make_muses(root, train=1, val=1, test=1, size=(16, 16))
     assert (root / "note").exists()
-    make_muses(root, train=2, val=1, test=1, size=(16, 16))
-    assert not (root / "note").exists()
-    assert len(list((root / "frame_camera" / "train").rglob("*.png"))) == 2
+    with pytest.raises(DataError, match="found a set of other options"):
+        make_muses(root, train=2, val=1, test=1, size=(16, 16))
+    assert (root / "note").exists()
+    assert len(list((root / "frame_camera" / "train").rglob("*.png"))) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
+
+
+def test_several_processes_write_the_set_of_one(tmp_path, monkeypatch):
+    options = {"train": 3, "val": 2, "test": 1, "size": (16, 16)}
+    make_muses(tmp_path / "one", **options)
+    monkeypatch.setattr(mini, "WORLDS_A_PROCESS", 1)
+    monkeypatch.setattr(mini.os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    make_muses(tmp_path / "two", **options)
+    contents = [
+        {
+            path.relative_to(tmp_path / name): path.read_bytes()
+            for path in (tmp_path / name).rglob("*")
+            if path.is_file()
+        }
+        for name in ("one", "two")
+    ]
+    assert contents[0] == contents[1]
 
 
 def test_what_the_generator_did_not_make_is_refused_and_kept(tmp_path):
     (tmp_path / "photo.png").write_text("mine")
-    with pytest.raises(DataError, match="expected an empty folder or a set made by"):
+    with pytest.raises(DataError, match="expected an empty folder or a set of these options, found other files"):
         make_muses(tmp_path, **SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
     with pytest.raises(DataError, match="found a file"):

@@ -12,9 +12,13 @@ is no radar, panoptic or uncertainty annotation, and no reference frame.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,6 +50,12 @@ TRIES = 8
 SHOWN = 24
 """Pixels of a rare class, of 108 x 192, from which on it counts as shown."""
 FIRST_US = 1_600_000_000_000_000
+PACKAGE_PARENT = Path(__file__).resolve().parents[4]
+WORLDS_A_PROCESS = 12
+"""A process takes a second to start; so many worlds repay it."""
+
+_Job = tuple[Path, str, int, int, int, tuple[int, int], int, int]
+"""root, split, its place, world of the split, worlds of the split, size, seed, number of the world in the set."""
 
 
 def make_muses(
@@ -57,7 +67,7 @@ def make_muses(
     same world each time: REC####_frame_###### with one recording a split and condition and one frame number a world.
 
     Args:
-        root: folder to make; missing, empty, or a set that this generator made before, which is replaced.
+        root: folder to make; missing or empty, or a set of these options.
         train, val, test: number of worlds of each split.
         size: height and width of frames and labels, and of the grid of event pixels.
         seed: same seed, same bytes.
@@ -74,8 +84,9 @@ def make_muses(
     try:
         if root.exists() and not root.is_dir():
             raise DataError(f"{root}: expected a folder to write to, found a file")
-        if root.is_dir() and made_with(root) is None and any(root.iterdir()):
-            raise DataError(f"{root}: expected an empty folder or a set made by `{GENERATOR}`, found other files")
+        if root.is_dir() and any(root.iterdir()):
+            what = "a set of other options" if made_with(root) else "other files"
+            raise DataError(f"{root}: expected an empty folder or a set of these options, found {what}")
         place = root.resolve()  # a link to a folder elsewhere stays one
         place.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.building."))
@@ -83,42 +94,92 @@ def make_muses(
             _write_set(building, counts, (int(size[0]), int(size[1])), seed)
             write_json(building / SYNTHETIC_FILE, mark)
             building.chmod(0o755)
-            _move(building, place)
+            if place.is_dir():
+                place.rmdir()  # empty, as seen above
+            os.replace(building, place)
         finally:
             shutil.rmtree(building, ignore_errors=True)
     except OSError as error:
         raise DataError(f"{root}: cannot be written: {error.strerror or error}") from error
 
 
-def _move(building: Path, root: Path) -> None:
-    """Puts the finished folder in its place; an older set goes only once the new one is complete."""
-    if root.is_dir():
-        old = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}.old."))
-        os.replace(root, old / "set")
-        os.replace(building, root)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(building, root)
-
-
 def _write_set(root: Path, counts: dict[str, int], size: tuple[int, int], seed: int) -> None:
-    """All scenes, meta.json and calib.json."""
+    """All scenes, meta.json and calib.json.
+
+    Worlds draw from streams of their own, so they can be made in any order by any number of processes.
+    """
+    jobs = [
+        (root, split, place, index, counts[split], size, seed, index + sum(list(counts.values())[:place]))
+        for place, split in enumerate(SPLITS)
+        for index in range(counts[split])
+    ]
     meta: dict[str, dict[str, Any]] = {}
-    number = 0
-    for place, split in enumerate(SPLITS):
-        for index in range(counts[split]):
-            world = _world(seed, place, index, wanted(index, counts[split]), size)
-            chosen = range(len(CONDITIONS)) if split == "test" else [index % len(CONDITIONS)]
-            scene = _Scene(root, world, size)
-            for k in chosen:
-                weather, time_of_day = CONDITIONS[k]
-                name = f"REC{1 + place * len(CONDITIONS) + k:04d}_frame_{number:06d}"
-                stream = _stream(seed, 1, place, index, k)
-                condition = draw_condition(weather, time_of_day, stream)
-                meta[name] = scene.write(Address(split, weather, time_of_day, name), condition, stream, number)
-            number += 1
+    for entries in _made(jobs):
+        meta |= entries
     write_json(root / "meta.json", meta)
     write_json(root / "calib.json", rig.calibration())
+
+
+def _made(jobs: Sequence[_Job]) -> Iterator[dict[str, dict[str, Any]]]:
+    """The entries of each world, in order; a large set is shared by the cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, len(jobs) // WORLDS_A_PROCESS)
+    if workers < 2:
+        yield from map(_write_world, jobs)
+        return
+    # Interpreters of their own: unlike processes of multiprocessing they never run the caller's script again, and
+    # a process that may have no children of that kind can start them too.
+    started = [_start([job for job in jobs[i::workers]]) for i in range(workers)]
+    parts = [_finished(process) for process in started]
+    for index in range(len(jobs)):
+        yield parts[index % workers][index // workers]
+
+
+def _start(jobs: Sequence[_Job]) -> subprocess.Popen[str]:
+    """An interpreter that writes these worlds; `mmablate.data.muses.mini.__main__` is its other end."""
+    command = [sys.executable, "-m", "mmablate.data.muses.mini"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")])}
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps([[str(job[0]), *job[1:]] for job in jobs]))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def _finished(process: subprocess.Popen[str]) -> list[dict[str, dict[str, Any]]]:
+    """What an interpreter has written."""
+    out, err = process.communicate()
+    if process.returncode != 0:
+        raise DataError(f"a process of the generator ended with status {process.returncode}: {err.strip()[-300:]}")
+    entries: list[dict[str, dict[str, Any]]] = json.loads(out)
+    return entries
+
+
+def write_worlds(jobs: Sequence[Sequence[Any]]) -> list[dict[str, dict[str, Any]]]:
+    """Writes the worlds of these jobs, as JSON has them."""
+    return [
+        _write_world((Path(root), split, place, index, count, (size[0], size[1]), seed, number))
+        for root, split, place, index, count, size, seed, number in jobs
+    ]
+
+
+def _write_world(job: _Job) -> dict[str, dict[str, Any]]:
+    """Writes one world under its conditions; its entries in meta.json."""
+    root, split, place, index, count, size, seed, number = job
+    world = _world(seed, place, index, wanted(index, count), size)
+    chosen = range(len(CONDITIONS)) if split == "test" else [index % len(CONDITIONS)]
+    scene = _Scene(root, world, size)
+    entries = {}
+    for k in chosen:
+        weather, time_of_day = CONDITIONS[k]
+        name = f"REC{1 + place * len(CONDITIONS) + k:04d}_frame_{number:06d}"
+        stream = _stream(seed, 1, place, index, k)
+        condition = draw_condition(weather, time_of_day, stream)
+        entries[name] = scene.write(Address(split, weather, time_of_day, name), condition, stream, number)
+    return entries
 
 
 def _stream(*key: int) -> np.random.Generator:
