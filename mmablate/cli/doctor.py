@@ -15,11 +15,17 @@ from rich.text import Text
 
 import mmablate
 from mmablate.catalog import entries
+from mmablate.data.cache import cache_folder
 from mmablate.execution.local import available_cores
 from mmablate.recipe import shipped_recipes
 
 PACKAGES = ("torch", "typer", "pydantic", "pandas", "rich", "optuna", "pyyaml", "numpy", "scipy", "jinja2",
-            "matplotlib", "safetensors", "filelock")  # fmt: skip
+            "matplotlib", "safetensors", "filelock", "pillow", "h5py")  # fmt: skip
+OPTIONAL = {
+    "hdf5plugin": ("muses", "the compressed event files of MUSES itself"),
+    "transformers": ("backbones", "MiT-B0 ... B5"),
+}
+"""Package -> the extra that brings it, and what it is for."""
 
 
 def examine() -> int:
@@ -29,7 +35,9 @@ def examine() -> int:
         (None, "processors", f"{available_cores()} (default for -j on a CPU, one thread a group)"),
     ]
     rows += [_package(name) for name in PACKAGES]
+    rows += [_optional(name) for name in OPTIONAL]
     rows += _devices()
+    rows.append((None, "cache", f"{cache_folder()} (generated and projected data; MMABLATE_CACHE moves it)"))
     rows.append(_writable(Path("results")))
     rows.append((None, "recipes", ", ".join(shipped_recipes())))
     plugins = [e.name for kind in ("dataset", "model", "loss", "method") for e in entries(kind).values()
@@ -44,7 +52,7 @@ def examine() -> int:
 
 
 def _package(name: str) -> tuple[bool, str, str]:
-    module = {"pyyaml": "yaml"}.get(name, name)
+    module = {"pyyaml": "yaml", "pillow": "PIL"}.get(name, name)
     try:
         found = version(name)
         importlib.import_module(module)
@@ -53,6 +61,14 @@ def _package(name: str) -> tuple[bool, str, str]:
     except Exception as error:  # a broken native library raises anything
         return False, name, f"cannot be imported: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return True, name, found
+
+
+def _optional(name: str) -> tuple[bool | None, str, str]:
+    extra, purpose = OPTIONAL[name]
+    try:
+        return None, name, f"{version(name)}, for {purpose}"
+    except PackageNotFoundError:
+        return None, name, f'not installed, needed for {purpose}: pip install "mmablate[{extra}]"'
 
 
 def _devices() -> list[tuple[bool | None, str, str]]:

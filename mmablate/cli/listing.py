@@ -80,6 +80,16 @@ def print_schema(output: Path | None) -> int:
     return 0
 
 
+def _allow(properties: dict[str, Any], name: str, about: dict[str, Any]) -> None:
+    """Adds what an option may be; two components may have options of one name and different kinds."""
+    known = properties.get(name)
+    if known is None:
+        properties[name] = about
+    elif known != about and about not in known.get("anyOf", []):
+        others = known["anyOf"] if set(known) == {"anyOf"} else [known]
+        properties[name] = {"anyOf": [*others, about]}
+
+
 def recipe_schema() -> dict[str, Any]:
     """JSON schema (2020-12) of a recipe file: the sections, each component's options, and profiles."""
     schema = Recipe.model_json_schema()
@@ -92,7 +102,9 @@ def recipe_schema() -> dict[str, Any]:
             options = entry.options.model_json_schema(ref_template="#/$defs/{model}")
             definitions.update(options.pop("$defs", {}))
             for name, about in options.get("properties", {}).items():
-                known["properties"].setdefault(name, about)
+                _allow(known["properties"], name, about)
+    # `R: rgb/{split}/{id}.png` is short for its files.
+    definitions["ModalityFiles"] = {"anyOf": [{"type": "string"}, definitions["ModalityFiles"]]}
     properties = schema["properties"]
     properties["profiles"] = {"type": "object", "additionalProperties": {"type": "object"}}
     properties["method"] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class Batch:
         bounds = [round(len(self) * i / number) for i in range(number + 1)]
         return [
             Batch({n: x[a:b] for n, x in self.inputs.items()}, self.labels[a:b], self.indices[a:b])
-            for a, b in zip(bounds, bounds[1:], strict=False)
+            for a, b in pairwise(bounds)
             if b > a
         ]
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmablate.catalog import find
 from mmablate.catalog.models import check_packages, smallest_image
-from mmablate.data.base import SegmentationData
+from mmablate.data.base import SegmentationData, conditions_of
 from mmablate.data.summary import DatasetSummary, summarise
 from mmablate.errors import DataError, RecipeError, StoreError, UsageError
 from mmablate.execution.grouping import Group, group_runs, next_group
@@ -85,6 +86,7 @@ def run_study(
     """
     summary = summarise(data)
     _check_sizes(study, summary)
+    _check_conditions(study, data)
     if options.device not in ("auto", "cpu") or launched():
         _resources(options)  # a device that is not there is told before anything is written
     store = StudyStore(options.out, study.name)
@@ -185,6 +187,17 @@ def _check_sizes(study: Study, summary: DatasetSummary) -> None:
                     problems[key, name] = text
     if problems:
         raise RecipeError(list(problems.values()))
+
+
+def _check_conditions(study: Study, data: SegmentationData) -> None:
+    """Conditions that the report shall show must be ones of the dataset, if not of the scenes chosen of it."""
+    there = [value for values in conditions_of(data.splits[data.scored_split]).values() for value in values]
+    known = {value for values in find("dataset", study.recipe.data.name).conditions.values() for value in values}
+    unknown = [name for name in study.recipe.report.conditions if name not in {*there, *known}]
+    if unknown:
+        raise RecipeError(
+            f"report.conditions: conditions of the data ({', '.join(there) or 'they have none'}), got {unknown}"
+        )
 
 
 def _pending(store: StudyStore, wanted: Sequence[RunSpec], options: Options, outcome: Outcome) -> list[RunSpec]:

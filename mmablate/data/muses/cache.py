@@ -22,17 +22,14 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy_format
 
+from mmablate.data.cache import cache_folder
 from mmablate.data.muses.scenes import RETURN, SceneReader
 from mmablate.data.muses.tree import Scene
 
 
 def default_folder() -> Path:
-    """$MMABLATE_CACHE, $XDG_CACHE_HOME/mmablate or ~/.cache/mmablate, and in it "projected"."""
-    named = os.environ.get("MMABLATE_CACHE")
-    if named:
-        return Path(named).expanduser() / "projected"
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return Path(shared or os.path.expanduser("~/.cache")) / "mmablate" / "projected"
+    """The folder "projected" of the user's cache."""
+    return cache_folder() / "projected"
 
 
 class DiskCache:

@@ -129,7 +129,7 @@ def _made(jobs: Sequence[_Job]) -> Iterator[dict[str, dict[str, Any]]]:
         return
     # Interpreters of their own: unlike processes of multiprocessing they never run the caller's script again, and
     # a process that may have no children of that kind can start them too.
-    started = [_start([job for job in jobs[i::workers]]) for i in range(workers)]
+    started = [_start(jobs[i::workers]) for i in range(workers)]
     parts = [_finished(process) for process in started]
     for index in range(len(jobs)):
         yield parts[index % workers][index // workers]
