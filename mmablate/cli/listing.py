@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from mmablate.analysis.published import published_tables
 from mmablate.catalog import entries
 from mmablate.catalog.entries import describe_options
+from mmablate.catalog.published import published_tables
 from mmablate.cli.tables import write_text
 from mmablate.errors import RecipeError
 from mmablate.recipe import shipped_recipes

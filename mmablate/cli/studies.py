@@ -135,7 +135,10 @@ def _execute(request: Request, study: Study, rows: list[str]) -> int:
 
 def _check_files(study: Study) -> None:
     """Headers of all files, before a plan is printed or anything is trained."""
-    problems = check_dataset(dataset_settings(study.recipe), study.recipe.data.root, thorough=False)
+    settings = dataset_settings(study.recipe)
+    if settings.get("on_fault") == "drop":
+        return  # opening the data drops faulty samples, and tells what is beyond that
+    problems = check_dataset(settings, study.recipe.data.root, thorough=False)
     if problems:
         raise DataError(problems)
 

@@ -10,7 +10,6 @@ from mmablate.analysis import Table, build_table, condition_tables, load_tables
 from mmablate.analysis.scenes import load_scenes
 from mmablate.errors import UsageError
 from mmablate.report import render
-from mmablate.report.study_page import render_study
 from mmablate.report.terminal import print_tables
 from mmablate.results import StudyStore
 from mmablate.results.files import telling, write_atomic
@@ -48,6 +47,8 @@ def print_table(
 
 def write_study_page(store: StudyStore) -> tuple[Table, Path]:
     """Writes a study's index.html anew; its table and the page's path."""
+    from mmablate.report.study_page import render_study  # brings matplotlib
+
     table = build_table(store)
     page = store.folder / "index.html"
     write_atomic(page, render_study(table, condition_tables(store), load_scenes(store)).encode())

@@ -73,7 +73,7 @@ def next_group(waiting: list[Group], done: Collection[str], workers: int, idle: 
 
 def _shared_key(spec: RunSpec) -> str:
     settings = spec.settings
-    train = {key: settings["train"][key] for key in ("epochs", "batch_size", "augment", "precision")}
+    train = {key: settings["train"][key] for key in ("epochs", "batch_size", "accumulate", "augment", "precision")}
     shared = [spec.role, spec.seed, settings["data"], settings["evaluate"], settings["method"], settings["masks"]]
     return json.dumps([*shared, train], sort_keys=True)
 

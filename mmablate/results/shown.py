@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -34,8 +35,8 @@ _PICTURE = "picture/"
 _PREDICTION = "prediction/"
 # What reading a damaged or hostile npz can raise.
 _BROKEN = (
-    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, NotImplementedError, RuntimeError, MemoryError,
-    SyntaxError, OverflowError, zipfile.BadZipFile, zlib.error, struct.error,
+    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, NotImplementedError, RuntimeError,
+    MemoryError, SyntaxError, OverflowError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
 
 

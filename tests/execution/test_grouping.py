@@ -39,6 +39,7 @@ def test_a_shared_teacher_serves_groups_of_several_seeds(tmp_path: Path) -> None
     ("override", "together"),
     [
         ("train.batch_size: 5", False),
+        ("train.accumulate: 2", False),
         ("train.epochs: 2", False),
         ("masks.mode: none", False),
         ("data.tile: 8", False),

@@ -6,6 +6,8 @@ Every kind of file has a look at its header, which is fast, and a reading of its
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -25,7 +27,11 @@ Size = tuple[int, int]
 SCALE, SHIFT = 150.0, 100.0
 """A 16-bit PNG of the dataset's tool holds (value + SHIFT) * SCALE, rounded down."""
 LABEL_LUT = np.array([k < N_CLASSES or k == VOID for k in range(256)])
-BROKEN = (OSError, ValueError, EOFError, KeyError, SyntaxError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+# What decoders raise on damaged bytes; numpy parses an array's header as Python source, hence the tokeniser's error.
+BROKEN = (
+    OSError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError,
+    MemoryError, SyntaxError, tokenize.TokenError, struct.error, zipfile.BadZipFile, zlib.error, NotImplementedError,
+)  # fmt: skip
 
 
 def _png(path: Path, what: str, depth: int, colours: tuple[int, ...], wanted: str) -> Size:

@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "published"
+FOLDER = Path(__file__).parent / "published_tables"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import math
 import pytest
 from project import ROOT
 
-from mmablate.analysis.published import FOLDER, published_tables
+from mmablate.catalog.published import FOLDER, published_tables
 from mmablate.recipe.reading import read_yaml
 from mmablate.study import open_study
 from mmablate.study.sweeping import SweepRequest
