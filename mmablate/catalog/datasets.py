@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -55,11 +56,11 @@ class RangeImageOptions(Options):
         return self
 
 
-def _landsat_files(root: Path | None) -> list[Path]:
+def _landsat_files(root: Path | None, settings: Mapping[str, Any]) -> list[Path]:
     return [LANDSAT_FILE]
 
 
-def _range_image_files(root: Path | None) -> list[Path]:
+def _range_image_files(root: Path | None, settings: Mapping[str, Any]) -> list[Path]:
     if root is None:
         return []
     found = (path for split in ("train", "val", "test") for path in (root / split).glob("*.npy"))

@@ -49,7 +49,7 @@ class DatasetEntry(Entry):
     Attributes:
         modalities: names that the data have; None where the recipe maps channels to names.
         needs_root: whether the user must say where the files are.
-        files: root -> the files whose content the numbers depend on.
+        files: root and settings (modalities and options) -> the files whose content the numbers depend on.
         synthetic: data made by a generator, said so in every table.
         check_target: function of the same arguments that lists problems of the files.
         attribution: who is to be named with the data.
@@ -61,7 +61,7 @@ class DatasetEntry(Entry):
 
     modalities: tuple[str, ...] | None = None
     needs_root: bool = False
-    files: Callable[[Path | None], list[Path]] = lambda root: []
+    files: Callable[[Path | None, Mapping[str, Any]], list[Path]] = lambda root, settings: []
     synthetic: bool = False
     check_target: str = ""
     attribution: str = ""

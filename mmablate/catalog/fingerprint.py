@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from mmablate.errors import DataError
@@ -19,6 +20,26 @@ def file_hash(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def files_below(folder: Path, endings: Collection[str]) -> list[Path]:
+    """Files with these endings (lower case, with the dot) anywhere below a folder, hidden ones left out.
+
+    Links to folders are followed, as the readers do, each real folder once, so that a circle of links ends.
+    """
+    found = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [
+            Path(place, name) for name in names if not name.startswith(".") and Path(name).suffix.lower() in endings
+        ]
+    return sorted(path for path in found if path.is_file())
 
 
 def fingerprint(files: Sequence[Path], *, relative_to: Path | None = None) -> str:

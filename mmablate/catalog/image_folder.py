@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from mmablate.catalog.entries import DatasetEntry, Options
+from mmablate.catalog.fingerprint import files_below
 
 Pixels = Annotated[int, Field(ge=1)]
 Way = Literal["standard", "imagenet", "unit", "none"]
@@ -112,15 +115,21 @@ class ImageFolderOptions(Options):
         return self
 
 
-def _image_files(root: Path | None) -> list[Path]:
+ENDINGS = frozenset({".png", ".tif", ".tiff", ".npy", ".jpg", ".jpeg", ".bmp"})
+
+
+def _image_files(root: Path | None, settings: Mapping[str, Any]) -> list[Path]:
+    """The files that the patterns can lead to, and the lists of samples; not what else lies below the root."""
     if root is None:
         return []
-    endings = {".png", ".tif", ".tiff", ".npy", ".jpg", ".jpeg", ".bmp", ".txt", ".csv", ".yaml", ".yml"}
-    return sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in endings and path.is_file() and not path.name.startswith(".")
-    )
+    patterns = [dict(source)["files"] for _, source in settings["modalities"]] + [dict(settings["labels"])["files"]]
+    found: set[Path] = set()
+    for pattern in patterns:
+        literal = re.split(r"[{*]", pattern, maxsplit=1)[0]
+        ending = Path(pattern).suffix.lower()
+        found |= set(files_below(root / literal.rpartition("/")[0], {ending} if ending in ENDINGS else ENDINGS))
+    lists = [root / name for name in (settings.get("splits") or {}).values() if Path(name).suffix]
+    return sorted([*found, *(path for path in lists if path.is_file())])
 
 
 IMAGE_FOLDER = DatasetEntry(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from mmablate.catalog.entries import DatasetEntry, Options
+from mmablate.catalog.fingerprint import files_below
 
 Weather = Literal["clear", "fog", "rain", "snow"]
 TimeOfDay = Literal["day", "night"]
@@ -56,7 +58,7 @@ PROJECTED = "projected_to_rgb"
 ENDINGS = {".png", ".h5", ".bin", ".json", ".npy", ".npz"}
 
 
-def _muses_files(root: Path | None) -> list[Path]:
+def _muses_files(root: Path | None, settings: Mapping[str, Any]) -> list[Path]:
     """Every file of the tree that a number may depend on; radar, GNSS and other annotations are not read.
 
     A root that is the folder of projections itself has its frames and labels beside it: their paths lead
@@ -66,9 +68,9 @@ def _muses_files(root: Path | None) -> list[Path]:
         return []
     inside = root.resolve().name == PROJECTED and not (root / "gt_semantic").is_dir()
     homes = [root, root / ".."] if inside else [root, root / PROJECTED]
-    found = [path for home in homes for folder in FOLDERS for path in (home / folder).rglob("*")]
-    found += [path for home in homes for path in home.glob("*.json")]
-    return sorted(path for path in found if path.suffix in ENDINGS and path.is_file() and not path.name.startswith("."))
+    found = [path for home in homes for folder in FOLDERS for path in files_below(home / folder, ENDINGS)]
+    found += [path for home in homes for path in home.glob("*.json") if path.is_file()]
+    return sorted(found)
 
 
 MUSES = DatasetEntry(

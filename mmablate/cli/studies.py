@@ -225,6 +225,8 @@ def _print_run(record: Any, request: Request) -> None:
 
 def _print_plan(study: Study, rows: Collection[str], seeds: Collection[int], request: Request) -> int:
     """What would be trained; nothing is read but the data's sizes, and nothing is written."""
+    if not is_lead():
+        return 0
     from mmablate.execution import wanted_runs
     from mmablate.results import StudyStore
 

@@ -24,30 +24,31 @@ class Batch:
         inputs: modality -> float32 (B, C_m, H, W).
         labels: int64 (B, H, W).
         indices: samples of the split that they are.
+        cuts: where the parts end that a step takes one after the other; () for a batch in one part.
     """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor
     indices: tuple[int, ...]
+    cuts: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def parts(self, number: int) -> list[Batch]:
-        """At most `number` batches of nearly equal size, in order, that make up this one."""
-        if number <= 1:
-            return [self]
-        bounds = [round(len(self) * i / number) for i in range(number + 1)]
+    def parts(self) -> list[Batch]:
+        """The parts, in order; together they are this batch."""
         return [
             Batch({n: x[a:b] for n, x in self.inputs.items()}, self.labels[a:b], self.indices[a:b])
-            for a, b in pairwise(bounds)
-            if b > a
+            for a, b in pairwise((0, *(self.cuts or (len(self),))))
         ]
 
 
 @dataclass(frozen=True)
 class Share:
-    """The part of every batch that one process of several works on.
+    """The parts of every batch that one process of several works on.
+
+    A batch is cut into the same parts whatever the number of processes, and whole parts are dealt out: what
+    sees a part at a time (batch norm, terms that are no plain mean) then sees the same.
 
     Attributes:
         rank, world: which process of how many.
@@ -56,10 +57,18 @@ class Share:
     rank: int = 0
     world: int = 1
 
-    def of(self, indices: Sequence[int]) -> slice:
-        """The places of a batch that are this process's; every place is one process's."""
-        bounds = [len(indices) * i // self.world for i in range(self.world + 1)]
-        return slice(bounds[self.rank], bounds[self.rank + 1])
+    def of(self, count: int, parts: int) -> tuple[slice, tuple[int, ...]]:
+        """This process's places of a batch of `count` samples in `parts`, and where its own parts end.
+
+        Raises:
+            ValueError: parts that cannot be dealt out evenly, or fewer samples than parts.
+        """
+        if parts % self.world or count < parts:
+            raise ValueError(f"{parts} parts of {count} samples cannot be dealt to {self.world} processes")
+        bounds = [count * i // parts for i in range(parts + 1)]
+        each = parts // self.world
+        own = bounds[self.rank * each : (self.rank + 1) * each + 1]
+        return slice(own[0], own[-1]), tuple(bound - own[0] for bound in own[1:])
 
 
 ALL = Share()
@@ -74,10 +83,12 @@ class TrainingBatches:
             smaller than a batch is one batch.
         seed, role: key of the streams "order" and "augment"; a teacher's are its own.
         augmentation: what is done to each batch.
-        share: of each batch that this process sees; the draws are those of the whole batch.
+        parts: into which each batch is cut.
+        share: which of them this process sees; the draws are those of the whole batch.
 
     Raises:
-        ValueError: a crop that is larger than the images, or fewer samples a batch than processes.
+        ValueError: a crop that is larger than the images, fewer samples a batch than parts, or parts that cannot
+            be dealt to the processes evenly.
     """
 
     def __init__(
@@ -89,6 +100,7 @@ class TrainingBatches:
         role: str,
         device: torch.device,
         augmentation: Augmentation | None = None,
+        parts: int = 1,
         share: Share = ALL,
     ) -> None:
         self.reader = reader if isinstance(reader, BatchReader) else BatchReader(reader)
@@ -98,9 +110,8 @@ class TrainingBatches:
         if crop is not None and self.augmentation.scale is None and _exceeds(crop, split.shape):
             raise ValueError(f"crop {tuple(crop)} is larger than the images {split.shape}")
         self.split, self.batch_size, self.seed, self.role = split, min(batch_size, len(split)), seed, role
-        if self.batch_size < share.world:
-            raise ValueError(f"a batch of {self.batch_size} cannot be shared by {share.world} processes")
-        self.device, self.share = device, share
+        self.device = device
+        self._own, self._cuts = share.of(self.batch_size, parts)
         self.digest = hashlib.sha256()
 
     def steps_per_epoch(self) -> int:
@@ -112,17 +123,16 @@ class TrainingBatches:
         order = torch.randperm(len(self.split), generator=generator(self.seed, self.role, "order", epoch)).tolist()
         size = self.batch_size
         wanted = [order[step * size : (step + 1) * size] for step in range(self.steps_per_epoch())]
-        own = [indices[self.share.of(indices)] for indices in wanted]
+        own = [indices[self._own] for indices in wanted]
         for step, (inputs, labels) in enumerate(self.reader.read(own)):
             self.digest.update(repr(wanted[step]).encode())
             yield self._batch(inputs, labels, wanted[step], epoch * self.steps_per_epoch() + step)
 
     def _batch(self, inputs: Mapping[str, Tensor], labels: Tensor, indices: list[int], step: int) -> Batch:
-        share = self.share.of(indices)
         draws = torch.rand(len(indices), 4, generator=generator(self.seed, self.role, "augment", step))
         more = torch.rand(len(indices), 7, generator=generator(self.seed, self.role, "augment", step, "light"))
-        inputs, labels = self.augmentation(inputs, labels, draws[share], more[share])
-        return _on(self.device, inputs, labels, indices[share])
+        inputs, labels = self.augmentation(inputs, labels, draws[self._own], more[self._own])
+        return _on(self.device, inputs, labels, indices[self._own], self._cuts)
 
 
 def evaluation_batches(
@@ -141,9 +151,15 @@ def evaluation_batches(
         yield _on(device, inputs, labels, indices)
 
 
-def _on(device: torch.device, inputs: Mapping[str, Tensor], labels: Tensor, indices: Sequence[int]) -> Batch:
+def _on(
+    device: torch.device,
+    inputs: Mapping[str, Tensor],
+    labels: Tensor,
+    indices: Sequence[int],
+    cuts: tuple[int, ...] = (),
+) -> Batch:
     moved = {name: values.to(device, non_blocking=True) for name, values in inputs.items()}
-    return Batch(moved, labels.to(device, non_blocking=True), tuple(indices))
+    return Batch(moved, labels.to(device, non_blocking=True), tuple(indices), cuts)
 
 
 def _exceeds(crop: Sequence[int], shape: tuple[int, int]) -> bool:

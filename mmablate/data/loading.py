@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mmablate.data.base import ArraySplit, Split
+from mmablate.errors import MmablateError
 
 Tensors = tuple[dict[str, Tensor], Tensor]
 
@@ -47,14 +48,17 @@ class BatchReader:
                 num_workers=self.workers,
                 multiprocessing_context="spawn",
                 persistent_workers=True,
-                prefetch_factor=4,
+                prefetch_factor=2,  # batches wait in shared memory, which containers often keep small
                 pin_memory=self.pin,
                 # The loader draws a seed for its workers, which read and draw nothing: from a generator of its own,
                 # so that the global one is left alone.
                 generator=torch.Generator(),
             )
         self._plan.batches = [list(indices) for indices in batches]
-        yield from self._loader
+        for found in self._loader:
+            if isinstance(found, MmablateError):
+                raise found
+            yield found
 
 
 class _Plan(Sampler[list[int]]):
@@ -70,15 +74,18 @@ class _Plan(Sampler[list[int]]):
         return len(self.batches)
 
 
-class _Batches(Dataset[Tensors]):
-    """A split seen as one item a batch."""
+class _Batches(Dataset[Any]):
+    """A split seen as one item a batch; a fault of the files is an item too, so that its message arrives whole."""
 
     def __init__(self, split: Split) -> None:
         self.split = split
 
-    def __getitem__(self, indices: Any) -> Tensors:
+    def __getitem__(self, indices: Any) -> Tensors | MmablateError:
         torch.set_num_threads(1)
-        return _tensors(self.split, indices)
+        try:
+            return _tensors(self.split, indices)
+        except MmablateError as error:
+            return error
 
 
 def _tensors(split: Split, indices: Sequence[int]) -> Tensors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from mmablate.execution.processes import is_lead, launched, world_size
 from mmablate.execution.progress import GridProgress
 from mmablate.execution.samples import choose_samples
 from mmablate.execution.workers import Pool
-from mmablate.recipe.schema import Augment
+from mmablate.recipe.schema import Train
 from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.results.shown import write_samples
 from mmablate.study import RunSpec, Study
+from mmablate.study.datasets import dataset_settings
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def run_study(
         steps = {spec.run_id: _steps(spec, summary.n_train) for spec in pending}
         quiet = options.quiet or not is_lead()
         with GridProgress(sum(steps.values()), len(pending), quiet=quiet) as progress:
-            _Execution(store, common, jobs or 1, options.fail_fast, outcome, progress).run(pending)
+            shown = dataset_settings(study.recipe)
+            _Execution(store, common, shown, jobs or 1, options.fail_fast, outcome, progress).run(pending)
     if launched():
         from mmablate.training.distributed import stop
 
@@ -147,7 +149,11 @@ def _workers(options: Options, device: str | None, jobs: int) -> int:
         return 0
     if options.workers is not None:
         return options.workers
-    return max(0, min(4, available_cores() // world_size() - 1)) if device and device.startswith("cuda") else 0
+    return (
+        max(0, min(4, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1))
+        if device and device.startswith("cuda")
+        else 0
+    )
 
 
 def _check_sizes(study: Study, summary: DatasetSummary) -> None:
@@ -157,29 +163,23 @@ def _check_sizes(study: Study, summary: DatasetSummary) -> None:
         if not sum(pixels):
             hint = "; without the test split, validation is scored" if split == "test" else ""
             raise DataError(f"{summary.name}: the {split} split has no labelled pixel{hint}")
+    base = dataset_settings(study.recipe)
     for row in study.rows:
         teacher = row.recipe.teacher
-        augments = [row.recipe.train.augment, Augment(**teacher.train["augment"])] if teacher else []
-        crops = [augment.crop for augment in augments or [row.recipe.train.augment]]
-        for augment in augments or [row.recipe.train.augment]:
-            crop = augment.crop
-            unknown = [name for name in augment.photometric or () if name not in summary.modalities]
-            if unknown:
-                there = ", ".join(summary.modalities)
-                problems["photometric"] = f"train.augment.photometric: modalities of the data ({there}), got {unknown}"
-            if (
-                augment.scale is None
-                and crop is not None
-                and (crop[0] > summary.shape[0] or crop[1] > summary.shape[1])
-            ):
-                problems["augment.crop"] = f"train.augment.crop: at most the images' {summary.shape}, got {tuple(crop)}"
+        if dataset_settings(row.recipe) != base:
+            continue  # a row that reads the data otherwise has other sizes; its runs tell what does not fit
+        trains = {"train": row.recipe.train, **({"teacher.train": Train(**teacher.train)} if teacher else {})}
+        for key, train in trains.items():
+            problems |= {(key, what): text for what, text in _train_problems(key, train, summary)}
         for key, model in (("model", row.recipe.model), ("teacher", teacher)):
             if model is not None:
                 check_packages(model.options)
                 small = smallest_image(model.options)
-                seen = [crop for crop in crops if crop is not None] or [summary.shape]
-                if min(min(size) for size in seen) < small:
-                    problems[key, "size"] = f"{key}.backbone: images of at least {small} x {small}, got {seen[0]}"
+                crops = [train.augment.crop for train in trains.values() if train.augment.crop is not None]
+                for size in (summary.shape, *crops):
+                    if min(size) < small:
+                        text = f"{key}.backbone: images and crops of at least {small} x {small}, got {tuple(size)}"
+                        problems[key, "size"] = text
             stem = model.options.get("in_channels") if model else None
             for name, channels in summary.modalities.items():
                 if stem is not None and channels > stem:
@@ -187,6 +187,27 @@ def _check_sizes(study: Study, summary: DatasetSummary) -> None:
                     problems[key, name] = text
     if problems:
         raise RecipeError(list(problems.values()))
+
+
+def _train_problems(key: str, train: Train, summary: DatasetSummary) -> Iterator[tuple[str, str]]:
+    """What of a `train` section does not fit the data, or the processes."""
+    augment, shape = train.augment, summary.shape
+    unknown = [name for name in augment.photometric or () if name not in summary.modalities]
+    if unknown:
+        there = ", ".join(summary.modalities)
+        yield "photometric", f"{key}.augment.photometric: modalities of the data ({there}), got {unknown}"
+    crop = augment.crop
+    if augment.scale is None and crop is not None and (crop[0] > shape[0] or crop[1] > shape[1]):
+        yield "crop", f"{key}.augment.crop: at most the images' {shape}, got {tuple(crop)}"
+    batch = min(train.batch_size, summary.n_train)
+    if train.accumulate > batch:
+        yield "accumulate", f"{key}.accumulate: at most the {batch} images of a batch, got {train.accumulate}"
+    if train.accumulate % world_size():
+        yield (
+            "processes",
+            f"{key}.accumulate: under torchrun a multiple of its {world_size()} processes, each of which takes its "
+            f"parts of a batch, got {train.accumulate}",
+        )
 
 
 def _check_conditions(study: Study, data: SegmentationData) -> None:
@@ -265,12 +286,13 @@ class _Execution:
         self,
         store: StudyStore,
         common: dict[str, Any],
+        shown: dict[str, Any],
         jobs: int,
         fail_fast: bool,
         outcome: Outcome,
         progress: GridProgress,
     ) -> None:
-        self.store, self.common, self.jobs, self.fail_fast = store, common, jobs, fail_fast
+        self.store, self.common, self.shown, self.jobs, self.fail_fast = store, common, shown, jobs, fail_fast
         self.outcome, self.progress = outcome, progress
         self.over = {record.run_id for record in (*outcome.reused, *outcome.failed)}
         self.broken = {record.run_id for record in outcome.failed}
@@ -325,7 +347,10 @@ class _Execution:
     def _task(self, group: Group) -> Any:
         from mmablate.training.group import GroupTask
 
-        return GroupTask(specs=group.specs, **self.common)
+        # The scenes shown are numbers in the study's own split; a row that reads the data otherwise has other scenes.
+        data = {key: value for key, value in group.specs[0].settings["data"].items() if key != "fingerprint"}
+        samples = self.common["samples"] if data == self.shown else ()
+        return GroupTask(specs=group.specs, **{**self.common, "samples": samples})
 
     def _hear(self, progress: Any) -> None:
         if progress.steps:
@@ -389,7 +414,8 @@ class _Execution:
             environment={},
             role="teacher" if spec.role == "teacher" else "student",
         )
-        self.store.finish_run(record)
+        if is_lead():
+            self.store.finish_run(record)
         self._count(record)
 
     def _stop(self) -> bool:

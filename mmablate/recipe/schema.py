@@ -98,7 +98,8 @@ class Augment(Section):
         crop: height and width of a random crop; None trains on whole images.
         jitter: probability of changed brightness, contrast and saturation.
         blur: probability of a 3x3 Gaussian blur.
-        photometric: modalities that jitter and blur apply to; None for the first one.
+        photometric: modalities that are pictures: jitter and blur apply to them, and `scale` interpolates them
+            where others take the nearest pixel; None for the first one.
     """
 
     flip: bool = True
@@ -124,8 +125,10 @@ class Train(Section):
         epochs: passes over the training split.
         batch_size: samples a step; the last, smaller batch of an epoch is left out in training only.
         accumulate: parts into which a step's batch is cut, whose gradients are summed before the optimiser
-            moves; the loss is that of the whole batch, but for terms that are not means over it (ohem) and for
-            batch norm, which see one part at a time.
+            moves; under torchrun the parts are dealt to the processes, whose number must divide it. The step is
+            that of the whole batch for terms that are means over images or pixels. What sees a part at a time is
+            another computation for another number of parts: ohem, released cmd (which mixes images), terms of
+            plugins that are no such means, batch norm, dropout.
         lr: peak learning rate; warmup: share of all steps in which it rises linearly.
         warmup_start: share of the peak at the first step; None starts one warm-up step above zero.
         schedule: after warm-up: constant, cosine to zero, or poly (1 - t)^0.9.

@@ -24,9 +24,9 @@ def data_files(recipe: Recipe) -> tuple[Path | None, list[Path]]:
         raise DataError(f"data.root: {entry.name} reads a folder of yours: say which with --data-root DIR")
     if root is not None and not root.is_dir():
         raise DataError(f"{root}: no such folder (--data-root or data.root)")
-    files = entry.files(root)
+    files = entry.files(root, dataset_settings(recipe))
     if not files:
-        raise DataError(f"{root}: no files of a {entry.name} set (expected {entry.summary})")
+        raise DataError(f"{root}: no files of the dataset {entry.name} (expected {entry.summary})")
     return root, files
 
 

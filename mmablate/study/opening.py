@@ -24,7 +24,9 @@ from mmablate.study.sweeping import SweepRequest, sweep_rows
 
 # What a row may override; all else is of the table: one set of files, one score, one set of columns.
 ROW_SECTIONS = frozenset({"data", "model", "method", "teacher", "train", "masks", "losses"})
-STUDY_KEYS = frozenset({"data.name", "data.root", "data.modalities", "teacher.checkpoint", "teacher.row"})
+STUDY_KEYS = frozenset(
+    {"data.name", "data.root", "data.generate", "data.modalities", "teacher.checkpoint", "teacher.row"}
+)
 
 
 def open_study(

@@ -61,11 +61,31 @@ def stop() -> None:
         dist.destroy_process_group()
 
 
-def parallel(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model as it is called in training: its gradients are averaged over the processes."""
+def parallel(model: nn.Module, device: torch.device, *, unused: bool) -> nn.Module:
+    """The model as it is called in training: its gradients are averaged over the processes.
+
+    Args:
+        unused: whether some parameters get no gradient, as the decoder's where only features are compared.
+    """
     if not _running():
         return model
-    return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+    return nn.parallel.DistributedDataParallel(
+        model,
+        device_ids=[device.index] if device.type == "cuda" else None,
+        broadcast_buffers=False,  # each process gathers its own, see `average_buffers`
+        find_unused_parameters=unused,
+    )
+
+
+def average_buffers(model: nn.Module) -> None:
+    """Makes running statistics (batch norm's) the mean over the processes, which each saw other parts."""
+    if not _running():
+        return
+    world = dist.get_world_size()
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            dist.all_reduce(buffer)
+            buffer /= world
 
 
 def summed(value: Tensor) -> Tensor:

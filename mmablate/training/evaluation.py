@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -79,9 +79,8 @@ def score(
             own = counts.pop(index)
             with guard(index):
                 with torch.no_grad(), precision():
-                    logits = _all_subsets(models[index], batch.inputs, subsets, _size(batch))
-                for name, values in logits.items():
-                    _count(own, name, values.argmax(1), batch, groups, data)
+                    for name, guess in _classes(models[index], batch.inputs, subsets, _size(batch)):
+                        _count(own, name, guess, batch, groups, data)
                 counts[index] = own
     classes = str(settings["classes"])
     groups_of_all = [value for values in conditions_of(reader.split).values() for value in values] if described else []
@@ -113,9 +112,8 @@ def predictions(
         inputs, _ = split.batch([index])
         tensors = {name: torch.from_numpy(values).to(device) for name, values in inputs.items()}
         with torch.no_grad(), precision():
-            logits = _all_subsets(model, tensors, shown, split.shape)
-        for name, values in logits.items():
-            maps[name].append(values.argmax(1)[0, ::stride, ::stride].cpu().numpy())
+            for name, guess in _classes(model, tensors, shown, split.shape):
+                maps[name].append(guess[0, ::stride, ::stride].cpu().numpy())
     kind = np.uint8 if data.n_classes <= 255 else np.int16
     return {name: np.stack(found).astype(kind) for name, found in maps.items()} if indices else {}
 
@@ -177,11 +175,13 @@ def _size(batch: Batch) -> tuple[int, int]:
     return batch.labels.shape[1], batch.labels.shape[2]
 
 
-def _all_subsets(
+def _classes(
     model: AnymodalSegmentor, inputs: Mapping[str, Tensor], subsets: Mapping[str, Sequence[str]], size: tuple[int, int]
-) -> dict[str, Tensor]:
+) -> Iterator[tuple[str, Tensor]]:
+    """The class map (B, H, W) from every subset; the logits of one at a time, which at full size are large."""
     features = model.encode(inputs)
-    return {name: model.decode({m: features[m] for m in some}, size) for name, some in subsets.items()}
+    for name, some in subsets.items():
+        yield name, model.decode({m: features[m] for m in some}, size).argmax(1)
 
 
 def _scores(counts: Mapping[str, Tensor], classes: str) -> Scores:

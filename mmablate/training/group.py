@@ -21,7 +21,7 @@ from mmablate.data.augment import Augmentation
 from mmablate.data.base import SegmentationData
 from mmablate.data.batches import Batch, TrainingBatches
 from mmablate.data.loading import BatchReader
-from mmablate.errors import DataError, StoreError
+from mmablate.errors import StoreError
 from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.results.shown import write_predictions
 from mmablate.results.store import CHECKPOINT
@@ -94,6 +94,7 @@ class InTurn:
                 if trainee.error is None:
                     with trainee.guarded():
                         trainee.backward(piece)
+            del piece  # the next one is made before the name is taken again
         for trainee in trainees:
             if trainee.error is None:
                 with trainee.guarded():
@@ -152,10 +153,14 @@ class _Group:
         except (KeyboardInterrupt, SystemExit, StoreError):
             raise
         except Exception as error:
-            if distributed.share().world > 1:
-                raise  # the other processes do not know of it
-            self._fail(self.specs, error)
+            self._fail(self.specs, self._ours_alone(error))
         return self.records
+
+    def _ours_alone(self, error: Exception) -> Exception:
+        """The error, to be recorded; raised where other processes do not know of it and would wait for ever."""
+        if distributed.share().world > 1:
+            raise error
+        return error
 
     def _train(self) -> None:
         self.data = open_data(self.settings["data"], self.task.data_root)
@@ -165,13 +170,13 @@ class _Group:
         try:
             teacher = self._load_teacher()
         except Exception as error:
-            self._fail([spec for spec in self.specs if spec.settings["teacher"]], error)
+            self._fail([spec for spec in self.specs if spec.settings["teacher"]], self._ours_alone(error))
         for spec in self._unfinished():
             try:
                 trainee = Trainee(spec, self.data, self.device, epochs * per_epoch, self.task.weight_files)
                 self.trainees.append(trainee)
             except Exception as error:  # a model of impossible options, or too large for the memory
-                self._fail([spec], error)
+                self._fail([spec], self._ours_alone(error))
         for epoch in range(epochs):
             if not self._well():
                 return
@@ -198,6 +203,7 @@ class _Group:
             role=self.specs[0].role,
             device=self.device,
             augmentation=Augmentation(**augment, ignore_label=data.ignore_label),
+            parts=self.train_settings["accumulate"],
             share=distributed.share(),
         )
 
@@ -224,6 +230,8 @@ class _Group:
             self.shared_seconds += time.perf_counter() - started
             self.stepper.step(self.trainees, self._pieces(batch, present, teacher))
             self.report(Progress(steps=len(self._well())))
+            if not self._well():
+                break
             started = time.perf_counter()
         for trainee in self.trainees:
             if trainee.error is None:
@@ -235,7 +243,7 @@ class _Group:
     def _pieces(self, batch: Batch, present: tuple[str, ...], teacher: nn.Module | None) -> Iterator[Piece]:
         """The batch in as many parts as the recipe says, the teacher's view of each made when its turn comes."""
         method = self.trainees[0].method
-        parts = batch.parts(self.train_settings["accumulate"])
+        parts = batch.parts()
         pixels = torch.stack([(part.labels != self.data.ignore_label).sum() for part in parts])
         images = torch.tensor([len(part) for part in parts], device=pixels.device)
         share = distributed.share()
@@ -256,7 +264,7 @@ class _Group:
                 with torch.no_grad(), autocast(self.device, self.train_settings["precision"]):
                     reference = method.reference(teacher, part)
             self.shared_seconds += time.perf_counter() - started
-            number = share.rank * self.train_settings["accumulate"] + index
+            number = share.rank * len(parts) + index
             yield Piece(part, present, reference, number, index == len(parts) - 1, shares)
 
     def _end_epoch(self, epoch: int, *, last: bool) -> None:
@@ -287,6 +295,7 @@ class _Group:
         """run_id -> scores of every run that is well; one that fails over it is recorded, the others go on."""
         trainees = self._well()
         for trainee in trainees:
+            distributed.average_buffers(trainee.model)
             trainee.model.eval()
         scores = score(
             [trainee.model for trainee in trainees],
@@ -326,7 +335,6 @@ class _Group:
         epoch, validation, weights = trainee.best
         if self.lead and (trainee.spec.role == "teacher" or self.task.keep == "all"):
             save_weights(self.store.run_folder(trainee.spec.run_id) / CHECKPOINT, weights)
-        self._keep_predictions(trainee)
         extra = {
             "selected_epoch": epoch,
             "validation": validation,
@@ -335,6 +343,7 @@ class _Group:
         }
         digests = {"init": trainee.initial_digest, "order": self.order_digest, "final": digest(weights)}
         self._finish(self._record(trainee.spec, trainee, None, found.scores, digests, **extra))
+        self._keep_predictions(trainee)
 
     def _keep_predictions(self, trainee: Trainee) -> None:
         """A few class maps for people to look at."""
@@ -350,7 +359,7 @@ class _Group:
                 device=self.device,
                 precision=lambda: autocast(self.device, self.train_settings["precision"]),
             )
-        except (RuntimeError, DataError):  # a device that is full now, a file that is gone: the score stands
+        except Exception:  # a device that is full now, a file that is gone: the score stands without a picture
             return
         write_predictions(self.store.run_folder(trainee.spec.run_id), self.task.samples, maps)
 

@@ -7,6 +7,7 @@ the sum over pieces is then the value of the whole batch, where the mean of the 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmablate.catalog import find
 from mmablate.data.base import SegmentationData
 from mmablate.data.batches import Batch
 from mmablate.data.streams import stream_key
@@ -78,10 +80,11 @@ class Trainee:
         self.train_settings = spec.settings["train"]
         model = initial_model(spec.settings["model"], data, seed=spec.seed, role=spec.role, weight_files=weight_files)
         self.model: Any = model.to(device)
-        self.forward: Any = distributed.parallel(self.model, device)
-        self.world = distributed.share().world
         self.method = build_method(spec.settings, data)
         self.terms = build_terms(spec.settings)
+        by_features = all(find("loss", loss["term"]).compares_features for loss in spec.settings["losses"])
+        self.forward: Any = distributed.parallel(self.model, device, unused=by_features)
+        self.world = distributed.share().world
         self.optimizer: Any = build_optimizer(self.model, self.train_settings)
         self.n_parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         self.initial_digest = digest(self.model.state_dict())
@@ -158,9 +161,9 @@ class Trainee:
         except (KeyboardInterrupt, SystemExit):
             raise
         except Exception as error:
-            # Of several processes one alone must not drop out: the others would wait for it for ever. A loss that
-            # is not finite is known to all of them; anything else ends them all, and the run starts again later.
-            if self.world > 1 and not isinstance(error, NonFiniteLoss):
+            # Of several processes one alone must not drop out: the others would wait for it for ever. Numbers that
+            # are not finite are known to all of them; anything else ends them all, and the run starts again later.
+            if self.world > 1 and not isinstance(error, (NonFiniteLoss, FloatingPointError)):
                 raise
             self.error = RunError(type=type(error).__name__, message=_first_line(error), step=self.steps + 1)
             self.release()
@@ -173,12 +176,14 @@ class Trainee:
         self._sums = {}
 
     def _check(self, values: dict[str, Tensor], loss: Tensor) -> None:
-        if bool(torch.isfinite(distributed.summed(loss.detach()))):
+        whole = distributed.summed(loss.detach())  # not finite in one process, not finite in all
+        if bool(torch.isfinite(whole)):
             return
         for key, value in values.items():
-            if not bool(torch.isfinite(value)):
-                raise NonFiniteLoss(key, float(value.detach()), self.steps + 1)
-        raise NonFiniteLoss("total", float(loss.detach()), self.steps + 1)
+            summed = float(distributed.summed(value.detach()))
+            if not math.isfinite(summed):
+                raise NonFiniteLoss(key, summed, self.steps + 1)
+        raise NonFiniteLoss("total", float(whole), self.steps + 1)
 
 
 def scores_key(scores: Scores) -> float:

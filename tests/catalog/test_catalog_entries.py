@@ -11,6 +11,7 @@ import pytest
 from mmablate.catalog import entries, file_hash, find, fingerprint, load_target
 from mmablate.catalog import fingerprint as fingerprint_module
 from mmablate.catalog.entries import describe_options
+from mmablate.catalog.fingerprint import files_below
 from mmablate.errors import DataError
 
 KINDS = ("dataset", "model", "loss", "method")
@@ -64,6 +65,7 @@ def test_the_catalogue_imports_no_torch():
 
 PLUGIN = """
 from mmablate.catalog import LossEntry, Options
+from mmablate.catalog.fingerprint import files_below
 class Mine(Options):
     power: int = 2
 {body}
@@ -144,3 +146,33 @@ def test_files_that_cannot_be_read_are_told_by_name(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         file_hash(tmp_path)
     assert callable(fingerprint_module)
+
+
+def test_files_behind_linked_folders_count_and_circles_end(tmp_path):
+    real = tmp_path / "elsewhere" / "rgb"
+    real.mkdir(parents=True)
+    (real / "0.png").write_bytes(b"one")
+    root = tmp_path / "root"
+    (root / "deep").mkdir(parents=True)
+    (root / "rgb").symlink_to(real)
+    (root / "deep" / "again").symlink_to(root)
+    (root / ".hidden.png").write_bytes(b"no")
+    (root / "note.txt").write_text("no")
+    assert files_below(root, {".png"}) == [root / "rgb" / "0.png"]
+    before = fingerprint(files_below(root, {".png"}), relative_to=root)
+    (real / "0.png").write_bytes(b"two")
+    assert fingerprint(files_below(root, {".png"}), relative_to=root) != before
+
+
+def test_an_image_folder_counts_what_its_patterns_lead_to(tmp_path):
+    for name in ("rgb/0.jpg", "lab/0.png", "lab/0.txt", "other/0.png", "lists/train.txt", "recipe.yaml"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+    settings = {
+        "modalities": [["R", {"files": "rgb/{id}.jpg", "channels": None}]],
+        "labels": {"files": "lab/{id}.png"},
+        "splits": {"train": "lists/train.txt", "val": "val"},
+    }
+    found = find("dataset", "image_folder").files(tmp_path, settings)
+    assert {str(path.relative_to(tmp_path)) for path in found} == {"rgb/0.jpg", "lab/0.png", "lists/train.txt"}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from training_samples import Workshop, students, teachers
 
 from mmablate.data.base import SegmentationData
@@ -52,17 +56,16 @@ def test_parts_of_unequal_size_and_void_add_up_to_the_whole_batch(
     batch = Batch(batch.inputs, labels, batch.indices)
     present = tuple(data.modalities)
     whole = gradient(group, trainee, batch, teacher, present)
-    group.train_settings = {**group.train_settings, "accumulate": 4}
+    batch = replace(batch, cuts=Share().of(len(batch), 4)[1])
     pieces = list(group._pieces(batch, present, teacher))
-    assert [len(piece.batch) for piece in pieces] == [4, 4, 3, 4]
+    assert [len(piece.batch) for piece in pieces] == [3, 4, 4, 4]
     for unit in ("pixels", "images"):
         assert sum(piece.shares[unit] for piece in pieces) == pytest.approx(1)
     cut = gradient(group, trainee, batch, teacher, present)
     assert float((cut - whole).norm() / whole.norm()) < 1e-5
     # The mean of the parts' means is another number: the test could fail.
     naive = torch.zeros_like(whole)
-    for part in batch.parts(4):
-        group.train_settings = {**group.train_settings, "accumulate": 1}
+    for part in batch.parts():
         naive += gradient(group, trainee, part, teacher, present) / 4
     assert float((naive - whole).norm() / whole.norm()) > 1e-2
 
@@ -74,9 +77,9 @@ def test_losses_told_are_those_of_the_whole_batch(
     batch = next(group._batches(data).epoch(0))
     told = []
     for accumulate in (1, 3):
-        group.train_settings = {**group.train_settings, "accumulate": accumulate}
         trainee._count = 1
-        gradient(group, trainee, batch, teacher, ("V", "S"))
+        cut = replace(batch, cuts=Share().of(len(batch), accumulate)[1])
+        gradient(group, trainee, cut, teacher, ("V", "S"))
         told.append(trainee.epoch_losses())
     assert told[1] == pytest.approx(told[0], rel=1e-5)
     assert set(told[0]) == {"sup", "mad", "umd", "cmd"}
@@ -92,8 +95,23 @@ def test_a_run_trained_in_parts_ends_near_the_same_weights(workshop: Workshop) -
     assert scores[1] == pytest.approx(scores[0], abs=1.0)
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
-@pytest.mark.parametrize("count", [1, 5, 8])
-def test_shares_of_a_batch_cover_it_once(world: int, count: int) -> None:
-    places = list(range(count))
-    assert [i for rank in range(world) for i in places[Share(rank, world).of(places)]] == places
+@given(world=st.integers(1, 4), each=st.integers(1, 4), more=st.integers(0, 9))
+def test_parts_are_the_same_whatever_the_number_of_processes(world: int, each: int, more: int) -> None:
+    parts = world * each
+    places = list(range(parts + more))
+    alone, cuts = Share().of(len(places), parts)
+    expected = [places[alone][a:b] for a, b in pairwise((0, *cuts))]
+    found = []
+    for rank in range(world):
+        own, cuts = Share(rank, world).of(len(places), parts)
+        mine = [places[own][a:b] for a, b in pairwise((0, *cuts))]
+        assert len(mine) == each, "processes that take unequal numbers of parts would wait for each other"
+        found += mine
+    assert found == expected
+    assert [place for part in found for place in part] == places
+
+
+@pytest.mark.parametrize(("count", "parts", "world"), [(8, 3, 2), (3, 4, 1), (3, 4, 2)])
+def test_parts_that_cannot_be_dealt_are_refused(count: int, parts: int, world: int) -> None:
+    with pytest.raises(ValueError, match="cannot be dealt"):
+        Share(0, world).of(count, parts)
