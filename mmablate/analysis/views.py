@@ -64,13 +64,19 @@ def choose_view(study: Mapping[str, Any], *, condition: str | None = None, subse
     if condition is not None:
         if condition not in known:
             raise UsageError(f"--condition {condition}: no such condition (there are: {', '.join(known)})")
-        return _of_condition(info, condition, known[condition])
+        return _of_condition(study, info, condition, known[condition])
     if subset not in info:
         raise UsageError(f"--subset {subset}: no column has that name (there are: {', '.join(info)})")
-    return _of_subset(info, str(subset), known)
+    return _of_subset(study, info, str(subset), known)
 
 
-def _of_condition(info: dict[str, ColumnInfo], condition: str, axis: str) -> View:
+CLASSES_DIFFER = (
+    "IoU is averaged over the classes that occur in the truth or the prediction; which they are can differ between "
+    "conditions."
+)
+
+
+def _of_condition(study: Mapping[str, Any], info: dict[str, ColumnInfo], condition: str, axis: str) -> View:
     return View(
         columns=tuple(info),
         info=info,
@@ -79,12 +85,18 @@ def _of_condition(info: dict[str, ColumnInfo], condition: str, axis: str) -> Vie
         notes=(
             f"Only the samples of {condition} ({axis}) are scored here; the models are those of the table of all "
             "samples. What these notes say of a split is about all of its samples.",
+            *_classes_note(study),
         ),
         condition=condition,
     )
 
 
-def _of_subset(info: dict[str, ColumnInfo], subset: str, known: Mapping[str, str]) -> View:
+def _classes_note(study: Mapping[str, Any]) -> list[str]:
+    classes = study.get("recipe", {}).get("evaluate", {}).get("classes")
+    return [CLASSES_DIFFER] if classes == "present" else []
+
+
+def _of_subset(study: Mapping[str, Any], info: dict[str, ColumnInfo], subset: str, known: Mapping[str, str]) -> View:
     about = info[subset].model_copy(update={"subset": False})
     everything = "all" if "all" not in known else "all samples"
     averaged = tuple(name for name, column in info.items() if column.subset)
@@ -109,7 +121,7 @@ def _of_subset(info: dict[str, ColumnInfo], subset: str, known: Mapping[str, str
         scores=scores,
         title=f"{subset} by condition",
         caption=f"{about.metric}{unit}{what}: on all samples of the scored split and on those of each condition.",
-        notes=("A sample counts once for each kind of condition, so the columns overlap.",)
+        notes=("A sample counts once for each kind of condition, so the columns overlap.", *_classes_note(study))
         if len(set(known.values())) > 1
         else (),
         subset=subset,

@@ -19,6 +19,7 @@ from mmablate.data.summary import DatasetSummary, labels_of, summarise
 from mmablate.errors import DataError, UsageError
 from mmablate.recipe import load_recipe, shipped_recipes
 from mmablate.study.datasets import check_dataset, data_files, dataset_settings, open_dataset
+from mmablate.study.generating import with_data
 
 # The smallest recipe around a dataset's own defaults, so that `data info landsat` needs no file.
 DEFAULTS: dict[str, Any] = {"model": {"name": "anymodal_segmentor"}, "losses": {"sup": {}}}
@@ -36,7 +37,8 @@ def check(name: str, root: str | None) -> int:
         raise DataError(problems)
     summary = summarise(open_dataset(settings, place))
     counts = f"{summary.n_train} train, {summary.n_val} validation, {summary.n_test} test"
-    print(f"{summary.name}: no faults found ({counts} samples of {summary.shape[0]} x {summary.shape[1]})")
+    mark = " SYNTHETIC data," if summary.synthetic else ""
+    print(f"{summary.name}:{mark} no faults found ({counts} samples of {summary.shape[0]} x {summary.shape[1]})")
     return 0
 
 
@@ -77,7 +79,7 @@ def _settings(name: str, root: str | None) -> tuple[dict[str, Any], str | None]:
             )
         settings = {"name": name, "modalities": list(entry.modalities), **entry.options().model_dump(mode="json")}
         return settings, root
-    recipe = load_recipe(name, data_root=root)
+    recipe = with_data(load_recipe(name, data_root=root), lambda text: print(text, file=sys.stderr))
     data_files(recipe)  # a missing folder is told before anything is imported
     return dataset_settings(recipe), recipe.data.root
 

@@ -107,7 +107,8 @@ def _settings_note(study: Study) -> str:
         for key, loss in study.recipe.losses.items()
         if loss.symbol and any(key in row.losses for row in study.rows)
     ]
-    text = f"{train.epochs} epochs in batches of {train.batch_size}, {train.optimizer}, learning rate {train.lr:g}"
+    epochs = f"{train.epochs} epoch{'s' if train.epochs > 1 else ''}"
+    text = f"{epochs} in batches of {train.batch_size}, {train.optimizer}, learning rate {train.lr:g}"
     return f"{text}; {', '.join(weights)}." if weights and not study.sweep else f"{text}."
 
 

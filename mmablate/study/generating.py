@@ -76,12 +76,13 @@ def with_data(recipe: Recipe, tell: Tell) -> Recipe:
 
 
 def _source_hash(target: str) -> str:
-    """Hash of the generator's package (or module)."""
+    """Hash of the generator's package (or module), and of the table of classes beside it."""
     spec = importlib.util.find_spec(target.partition(":")[0])
     if spec is None or spec.origin is None:
         return ""
     origin = Path(spec.origin)
     files = sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]
+    files += sorted(origin.parent.parent.glob("classes.py"))
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

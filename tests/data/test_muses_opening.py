@@ -167,7 +167,7 @@ def test_projected_trees_give_the_same(sound: Path, tmp_path: Path, ending: str,
     step = 1 / 150 + 1e-4 if ending == ".png" else 0  # the tool rounds down
     same(opened(given), opened(sound), atol=step)
     assert any(name.name.startswith("REC0005") for name in opened(given).content)
-    files = find("dataset", "muses").files(given)
+    files = find("dataset", "muses").files(given, {})
     assert {path.resolve() for path in opened(given).content} == {path.resolve() for path in files}
     assert all(path.relative_to(given) for path in files)
 
@@ -317,7 +317,7 @@ def test_the_generated_set(tmp_path: Path) -> None:
     assert data.attribution == "synthetic scenes by mmablate data make muses"
     assert check_muses(tmp_path / "mini", modalities=("L", "E", "F"), thorough=True) == []
     assert summarise(data).n_test == 8
-    files = find("dataset", "muses").files(tmp_path / "mini")
+    files = find("dataset", "muses").files(tmp_path / "mini", {})
     assert set(data.content) <= set(files)
 
 
