@@ -39,9 +39,15 @@ class LabelFiles(Options):
     offset: int = Field(0, description="added to every number read, before anything else; void is told before it")
     map: dict[int, int] = Field(default_factory=dict, description="number in the file -> class, after the offset")
     colours: dict[str, Colour] | None = Field(None, description="class name -> RGB, for labels painted in colours")
-    void: tuple[
-        Annotated[Annotated[int, Tag("number")] | Annotated[Colour, Tag("colour")], Discriminator(_void_form)], ...
-    ] = Field((255,), description="numbers or colours that are ignored, as in the file")
+    void: (
+        tuple[
+            Annotated[Annotated[int, Tag("number")] | Annotated[Colour, Tag("colour")], Discriminator(_void_form)], ...
+        ]
+        | None
+    ) = Field(
+        None,
+        description="numbers or colours that are ignored, as in the file; default: 255, which must then be no class",
+    )
     others: Literal["refuse", "void"] = Field("refuse", description="values that mean no class")
 
 
@@ -87,6 +93,11 @@ class ImageFolderOptions(Options):
     conditions: tuple[str, ...] = Field((), description="placeholders that are conditions")
     size: tuple[Pixels, Pixels] | None = Field(
         None, description="height and width that images and labels are brought to; null keeps the files'"
+    )
+    resize: dict[str, Literal["bilinear", "nearest"]] = Field(
+        default_factory=dict,
+        description="how `size` is reached: modality -> bilinear, as those not named, or nearest, for sparse ones such "
+        "as events",
     )
     normalise: Annotated[
         Annotated[Way, Tag("way")] | Annotated[dict[str, Way], Tag("mapping")], Discriminator(_way_form)

@@ -223,10 +223,11 @@ def test_lists_at_fault_are_told(tmp_path, name, content, told):
 def test_a_value_of_two_conditions_is_told(tmp_path):
     for split in ("train", "val"):
         for where in ("a/b", "b/c"):
-            save(tmp_path / f"in/{split}/{where}.png", np.zeros((2, 2), np.uint8))
+            for folder in ("in", "gt"):
+                save(tmp_path / f"{folder}/{split}/{where}.png", np.zeros((2, 2), np.uint8))
     options = {
         "modalities": {"A": {"files": "in/{split}/{x}/{y}.png"}},
-        "labels": {"files": "in/{split}/{x}/{y}.png"},
+        "labels": {"files": "gt/{split}/{x}/{y}.png"},
         "class_names": ["k", "l"],
         "conditions": ["x", "y"],
     }

@@ -53,7 +53,7 @@ def test_labels_in_the_file_of_a_modality_are_no_input(tmp_path, bands, channels
         lines = refused(tmp_path, modalities=own, **options, on_fault=on_fault)
         assert len(lines) == 2
         assert lines[0].startswith(f"{tmp_path / 'train/1.npy'}: expected inputs of X without the labels, found")
-        assert told in lines[0]
+        assert lines[0].endswith(told)
 
 
 def test_other_channels_of_the_file_of_the_labels_are_inputs(tmp_path):
@@ -70,7 +70,7 @@ def test_labels_in_the_transparency_are_no_input_until_it_is_named(tmp_path):
     options = {"labels": {"files": "{split}/{id}.png", "channel": 3}, "class_names": ["a", "b"]}
     data = open_image_folder(tmp_path, modalities={"X": {"files": "{split}/{id}.png"}}, **options)
     assert data.modalities == {"X": 3}
-    (line, _) = refused(tmp_path, modalities={"X": {"files": "{split}/{id}.png", "channels": [3]}}, **options)
+    (line, _) = refused(tmp_path, modalities={"X": {"files": "{split}/{id}.png", "channels": [0, 3]}}, **options)
     assert "take 3 out of the channels" in line
 
 
@@ -177,12 +177,13 @@ def test_files_of_one_sample_agree_in_every_placeholder(tmp_path):
             save(tmp_path / f"rgb/{split}/{weather}/{name}.png", np.zeros((2, 2), np.uint8))
             save(tmp_path / f"ev/{split}/{weather}/{name}.png", np.zeros((2, 2), np.uint8))
             save(tmp_path / f"lab/{split}/{name}.png", np.zeros((2, 2), np.uint8))
+    files = {"F": "rgb/{split}/{weather}/{id}.png", "E": "ev/{split}/{weather}/{id}.png"}
     options = {
-        "modalities": {"F": {"files": "rgb/{split}/{weather}/{id}.png"}, "E": {"files": "ev/{split}/{weather}/{id}.png"}},
+        "modalities": {name: {"files": text} for name, text in files.items()},
         "labels": {"files": "lab/{split}/{id}.png"},
         "class_names": ["a", "b"],
         "conditions": ["weather"],
-    }  # fmt: skip
+    }
     assert check_image_folder(tmp_path, **options) == []
     (tmp_path / "ev/train/rain").mkdir()
     moved = (tmp_path / "ev/train/fog/0.png").rename(tmp_path / "ev/train/rain/0.png")
@@ -192,8 +193,7 @@ def test_files_of_one_sample_agree_in_every_placeholder(tmp_path):
     data = open_image_folder(tmp_path, **options, on_fault="drop")
     assert ids(data, "train") == ["train/1"]
     without_split = {**options, "labels": {"files": "lab/train/{id}.png"}, "conditions": ()}
-    without_split["modalities"] = {n: {"files": m["files"].replace("{split}", "train")} for n, m in
-                                   options["modalities"].items()}  # fmt: skip
+    without_split["modalities"] = {name: {"files": text.replace("{split}", "train")} for name, text in files.items()}
     lines = refused(tmp_path, **without_split, fractions={"train": 0.5, "val": 0.5})
     assert any("expected weather 'fog' as in" in line for line in lines)
 
@@ -294,12 +294,43 @@ def test_the_mark_is_seen_behind_links(tmp_path):
     assert open_image_folder(tmp_path / "mine", **OPTIONS).synthetic
 
 
+def test_the_mark_is_seen_before_links(tmp_path):
+    plain_folder(tmp_path / "store/far")
+    (tmp_path / "mine/made").mkdir(parents=True)
+    for folder in ("rgb", "depth", "labels"):
+        (tmp_path / "mine/made" / folder).symlink_to(tmp_path / "store/far" / folder)
+    assert not open_image_folder(tmp_path / "mine", **below("made")).synthetic
+    (tmp_path / "mine/made/SYNTHETIC.json").write_text("{}")
+    assert open_image_folder(tmp_path / "mine", **below("made")).synthetic
+
+
+def test_generated_images_in_a_folder_beside_others_are_seen(tmp_path):
+    for split, scene in (("train", "a"), ("train", "b"), ("val", "a")):
+        for folder in ("in", "gt"):
+            save(tmp_path / folder / split / scene / "1.png", np.zeros((2, 2), np.uint8))
+    options = {
+        "modalities": {"A": {"files": "in/{split}/{scene}/{id}.png"}},
+        "labels": {"files": "gt/{split}/{scene}/{id}.png"},
+        "class_names": ["a", "b"],
+    }
+    assert not open_image_folder(tmp_path, **options).synthetic
+    commented(tmp_path / "in/train/b/1.png")
+    assert open_image_folder(tmp_path, **options).synthetic
+
+
 @pytest.mark.parametrize("role", ["rgb", "depth", "labels"])
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_mark_in_the_first_image_is_enough(tmp_path, role, split):
     plain_folder(tmp_path)
     commented(tmp_path / role / split / "1.png")
     assert open_image_folder(tmp_path, **OPTIONS).synthetic
+
+
+@pytest.mark.parametrize("role", ["", "_d", "_gt"])
+def test_generated_images_among_others_in_a_folder_are_seen(tmp_path, role):
+    options = beside(tmp_path)
+    commented(tmp_path / f"val/0{role}.png")
+    assert open_image_folder(tmp_path, **options).synthetic
 
 
 def test_other_comments_mark_nothing(tmp_path):

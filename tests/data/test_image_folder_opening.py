@@ -99,6 +99,9 @@ def test_deliver_layout_by_the_shipped_recipe(tmp_path):
     rgb = np.asarray(data.splits["train"].pictures(0)["R"], dtype=np.float64)
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     np.testing.assert_allclose(inputs["R"][0], np.moveaxis((rgb / 255 - mean) / std, -1, 0), atol=1e-5)
+    with Image.open(tmp_path / f"event/{where}_event_front.png") as image:
+        events = np.asarray(image).repeat(2, 0).repeat(2, 1)  # no value that the event camera did not give
+    np.testing.assert_allclose(inputs["E"][0], np.moveaxis(events / 255, -1, 0), atol=1e-6)
     assert inputs["D"].min() >= 0
     assert inputs["D"].max() <= 1
     with Image.open(tmp_path / f"semantic/{where}_semantic_front.png") as image:

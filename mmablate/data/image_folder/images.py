@@ -25,6 +25,7 @@ WHITE_IS_ZERO = 0
 
 Form = Literal["input", "ids", "colours"]
 Kind = Literal["8-bit", "16-bit", "other"]
+RESIZES = ("bilinear", "nearest")
 
 
 class Header(NamedTuple):
@@ -102,6 +103,12 @@ def read_pixels(path: Path, form: Form = "input") -> np.ndarray:
                 header = _image_header(path, image, form)
                 values = _image_values(path, image, form, header)
     return values[..., None] if values.ndim == 2 else values
+
+
+def read_comment(path: Path) -> str:
+    """The text chunk `Comment` of a PNG, "" where it has none; raises UnreadableImage as `read_header` does."""
+    with _told(), Image.open(path, formats=("PNG",)) as image:
+        return str(image.info.get("Comment", ""))
 
 
 def _load_array(path: Path) -> np.ndarray:
@@ -189,14 +196,20 @@ def _image_values(path: Path, image: Image.Image, form: Form, header: Header) ->
     return values
 
 
-def resize_image(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Values (H, W, C) at another height and width, bilinear with the filter widened where it shrinks.
+def resize_image(values: np.ndarray, size: Sequence[int], way: str = "bilinear") -> np.ndarray:
+    """Values (H, W, C) at another height and width.
 
-    8-bit values stay 8-bit, others become float32.
+    Args:
+        values: of any real type.
+        size: height and width.
+        way: "bilinear", the filter widened where it shrinks; 8-bit values stay 8-bit, others become float32. Or
+            "nearest", as labels: for sparse values, which must not be mixed with the nothing around them.
     """
     height, width = size
     if values.shape[:2] == (height, width):
         return values
+    if way == "nearest":
+        return resize_labels(values, size)
     mode = "L" if values.dtype == np.uint8 else "F"
     planes = np.moveaxis(values, -1, 0) if mode == "L" else np.moveaxis(values, -1, 0).astype(np.float32)
     resized = [
@@ -207,9 +220,9 @@ def resize_image(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 
 def resize_labels(labels: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Labels (H, W) at another height and width, each pixel the nearest one's."""
+    """Labels (H, W), or values (H, W, C), at another height and width, each pixel the nearest one's."""
     height, width = size
-    if labels.shape == (height, width):
+    if labels.shape[:2] == (height, width):
         return labels
     rows = (2 * np.arange(height) + 1) * labels.shape[0] // (2 * height)
     columns = (2 * np.arange(width) + 1) * labels.shape[1] // (2 * width)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 SHOWN = 5  # unknown values named in one line
 UNKNOWN = -1
+VOID = 255  # the number that is ignored where no other is named
 SMALL = 1 << 16  # numbers below are looked up in a table
 
 
@@ -43,8 +44,14 @@ class LabelRule:
     offset: int = 0
     renamed: Mapping[int, int] | None = None
     colours: Sequence[Sequence[int] | None] | None = None
-    void: Sequence[int | Sequence[int]] = (255,)
+    void: Sequence[int | Sequence[int]] = (VOID,)
     others: Literal["refuse", "void"] = "refuse"
+
+    def class_of(self, number: int) -> int | None:
+        """The class that a number in a file means, None where it means none; `void` is not looked at."""
+        moved = number + self.offset
+        label = (self.renamed or {}).get(moved, moved)
+        return label if 0 <= label < self.n_classes else None
 
     def read(self, values: np.ndarray) -> Read:
         """Classes of the values (H, W, C) of a file; C is 3 where labels are colours."""
@@ -79,16 +86,13 @@ class LabelRule:
     def _table(self, present: np.ndarray) -> NDArray[np.int64]:
         """Label of each number."""
         table = np.full(len(present), UNKNOWN, dtype=np.int64)
-        renamed = self.renamed or {}
         void = {value for value in self.void if isinstance(value, int)}
         for i, value in enumerate(present.tolist()):
             if value in void:
                 table[i] = self.ignore_label
             elif value == value and abs(value) < 2**53 and value == int(value):
-                moved = int(value) + self.offset
-                label = renamed.get(moved, moved)
-                if 0 <= label < self.n_classes:
-                    table[i] = label
+                label = self.class_of(int(value))
+                table[i] = UNKNOWN if label is None else label
         return table
 
     def _painted(self, values: np.ndarray) -> tuple[NDArray[np.int64], np.ndarray]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mmablate.data.image_folder.images import SUFFIXES, Form
-from mmablate.data.image_folder.labels import LabelRule
+from mmablate.data.image_folder.images import RESIZES, SUFFIXES, Form
+from mmablate.data.image_folder.labels import VOID, LabelRule
 from mmablate.data.image_folder.patterns import SPLIT, pattern_problems, placeholders
 
 SPLITS = ("train", "val", "test")
@@ -34,6 +34,8 @@ class FolderLayout:
         conditions: placeholders that are conditions.
         size: height and width, or None.
         normalise: modality -> one of `WAYS`.
+        resize: modality -> "bilinear" or "nearest"; bilinear for those not named.
+        void_named: whether the user said what is ignored.
     """
 
     root: Path
@@ -48,6 +50,8 @@ class FolderLayout:
     conditions: tuple[str, ...]
     size: tuple[int, int] | None
     normalise: Mapping[str, str] = field(default_factory=dict)
+    resize: Mapping[str, str] = field(default_factory=dict)
+    void_named: bool = False
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -82,10 +86,12 @@ def make_layout(
     conditions: Sequence[str] = (),
     size: Sequence[int] | None = None,
     normalise: str | Mapping[str, str] = "standard",
+    resize: Mapping[str, str] | None = None,
 ) -> FolderLayout:
     """The layout that the options mean; nothing is checked yet (see `layout_problems`)."""
     colours = labels.get("colours")
     names = tuple(class_names or colours or ())
+    void = labels.get("void")
     rule = LabelRule(
         n_classes=len(names),
         ignore_label=255 if len(names) <= 255 else 65535,
@@ -93,7 +99,7 @@ def make_layout(
         offset=int(labels.get("offset", 0)),
         renamed={int(k): int(v) for k, v in (labels.get("map") or {}).items()},
         colours=None if colours is None else [colours.get(name) for name in names],
-        void=tuple(v if isinstance(v, int) else tuple(v) for v in labels.get("void", (255,))),
+        void=tuple(v if isinstance(v, int) else tuple(v) for v in ((VOID,) if void is None else void)),
         others=labels.get("others", "refuse"),
     )
     ways = {name: normalise if isinstance(normalise, str) else normalise.get(name, "standard") for name in modalities}
@@ -110,6 +116,8 @@ def make_layout(
         conditions=tuple(conditions),
         size=None if size is None else (int(size[0]), int(size[1])),
         normalise=ways if isinstance(normalise, str) else ways | dict(normalise),
+        resize=dict(resize or {}),
+        void_named=void is not None,
     )
 
 
@@ -170,10 +178,14 @@ def _rule_problems(layout: FolderLayout) -> list[str]:
     if rule.colours is None:
         if any(not isinstance(value, int) for value in rule.void):
             problems.append("labels: void: expected numbers, as labels are not painted in colours, found a colour")
+        swallowed = None if layout.void_named else rule.class_of(VOID)
+        if swallowed is not None:
+            told = f"as {VOID}, ignored by default, would be class {swallowed} too"
+            problems.append(f"labels: void: expected to be named, {told}")
     else:
         if rule.channel or rule.offset or rule.renamed:
             problems.append("labels: colours: expected neither channel, offset nor map beside them")
-        if any(isinstance(value, int) for value in rule.void) and tuple(rule.void) != (255,):
+        if any(isinstance(value, int) for value in rule.void) and tuple(rule.void) != (VOID,):
             problems.append(f"labels: void: expected colours such as [0, 0, 0], found {list(rule.void)}")
         painted = [tuple(c) for c in rule.colours if c is not None]
         painted += [tuple(v) for v in rule.void if not isinstance(v, int)]
@@ -212,6 +224,12 @@ def _way_problems(layout: FolderLayout) -> list[str]:
         if name not in layout.channels or way not in WAYS:
             wanted = f"one of {', '.join(WAYS)} for each of {', '.join(layout.channels)}"
             problems.append(f"normalise: expected {wanted}, found {name}: {way}")
+    wrong = [
+        f"{name}: {way}" for name, way in layout.resize.items() if name not in layout.channels or way not in RESIZES
+    ]
+    if wrong:
+        wanted = f"{' or '.join(RESIZES)} for any of {', '.join(layout.channels)}"
+        problems.append(f"resize: expected {wanted}, found {', '.join(wrong)}")
     if layout.size is not None and min(layout.size) < 1:
         problems.append(f"size: expected a height and width of 1 or more, found {list(layout.size)}")
     return problems

@@ -10,15 +10,18 @@ Options, common to both functions:
 - `splits`: split -> what {split} is in its paths, or a list file (.txt, .csv, .yaml; see `drawing.read_list`).
 - `fractions`: {train, val, test, seed, by} in their place; see `drawing.draw`.
 - `conditions`: placeholders by which scores may be told apart.
-- `size`: height and width that all is brought to, images bilinear, labels nearest.
+- `size`: height and width that all is brought to, labels nearest, modalities as `resize` says (modality -> nearest,
+  bilinear for those not named).
 - `normalise`: a way of `splits.scalings`, or modality -> way ("standard" for those not named).
 - `on_fault`: "refuse", or "drop": samples with a faulty file are left out, and a note tells how many. For that, every
   file is read when the folder is opened.
-- `synthetic`: generated data; a file SYNTHETIC.json in the root says so too.
+- `synthetic`: generated data; what generators leave in folders and images says so too, see `marks.marked`.
 
 A sample is what has the same values of those placeholders that all patterns have; `{split}` is not among them.
 A pattern may have further placeholders (as conditions, or just to find files), as long as they leave one file a
-sample. A sample that lacks one of its files is at fault.
+sample. A sample that lacks one of its files is at fault, and so is one whose files disagree in a placeholder. Files
+that are another sample's labels, say, by a narrower pattern are no samples. A file that holds the labels is an input
+only by its other channels, and no file may be in two splits, links followed.
 """
 
 from __future__ import annotations
@@ -31,13 +34,14 @@ from typing import Any
 from mmablate.data.base import SegmentationData, Split
 from mmablate.data.image_folder.faults import Fault, tell
 from mmablate.data.image_folder.layout import FolderLayout, layout_problems, make_layout
+from mmablate.data.image_folder.marks import marked
 from mmablate.data.image_folder.reading import SampleReader, Shape, common_shape, read_headers
 from mmablate.data.image_folder.samples import Found, Sample, find_samples
+from mmablate.data.image_folder.sharing import sharing_faults
 from mmablate.data.image_folder.splits import FolderSplit, KeptSplit, scalings, scan
 from mmablate.errors import DataError
 
 GIB = 1 << 30
-GENERATED = "SYNTHETIC.json"  # what a generator leaves in a folder that it wrote
 
 
 @dataclass
@@ -67,7 +71,8 @@ def _read_folder(layout: FolderLayout) -> _Folder:
     samples = [sample for group in found.splits.values() for sample in group]
     headers, unreadable = read_headers(layout, samples)
     shape, unlike = common_shape(layout, samples, headers)
-    return _Folder(found, shape, found.faults + unreadable + unlike)
+    shared = sharing_faults(layout, samples, headers)
+    return _Folder(found, shape, found.faults + shared + unreadable + unlike)
 
 
 def check_image_folder(
@@ -81,6 +86,7 @@ def check_image_folder(
     conditions: Sequence[str] = (),
     size: Sequence[int] | None = None,
     normalise: str | Mapping[str, str] = "standard",
+    resize: Mapping[str, str] | None = None,
     on_fault: str = "refuse",
     attribution: str | None = None,
     synthetic: bool = False,
@@ -108,6 +114,7 @@ def check_image_folder(
         conditions=conditions,
         size=size,
         normalise=normalise,
+        resize=resize,
     )
     problems = layout_problems(layout)
     if problems:
@@ -133,6 +140,7 @@ def open_image_folder(
     conditions: Sequence[str] = (),
     size: Sequence[int] | None = None,
     normalise: str | Mapping[str, str] = "standard",
+    resize: Mapping[str, str] | None = None,
     on_fault: str = "refuse",
     attribution: str | None = None,
     synthetic: bool = False,
@@ -163,6 +171,7 @@ def open_image_folder(
         conditions=conditions,
         size=size,
         normalise=normalise,
+        resize=resize,
     )
     problems = layout_problems(layout)
     if problems:
@@ -175,7 +184,7 @@ def open_image_folder(
         class_names=layout.class_names,
         ignore_label=layout.rule.ignore_label,
         splits=opened.splits,
-        synthetic=synthetic or (layout.root / GENERATED).is_file(),
+        synthetic=synthetic or opened.marked,
         attribution=attribution,
         content=content,
         colours=tuple((c[0], c[1], c[2]) for c in colours if c) if colours and all(colours) else None,
@@ -187,6 +196,7 @@ def open_image_folder(
 class _Opened:
     splits: dict[str, Split]
     shape: Shape
+    marked: bool
 
 
 def _open_splits(
@@ -219,7 +229,8 @@ def _open_splits(
         raise DataError(problems)
     files = {path for sample in folder.samples for path in sample.files.values()}
     content = (*sorted(files), *folder.found.lists)
-    return _Opened(splits, folder.shape), _note(folder, faults) if drop else (), content
+    opened = _Opened(splits, folder.shape, marked(layout.root, folder.samples))
+    return opened, _note(folder, faults) if drop else (), content
 
 
 def _emptied(folder: _Folder) -> list[Fault]:

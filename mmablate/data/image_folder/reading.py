@@ -188,7 +188,8 @@ class SampleReader:
             if problem or isinstance(whole, str):
                 faults.append(Fault(f"faulty files of {name}", f"{path}: {problem}", (sample.split, sample.name)))
             else:
-                values[name] = resize_image(whole[..., list(channels)], self.shape.size)
+                way = self.layout.resize.get(name, "bilinear")
+                values[name] = resize_image(whole[..., list(channels)], self.shape.size, way)
         return values, faults
 
     def _input_problem(self, name: str, values: np.ndarray) -> str:

@@ -10,7 +10,7 @@ from mmablate.data.base import SampleInfo
 from mmablate.data.image_folder.drawing import choose, draw, read_list
 from mmablate.data.image_folder.faults import Fault
 from mmablate.data.image_folder.layout import LABELS, SPLITS, FolderLayout
-from mmablate.data.image_folder.patterns import SPLIT, fill, find, placeholders
+from mmablate.data.image_folder.patterns import SPECIAL, SPLIT, fill, find, placeholders
 from mmablate.data.range_layout import natural_key
 
 
@@ -53,10 +53,17 @@ class Found:
 
 @dataclass
 class _Group:
-    """The files of one sample while they are collected."""
+    """The files of one sample while they are collected.
+
+    Attributes:
+        values: placeholder -> what it is in the files' paths.
+        files: role -> file.
+        unlike: a line for each file that has another value than a file before it.
+    """
 
     values: dict[str, str]
     files: dict[str, Path] = field(default_factory=dict)
+    unlike: list[Fault] = field(default_factory=list)
 
 
 Groups = dict[tuple[str, str], _Group]  # (split or "", name) -> files
@@ -71,15 +78,17 @@ def find_samples(layout: FolderLayout) -> Found:
     lists: list[Path] = []
     if faults:
         return Found({}, faults)
+    groups = _without_leftovers(layout, groups)
     if layout.fractions is not None:
         groups = _drawn(layout, groups)
     elif layout.lists:
         groups, faults, lists = _listed(layout, groups)
     splits: dict[str, list[Sample]] = {name: [] for name in layout.splits or SPLITS}
     for (split, name), group in sorted(groups.items(), key=lambda item: (natural_key(item[0][1]), item[0][1])):
-        missing = _missing(layout, split, name, group)
-        faults.extend(missing)
-        if not missing:
+        wrong = _missing(layout, split, name, group)
+        wrong += [Fault(fault.kind, fault.line, (split, name)) for fault in group.unlike]
+        faults.extend(wrong)
+        if not wrong:
             conditions = {axis: group.values[axis] for axis in layout.conditions}
             splits[split].append(Sample(split, name, group.files, conditions))
     faults.extend(_axis_faults(layout, splits))
@@ -127,21 +136,46 @@ def _join(layout: FolderLayout, by_role: Mapping[str, Groups]) -> Groups:
     joined: Groups = {}
     for role in roles:
         for at, group in by_role[role].items():
-            _merge(joined, at, role, group)
+            _merge(layout, joined, at, role, group)
     places: dict[str, list[tuple[str, str]]] = {}
     for at in joined:
         places.setdefault(at[1], []).append(at)
     for role in set(by_role) - set(roles):
         for (_, name), group in by_role[role].items():
             for at in places.get(name, []):
-                _merge(joined, at, role, group)
+                _merge(layout, joined, at, role, group)
     return joined
 
 
-def _merge(joined: Groups, at: tuple[str, str], role: str, group: _Group) -> None:
-    whole = joined.setdefault(at, _Group({}))
-    whole.files[role] = group.files[role]
-    whole.values = {**group.values, **whole.values}
+def _merge(layout: FolderLayout, joined: Groups, at: tuple[str, str], role: str, group: _Group) -> None:
+    whole, path = joined.setdefault(at, _Group({})), group.files[role]
+    for key, value in group.values.items():
+        known = whole.values.setdefault(key, value)
+        if known != value:
+            first = next(other for other in whole.files if key in placeholders(layout.patterns[other]))
+            model = f"as in {whole.files[first].relative_to(layout.root)}, a file of the same sample {at[1]}"
+            line = f"{path}: expected {key} {known!r} {model}, found {value!r}"
+            whole.unlike.append(Fault(f"files of one sample that disagree in {key}", line))
+    whole.files[role] = path
+
+
+def _without_leftovers(layout: FolderLayout, groups: Groups) -> Groups:
+    """The samples but for those whose files are all another sample's files of other roles.
+
+    Where images and labels lie in one folder, {id}.png takes 0_gt.png for the image of a sample 0_gt. It belongs to
+    the sample that has more files, or else to the one whose pattern says more of its name.
+    """
+    said = {role: len(SPECIAL.sub("", text)) for role, text in layout.patterns.items()}
+    best: dict[tuple[str, Path], tuple[int, int]] = {}
+    for (split, _), group in groups.items():
+        for role, path in group.files.items():
+            rank = len(group.files), said[role]
+            best[split, path] = max(rank, best.get((split, path), rank))
+    return {
+        at: group
+        for at, group in groups.items()
+        if any((len(group.files), said[role]) == best[at[0], path] for role, path in group.files.items())
+    }
 
 
 def _drawn(layout: FolderLayout, groups: Groups) -> Groups:
