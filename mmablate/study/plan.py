@@ -17,7 +17,7 @@ from mmablate.recipe.schema import Component, Loss, Recipe, Teacher
 from mmablate.study.datasets import dataset_settings
 
 # Goes up whenever the same settings compute other numbers, so that old runs are not taken for new ones.
-COMPUTE_VERSION = 1
+COMPUTE_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +86,28 @@ def event_file(**changes: Any) -> Plant:
     return plant
 
 
+def odd_type(root: Path) -> Path:
+    """A type that HDF5 has and numpy lacks."""
+    path = event_file(t=None)(root)
+    with h5py.File(path, "a") as file:
+        space = h5py.h5s.create_simple((4000,))
+        h5py.h5d.create(file["events"].id, b"t", h5py.h5t.UNIX_D32LE, space)
+    return path
+
+
+def many(number: int, **options: Any) -> Plant:
+    """A few kilobytes that say they hold so many events."""
+
+    def plant(root: Path) -> Path:
+        path = place(root, "E", HIT, ".h5")
+        with h5py.File(path, "w") as file:
+            for name, dtype in {"x": "u2", "y": "u2", "t": "u4", "p": "u1"}.items():
+                file.create_dataset(f"events/{name}", shape=(number,), dtype=dtype, compression="gzip", **options)
+        return path
+
+    return plant
+
+
 def no_group(root: Path) -> Path:
     path = place(root, "E", HIT, ".h5")
     with h5py.File(path, "w") as file:
@@ -120,9 +145,18 @@ HEADERS: dict[str, tuple[Plant, str]] = {
     "events without t": (event_file(t=None), "expected the dataset events/t, found none"),
     "events without group": (no_group, "expected the dataset events/x, found none"),
     "events elsewhere": (linked, "found a link"),
+    "events of times": (odd_type, "events/t as (N,) integers, found "),
+    "events too many": (many((1 << 25) + 1, chunks=(1 << 20,)), "at most 33554432 events, found 33554433"),
+    "events in one chunk": (many(9, chunks=(1 << 26,), maxshape=(None,)), "chunks of at most 33554432 events"),
+    "events of wide x": (event_file(x=np.zeros(4000, np.int64)), "events/x as integers of 2 to 4 bytes, found int64"),
+    "events of narrow y": (event_file(y=np.zeros(4000, np.uint8)), "events/y as integers of 2 to 4 bytes, found uint8"),
+    "events of wide p": (event_file(p=np.zeros(4000, np.int16)), "events/p as integers of 1 byte, found int16"),
     "events of floats": (event_file(x=np.zeros(4000)), "events/x as (N,) integers"),
     "events of two lengths": (event_file(p=np.zeros(5, np.uint8)), "p 5"),
-    "events none": (event_file(**{name: np.zeros(0, np.uint16) for name in "xytp"}), "in the window, found none"),
+    "events none": (
+        event_file(**{name: values[:0] for name, values in events(1).items()}),
+        "expected events, found a file without any",
+    ),
     "frame no png": (content("F", ".png", lambda data: b"\xff\xd8\xff" + data), "frame as PNG, found no PNG header"),
     "frame of 16 bits": (image("F", np.zeros((*SIZE, 3), np.uint16)), "8-bit RGB PNG, found 16-bit RGB"),
     "frame grey": (image("F", np.zeros((*SIZE, 1), np.uint8)), "found 8-bit grey"),
@@ -139,6 +173,7 @@ VALUES: dict[str, tuple[Plant, str]] = {
     "lidar NaN": (points(lambda p: p.__setitem__((3, 1), np.nan)), "found 1 points without"),
     "lidar infinite": (points(lambda p: p.__setitem__((slice(2), 0), np.inf)), "found 2 points without"),
     "lidar far beyond sense": (points(lambda p: p.__setitem__((0, 0), 1e200)), "found 1 points without"),
+    "event times": (event_file(t=np.full(4000, 2**64 - 1, np.uint64)), "in microseconds, found 18446744073709551615"),
     "polarity": (event_file(p=np.full(4000, 2, np.uint8)), "polarities 0 and 1, found 2 to 2"),
 }
 
@@ -193,6 +228,30 @@ def test_what_no_dropping_helps_against(root: Path, on_fault: str) -> None:
         shutil.rmtree(root / folder / "val")
     with pytest.raises(DataError, match="split val, found no scene"):
         open_muses(root, modalities=("F",), on_fault=on_fault)
+
+
+@pytest.mark.parametrize("on_fault", ["refuse", "drop"])
+def test_a_scene_in_two_splits(root: Path, on_fault: str) -> None:
+    """Training scenes copied into the test split: the scores would be of what was trained on."""
+    (root / "meta.json").unlink()
+    for scene in SCENES[:4]:
+        for kind, ending in {"F": ".png", "E": ".h5", "L": ".bin", "labels": ".png"}.items():
+            shutil.copy(place(root, kind, scene, ending), place(root, kind, ("test", *scene[1:]), ending))
+    lines = check_muses(root, modalities=FEL)
+    assert len(lines) == 3
+    both = "test/clear/day/REC0001_frame_000001 and train/clear/day/REC0001_frame_000001"
+    assert f"expected REC0001_frame_000001 in one split, found {both}" in lines[0]
+    assert lines[-1].endswith("(... and 1 more like it)")
+    with pytest.raises(DataError, match="in one split"):
+        open_muses(root, modalities=FEL, on_fault=on_fault)
+    shutil.rmtree(root / "gt_semantic/test")  # without labels the split is left out, and nothing is scored twice
+    assert check_muses(root, modalities=FEL) == []
+
+
+def test_a_meta_file_that_is_too_large(root: Path) -> None:
+    with (root / "meta.json").open("r+b") as file:
+        file.truncate((64 << 20) + 1)
+    assert "meta.json: expected JSON, found more than 67108864 bytes" in check_muses(root, modalities=("F",))[0]
 
 
 def test_an_empty_folder_and_none(tmp_path: Path) -> None:
@@ -267,6 +326,40 @@ def lidar_image() -> np.ndarray:
     return values
 
 
+def swapped(path: Path, ending: str) -> None:
+    """[intensity, range, z], as a tool of one's own may write it."""
+    rng = np.random.default_rng(1)
+    values = np.zeros((*SIZE, 3), dtype=np.float32)
+    values[10:30] = np.stack(
+        [rng.integers(1, 256, (20, 64)), rng.uniform(2, 80, (20, 64)), rng.uniform(-2, 0, (20, 64))], axis=-1
+    )
+    write_projected(path.with_suffix(ending), "L", values)
+
+
+def zipped(path: Path, compression: int = zipfile.ZIP_DEFLATED, encrypted: bool = False) -> None:
+    """An archive of the array, which says it is encrypted: the flag in the local and in the central header."""
+    stream = io.BytesIO()
+    np.save(stream, lidar_image())
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("arr_0.npy", stream.getvalue())
+    if encrypted:
+        data = bytearray(path.read_bytes())
+        data[6] |= 1
+        data[data.index(b"PK\x01\x02") + 8] |= 1
+        path.write_bytes(data)
+
+
+def two_members(path: Path) -> None:
+    """numpy reads the member without an ending, whatever it is."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("arr_0", b"another")
+
+
+def npy_header(path: Path, text: str, version: bytes = b"\x01\x00") -> None:
+    size = struct.pack("<H" if version[0] == 1 else "<I", len(text))
+    path.write_bytes(b"\x93NUMPY" + version + size + text.encode())
+
+
 PROJECTED: dict[str, tuple[str, str, Callable[[Path], Any], str]] = {
     "8 bits": ("L", ".png", lambda p: p.write_bytes(png_bytes(np.full((*SIZE, 3), 58, np.uint8))), "lost the low byte"),
     "16-bit events": ("E", ".png", lambda p: p.write_bytes(png_bytes(np.zeros((*SIZE, 3), np.uint16))), "8-bit RGB"),
@@ -276,6 +369,25 @@ PROJECTED: dict[str, tuple[str, str, Callable[[Path], Any], str]] = {
     "objects": ("L", ".npy", lambda p: np.save(p, np.array([{}]), allow_pickle=True), "object"),
     "no zip": ("L", ".npz", lambda p: p.write_bytes(b"PK"), "zip"),
     "cut": ("L", ".npy", lambda p: p.write_bytes(p.read_bytes()[:-7]), "projected LiDAR"),
+    "encrypted": ("L", ".npz", lambda p: zipped(p, encrypted=True), "encrypted"),
+    "LZMA": ("L", ".npz", lambda p: zipped(p, zipfile.ZIP_LZMA), "a compression that numpy does not write"),
+    "long floats": ("L", ".npy", lambda p: np.save(p, lidar_image().astype(np.longdouble)), "float128"),
+    "negative shape": (
+        "L",
+        ".npy",
+        lambda p: npy_header(p, "{'descr': '<f4', 'fortran_order': False, 'shape': (-9, -9, 3)}"),
+        "(-9, -9, 3)",
+    ),
+    "too many pixels": (
+        "E",
+        ".npy",
+        lambda p: npy_header(p, "{'descr': '|u1', 'fortran_order': False, 'shape': (8192, 8193, 3)}"),
+        "(8192, 8193, 3)",
+    ),
+    "long header": ("E", ".npy", lambda p: npy_header(p, "{}", b"\x02\x00"), "version (2, 0)"),
+    "beyond float32": ("L", ".npy", lambda p: np.save(p, np.full((*SIZE, 3), 1e200)), "infinite"),
+    "intensity first": ("L", ".npy", lambda p: swapped(p, ".npy"), "another order of channels"),
+    "intensity first 16": ("L", ".png", lambda p: swapped(p, ".png"), "another order of channels"),
     "channel order": ("L", ".npy", lambda p: np.save(p, lidar_image()[..., ::-1]), "another order of channels"),
     "event channel order": (
         "E",
@@ -308,6 +420,29 @@ def test_projected_faults(sound: Path, tmp_path: Path, name: str) -> None:
     assert len(lines) == 1, lines
     assert lines[0].startswith(f"{path}: expected ")
     assert said in lines[0]
+
+
+def test_the_array_of_an_archive_is_the_one_whose_header_was_checked(tmp_path: Path) -> None:
+    path = tmp_path / "l.npz"
+    zipped(path)
+    two_members(path)
+    np.testing.assert_array_equal(read_projected_lidar(path), lidar_image())
+
+
+@pytest.mark.parametrize("ending", [".npy", ".png"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_no_false_alarm_of_swapped_channels(tmp_path: Path, ending: str, whole: bool) -> None:
+    """Intensities whole or not; a return or many."""
+    rng = np.random.default_rng(2)
+    path = tmp_path / f"l{ending}"
+    for number in (1, 2, 400):
+        values = np.zeros((20, 20, 3), dtype=np.float32)
+        strength = rng.integers(0, 200, number) if whole else rng.uniform(0, 1, number)
+        values.reshape(-1, 3)[:number] = np.stack(
+            [rng.uniform(1, 90, number), strength, rng.uniform(-1, 1, number)], axis=-1
+        )
+        write_projected(path, "L", values)
+        np.testing.assert_allclose(read_projected_lidar(path), values, atol=0.0 if ending == ".npy" else 1 / 140)
 
 
 def test_two_projections_of_a_scene(sound: Path, tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -23,6 +25,8 @@ from mmablate.data.muses.mini.lidar import scan, sweep
 from mmablate.data.muses.mini.mark import FRAME_COMMENT, SYNTHETIC_FILE, is_synthetic
 from mmablate.data.muses.mini.raycast import GROUND, SKY, Rays, cast
 from mmablate.data.muses.mini.world import CLASS_ID, Ground, Material, Shape, Solid, World
+from mmablate.data.muses.opening import open_muses
+from mmablate.data.muses.projection import Calibration, project_events
 from mmablate.errors import DataError
 
 SIZE = (54, 96)
@@ -341,13 +345,45 @@ def test_events_fall_on_the_edges_of_the_frame(made, meta):
         with h5py.File(made / entry["path_to_event_camera"]) as file:
             x, y = file["events/x"][:].astype(float), file["events/y"][:].astype(float)
         way = k @ turn @ np.linalg.inv(ke) @ np.stack([x, y, np.ones_like(x)])
-        u, v = np.rint(way[:2] / way[2]).astype(int)
+        u, v = np.floor(way[:2] / way[2] + 0.5 * np.array([[SIZE[1] / 1920], [SIZE[0] / 1080]])).astype(int)
         ok = (u >= 0) & (u < SIZE[1]) & (v >= 0) & (v < SIZE[0])
         assert ok.mean() > 0.97
         grey = image(made / entry["path_to_frame_camera"]).astype(float).mean(axis=2)
         edge = np.hypot(*np.gradient(grey))
         shown = ~bonnet(SIZE)
-        assert edge[v[ok], u[ok]].mean() > 1.6 * edge[shown].mean()
+        # the cameras are 6 cm apart, which moves near edges by up to a pixel
+        assert edge[v[ok], u[ok]].mean() > 1.45 * edge[shown].mean()
+
+
+def test_event_pixels_meet_what_the_frame_shows_where_they_are_projected_to():
+    """The event camera's rays from the place of the frame camera: without parallax the projection is exact."""
+    size = (54, 96)
+    content = rig.calibration()
+    calibration = Calibration(
+        {
+            "rgb.K": np.array(content["intrinsics"]["rgb"]["K"]),
+            "event.K": np.array(content["intrinsics"]["event"]["K"]),
+            "event2rgb": np.array(content["extrinsics"]["event2rgb"]),
+        }
+    )
+    x, y = rig.event_pixels(size)
+    one = np.ones(1)
+    target = np.array(
+        [project_events(one * a, one * b, one, calibration, size).argmax() // 2 for a, b in zip(x, y, strict=True)]
+    )
+    same = {(down, right): [] for down in (-1, 0, 1) for right in (-1, 0, 1)}
+    for index in range(3):
+        world = a_world(index)
+        frame = cast(world, rig.rgb_rays(size), rig.RGB_POSE[:3, 3]).solid.reshape(size)
+        met = cast(world, rig.event_rays(size), rig.RGB_POSE[:3, 3]).solid
+        for (down, right), shares in same.items():
+            shares.append((np.roll(frame, (-down, -right), (0, 1)).ravel()[target] == met).mean())
+    mean = {shift: np.mean(shares) for shift, shares in same.items()}
+    assert mean[0, 0] > 0.94
+    # Half a pixel of error on one side would bring the neighbour there as near as the pixel itself.
+    for axis in ((1, 0), (0, 1)):
+        before, after = (mean[sign * axis[0], sign * axis[1]] for sign in (-1, 1))
+        assert abs(before - after) < 0.5 * (mean[0, 0] - max(before, after))
 
 
 # --- Classes and conditions
@@ -418,12 +454,63 @@ def test_the_set_says_that_it_is_synthetic(made, meta, tmp_path):
     assert is_synthetic(tmp_path / "copied")
 
 
+@pytest.mark.parametrize("kept", ["frame_camera", "gt_semantic", "event_camera"])
+def test_any_folder_that_was_copied_tells(made, tmp_path, kept):
+    """A study of events and LiDAR has no frames, and the mark file need not have come along."""
+    shutil.copytree(made / kept, tmp_path / "set" / kept)
+    shutil.copytree(made / "lidar", tmp_path / "set" / "lidar")
+    assert is_synthetic(tmp_path / "set")
+
+
+def test_an_opened_study_without_frames_says_that_it_is_synthetic(made, tmp_path):
+    for folder in ("gt_semantic", "event_camera", "lidar"):
+        shutil.copytree(made / folder, tmp_path / "set" / folder)
+    shutil.copy(made / "calib.json", tmp_path / "set")
+    for modalities in (("E",), ("L",), ("E", "L")):
+        data = open_muses(tmp_path / "set", modalities=modalities)
+        assert data.synthetic
+        assert data.attribution == "synthetic scenes by mmablate data make muses"
+
+
+@pytest.mark.parametrize("strange", ["train", "val", "test"])
+@pytest.mark.parametrize("kind", ["frame_camera", "gt_semantic", "event_camera"])
+def test_a_tree_of_both_is_not_taken_for_real(made, tmp_path, kind, strange):
+    """Files of another origin in every split, and one synthetic one: last by its name, in a folder of its own."""
+    ending = ".h5" if kind == "event_camera" else ".png"
+    for split in SPLITS:
+        for weather in WEATHERS[:2]:
+            folder = tmp_path / kind / split / weather / "day"
+            folder.mkdir(parents=True)
+            if ending == ".h5":
+                h5py.File(folder / "a.h5", "w").close()
+            else:
+                Image.new("L", (4, 4)).save(folder / "a.png")
+    assert not is_synthetic(tmp_path)
+    target = tmp_path / kind / strange / "snow" / "night"
+    target.mkdir(parents=True)
+    (target / f"._z{ending}").write_bytes(b"of a file system that keeps notes beside files")
+    shutil.copy(next((made / kind).rglob(f"*{ending}")), target / f"z{ending}")
+    assert is_synthetic(tmp_path)
+
+
+def test_the_mark_is_found_through_links(made, tmp_path):
+    (tmp_path / "gt_semantic").mkdir()
+    (tmp_path / "gt_semantic" / "train").symlink_to(made / "gt_semantic" / "train", target_is_directory=True)
+    assert is_synthetic(tmp_path)
+
+
 def test_other_sets_are_not_synthetic(tmp_path):
     (tmp_path / "frame_camera").mkdir()
     assert not is_synthetic(tmp_path)
     Image.new("RGB", (4, 4)).save(tmp_path / "frame_camera" / "a.png")
     assert not is_synthetic(tmp_path)
     (tmp_path / "frame_camera" / "a.png").write_bytes(b"\x89PNG broken")
+    assert not is_synthetic(tmp_path)
+    (tmp_path / "event_camera").mkdir()
+    (tmp_path / "event_camera" / "a.h5").write_bytes(b"\x89HDF broken")
+    assert not is_synthetic(tmp_path)
+    with h5py.File(tmp_path / "event_camera" / "a.h5", "w") as file:
+        file.attrs["comment"] = np.arange(3)
     assert not is_synthetic(tmp_path)
 
 
@@ -473,6 +560,74 @@ def test_several_processes_write_the_set_of_one(tmp_path, monkeypatch):
         for name in ("one", "two")
     ]
     assert contents[0] == contents[1]
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(mini, "WORLDS_A_PROCESS", 1)
+    monkeypatch.setattr(mini.os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+
+
+@pytest.mark.parametrize("places", [None, os.pathsep])
+@pytest.mark.usefixtures("two_cores")
+def test_processes_import_nothing_from_the_folder_one_works_in(tmp_path, monkeypatch, places):
+    (tmp_path / "h5py.py").write_text("raise SystemExit('of the folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    if places is None:
+        monkeypatch.delenv("PYTHONPATH", raising=False)
+    else:
+        monkeypatch.setenv("PYTHONPATH", places)
+    make_muses(tmp_path / "s", train=1, val=1, test=1, size=(16, 16))
+    assert is_synthetic(tmp_path / "s")
+
+
+def stand_in(folder, monkeypatch, text):
+    """Another program in the interpreter's place; the environment tells it the folder."""
+    script = folder / "python"
+    script.write_text(f"#!/bin/sh\n{text}\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("STAND_IN", str(folder))
+    monkeypatch.setattr(mini.sys, "executable", str(script))
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_a_process_that_dies_before_it_reads_its_jobs_is_told(tmp_path, monkeypatch):
+    stand_in(tmp_path, monkeypatch, "echo no memory >&2; exit 3")
+    jobs = [(tmp_path / ("long" * 50), "train", 0, index, 4000, (16, 16), 0, index) for index in range(4000)]
+    with pytest.raises(DataError, match="ended with status 3: no memory"):
+        list(mini._made(jobs))
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_an_answer_that_is_no_json_is_told(tmp_path, monkeypatch):
+    stand_in(tmp_path, monkeypatch, "cat >/dev/null; echo hello")
+    with pytest.raises(DataError, match=r"answered 'hello.n', expected JSON"):
+        make_muses(tmp_path / "s", train=1, val=1, test=1, size=(16, 16))
+
+
+@pytest.mark.parametrize("dies", ["train", "val"])
+@pytest.mark.usefixtures("two_cores")
+def test_where_one_process_dies_no_other_goes_on_writing(tmp_path, monkeypatch, dies):
+    """The first process has the training world, the second the other one; each may be the one to die."""
+    own = tmp_path / "own"
+    own.mkdir()
+    lines = [
+        "read -r jobs || true",
+        'case "$jobs" in',
+        f'*{dies}*) while [ ! -s "$STAND_IN/pid" ]; do sleep 0.05; done; exit 5 ;;',
+        "esac",
+        'echo $$ > "$STAND_IN/pid"',
+        "exec sleep 30",
+    ]
+    stand_in(own, monkeypatch, "\n".join(lines))
+    jobs = [(tmp_path, split, 0, 0, 1, (16, 16), 0, 0) for split in ("train", "val")]
+    started = time.monotonic()
+    with pytest.raises(DataError, match="status 5"):
+        list(mini._made(jobs))
+    assert time.monotonic() - started < 15
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((own / "pid").read_text()), 0)
 
 
 def test_what_the_generator_did_not_make_is_refused_and_kept(tmp_path):

@@ -229,6 +229,25 @@ def test_window_and_range_are_used(sound: Path) -> None:
     assert ranges[ranges > 0].min() >= 20
 
 
+@pytest.mark.parametrize(("kind", "option"), [("L", {"min_range": 2.0}), ("E", {"event_window_us": 10_000})])
+def test_choices_among_raw_points_are_refused_for_projected_files(
+    sound: Path, tmp_path: Path, kind: str, option: dict[str, Any]
+) -> None:
+    """They would change nothing, and a table over them would show no difference."""
+    root = shutil.copytree(sound, tmp_path / "set")
+    project(sound, root / "projected_to_rgb", ".npz")
+    name = next(iter(option))
+    lines = check_muses(root, modalities=(kind,), layout="projected", **option)
+    assert len(lines) == 1
+    assert f"layout projected: {name} belongs to raw files" in lines[0]
+    for on_fault in ("refuse", "drop"):
+        with pytest.raises(DataError, match=name):
+            opened(root, "FEL", layout="projected", on_fault=on_fault, **option)
+    other = {"L": "E", "E": "L"}[kind]
+    for modalities, layout in ((kind, "raw"), (other, "projected"), ("F", "projected")):
+        assert check_muses(root, modalities=tuple(modalities), layout=layout, **option) == []
+
+
 @pytest.mark.parametrize(
     ("options", "left"),
     [

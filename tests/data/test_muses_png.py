@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from muses_samples import png_bytes
 from PIL import Image
 
+from mmablate.data.muses import png
 from mmablate.data.muses.png import decode_png, png_header
 
 
@@ -59,6 +61,58 @@ def test_pillow_would_lose_the_low_byte() -> None:
     with Image.open(io.BytesIO(data)) as opened:
         assert np.unique(np.array(opened)).tolist() == [58]
     assert np.unique(decode_png(data)).tolist() == [15_000]
+
+
+@given(st.integers(1, 5), st.integers(60, 300), st.integers(0, 2**32 - 1), st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_tall_images_come_back_whole(width: int, height: int, seed: int, mixed: bool) -> None:
+    """They are unfiltered in blocks of rows, each after the last row of the one before."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 65_536, (height, width, 3)).astype(np.uint16)
+    filters = rng.integers(0 if mixed else 3, 5, height)
+    np.testing.assert_array_equal(decode_png(png_bytes(pixels, filters.tolist())), pixels)
+
+
+def narrow(height: int) -> bytes:
+    """A 16-bit RGB image of one column, all 0, every row with the Paeth filter."""
+    raw = np.zeros((height, 7), dtype=np.uint8)
+    raw[:, 0] = 4
+    header = struct.pack(">IIBBBBB", 1, height, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(raw.tobytes())), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+
+
+def test_a_narrow_image_takes_no_more_memory_than_its_pixels_need() -> None:
+    """A few hundred bytes that once asked for height x height pixels."""
+    data = narrow(4000)
+    tracemalloc.start()
+    try:
+        assert not decode_png(data).any()
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_edge_without_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 x 32769 pixels"):
+        decode_png(narrow(32_769))
+
+
+def test_filters_that_alternate_cost_no_more_than_one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By parts, every second row would take as many steps as it has pixels."""
+    calls = []
+    real = png._wavefront
+
+    def counted(filters: np.ndarray, lines: np.ndarray, above: np.ndarray) -> np.ndarray:
+        calls.append(len(lines))
+        return real(filters, lines, above)
+
+    monkeypatch.setattr(png, "_wavefront", counted)
+    pixels = np.random.default_rng(0).integers(0, 65_536, (90, 100, 3)).astype(np.uint16)
+    np.testing.assert_array_equal(decode_png(png_bytes(pixels, [2, 3] * 45)), pixels)
+    assert calls == [90]
 
 
 SOUND = png_bytes(np.arange(24, dtype=np.uint16).reshape(2, 4, 3))

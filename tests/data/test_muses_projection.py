@@ -158,7 +158,8 @@ def events_by_loop(data: dict[str, np.ndarray], rig: Calibration, shape: tuple[i
     for x, y, p in zip(data["x"].tolist(), data["y"].tolist(), data["p"].tolist(), strict=True):
         ray = turn @ [(x - k_event[0, 2]) / k_event[0, 0], (y - k_event[1, 2]) / k_event[1, 1], 1.0]
         u, v, w = k @ ray
-        column, row = round(u / w), round(v / w)
+        column = math.floor(u / w + 0.5 * shape[1] / 1920)
+        row = math.floor(v / w + 0.5 * shape[0] / 1080)
         if 0 <= column < shape[1] and 0 <= row < shape[0]:
             counts[row, column, 0 if p else 1] += 1
     return counts
@@ -171,6 +172,35 @@ def test_events_are_the_loop(rig: Calibration, shape: tuple[int, int]) -> None:
     expected = events_by_loop(data, rig, shape)
     assert len(data["x"]) / 2 < expected.sum() < len(data["x"])  # some fall outside
     np.testing.assert_array_equal(counts, expected)
+
+
+@pytest.mark.parametrize("shape", [(1080, 1920), (540, 960), (108, 192), (36, 64), (27, 48), (1, 1)])
+def test_events_fall_on_the_block_of_native_pixels_that_a_pixel_stands_for(
+    rig: Calibration, shape: tuple[int, int]
+) -> None:
+    """Two cameras alike: an event of native pixel (x, y) is one of pixel (x // step, y // step), and no other."""
+    alike = Calibration({**rig.matrices, "event.K": rig.matrices["rgb.K"], "event2rgb": np.eye(4)})
+    x, y = np.arange(1920), np.arange(1920) % 1080
+    counts = project_events(x, y, np.ones(1920), alike, shape)
+    expected = np.zeros(shape, dtype=np.int64)
+    np.add.at(expected, (y // (1080 // shape[0]), x // (1920 // shape[1])), 1)
+    np.testing.assert_array_equal(counts[..., 0], expected)
+
+
+@given(st.integers(1, 300), st.integers(1, 300))
+@settings(max_examples=60, deadline=None)
+def test_events_of_any_size_fall_where_the_resized_image_has_them(height: int, width: int) -> None:
+    """The middle of native pixel x is x + 0.5 of 1920 equal parts: whole numbers say where it lies."""
+    k = np.array(calibration()["intrinsics"]["rgb"]["K"])
+    alike = Calibration({"rgb.K": k, "event.K": k, "event2rgb": np.eye(4)})
+    # A middle that lies on the edge of two pixels, as of an image of half a native pixel, may go to either.
+    x = np.array([x for x in range(1920) if (2 * x + 1) * width % 3840])
+    y = np.array([y for y in range(1080) if (2 * y + 1) * height % 2160])
+    columns, rows = (2 * x + 1) * width // 3840, (2 * y + 1) * height // 2160
+    across = project_events(x, np.full(len(x), 545), np.ones(len(x)), alike, (height, width))[..., 0].sum(axis=0)
+    down = project_events(np.full(len(y), 950), y, np.ones(len(y)), alike, (height, width))[..., 0].sum(axis=1)
+    np.testing.assert_array_equal(across, np.bincount(columns, minlength=width))
+    np.testing.assert_array_equal(down, np.bincount(rows, minlength=height))
 
 
 def test_events_outside_the_image_are_dropped(rig: Calibration) -> None:
@@ -238,6 +268,8 @@ def test_nearest_resizing() -> None:
         (lambda c: c["extrinsics"]["lidar2rgb"][0].append(1.0), "extrinsics.lidar2rgb"),
         (lambda c: c["intrinsics"]["event"].update(K=np.zeros((3, 3)).tolist()), "determinant 0"),
         (lambda c: c.update(intrinsics=[]), "intrinsics.rgb.K"),
+        (lambda c: c["extrinsics"]["lidar2rgb"][0].__setitem__(0, 10**400), "extrinsics.lidar2rgb of 4 x 4 numbers"),
+        (lambda c: c["extrinsics"]["lidar2rgb"][0].__setitem__(0, 1e300), "not finite or larger"),
     ],
 )
 def test_faulty_calibration(tmp_path: Path, change, said: str) -> None:
@@ -250,7 +282,7 @@ def test_faulty_calibration(tmp_path: Path, change, said: str) -> None:
     assert read_calibration(path, ("F",))[1] == []
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b"[" * 100_000, None])
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b"[" * 100_000, None, b" " * (1 << 20) + b"{}"])
 def test_calibration_that_is_no_json(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "calib.json"
     if content is not None:

@@ -34,6 +34,10 @@ class Reading:
     time_of_day: tuple[str, ...] | None = None
 
 
+RAW_OPTIONS = {"E": "event_window_us", "L": "min_range"}
+"""Options that choose among events and points, which projected files have no more."""
+
+
 @dataclass
 class Survey:
     """A tree after a look at every name and header.
@@ -74,7 +78,7 @@ def survey(root: Path, reading: Reading) -> Survey:
     if not root.is_dir():
         return Survey(Tree(root, reading.layout), [Fault(f"{root}: expected a folder, found none", "root")], None)
     tree = read_tree(root, reading.modalities, reading.layout, reading.weather, reading.time_of_day)
-    faults = list(tree.faults)
+    faults = [*tree.faults, *_unused_options(tree, reading)]
     keys = [scene.key for scene in every(tree)]
     faults += meta_faults(tree.home / "meta.json", keys, reading.weather, reading.time_of_day)
     calibration, found = _calibration(tree, reading)
@@ -86,6 +90,21 @@ def survey(root: Path, reading: Reading) -> Survey:
         faults += _off_size(tree, sizes, shape)
     reader = None if shape is None else _reader(tree, reading, shape, calibration)
     return Survey(tree, faults, reader)
+
+
+def _unused_options(tree: Tree, reading: Reading) -> list[Fault]:
+    """Options of raw sensors that were given for projected ones, where they would change nothing."""
+    if tree.layout != "projected":
+        return []
+    return [
+        Fault(
+            f"layout projected: {name} belongs to raw files and was settled when they were projected: "
+            f"expected none (or {default}), found {value}",
+            "option of raw files",
+        )
+        for modality, name in RAW_OPTIONS.items()
+        if modality in reading.modalities and (value := getattr(reading, name)) != (default := getattr(Reading, name))
+    ]
 
 
 def _calibration(tree: Tree, reading: Reading) -> tuple[Calibration | None, list[FileFault]]:

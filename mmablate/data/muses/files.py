@@ -6,10 +6,9 @@ Every kind of file has a look at its header, which is fast, and a reading of its
 
 from __future__ import annotations
 
-import struct
-import tokenize
+import contextlib
 import zipfile
-import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,34 +21,24 @@ from mmablate.data.muses.classes import N_CLASSES, VOID
 from mmablate.data.muses.faults import FileFault
 from mmablate.data.muses.png import MAX_PIXELS, PALETTE, decode_png, read_png_header
 from mmablate.data.muses.projection import MAX_COUNT
+from mmablate.data.muses.untrusted import BROKEN, reason
 
 Size = tuple[int, int]
 SCALE, SHIFT = 150.0, 100.0
 """A 16-bit PNG of the dataset's tool holds (value + SHIFT) * SCALE, rounded down."""
+MAX_ITEM = 8  # bytes of a number in an array file
 LABEL_LUT = np.array([k < N_CLASSES or k == VOID for k in range(256)])
-# What decoders raise on damaged bytes; numpy parses an array's header as Python source, hence the tokeniser's error.
-BROKEN = (
-    OSError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError,
-    MemoryError, SyntaxError, tokenize.TokenError, struct.error, zipfile.BadZipFile, zlib.error, NotImplementedError,
-)  # fmt: skip
 
 
 def _png(path: Path, what: str, depth: int, colours: tuple[int, ...], wanted: str) -> Size:
     try:
         header = read_png_header(path)
-    except (OSError, ValueError) as error:
-        raise FileFault(path, f"expected {what} as PNG, found {_reason(error)}", f"{what} unreadable") from error
+    except BROKEN as error:
+        raise FileFault(path, f"expected {what} as PNG, found {reason(error)}", f"{what} unreadable") from error
     if header.depth != depth or header.colour not in colours:
         lost = ", which has lost the low byte" if header.depth < depth else ""
         raise FileFault(path, f"expected {what} as {wanted}, found {header.kind} PNG{lost}", f"{what} depth")
     return header.height, header.width
-
-
-def _reason(error: BaseException) -> str:
-    """Why a file could not be read, without its path."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
 
 
 def frame_size(path: Path) -> Size:
@@ -71,7 +60,7 @@ def read_frame(path: Path, size: Size | None = None) -> NDArray[np.uint8]:
                 image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
             return np.array(image)
         except BROKEN as error:
-            raise FileFault(path, f"expected a frame as PNG, found {_reason(error)}", "a frame unreadable") from error
+            raise FileFault(path, f"expected a frame as PNG, found {reason(error)}", "a frame unreadable") from error
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:
@@ -82,7 +71,7 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
             labels = np.array(image)
         except BROKEN as error:
             raise FileFault(
-                path, f"expected train ids as PNG, found {_reason(error)}", "train ids unreadable"
+                path, f"expected train ids as PNG, found {reason(error)}", "train ids unreadable"
             ) from error
     if not LABEL_LUT[labels].all():
         wrong = np.unique(labels[~LABEL_LUT[labels]])
@@ -96,7 +85,7 @@ def _pillow(path: Path, what: str) -> Image.Image:
     try:
         return Image.open(path)
     except BROKEN as error:
-        raise FileFault(path, f"expected {what} as PNG, found {_reason(error)}", f"{what} unreadable") from error
+        raise FileFault(path, f"expected {what} as PNG, found {reason(error)}", f"{what} unreadable") from error
 
 
 def projected_size(path: Path, modality: str) -> Size:
@@ -106,19 +95,33 @@ def projected_size(path: Path, modality: str) -> Size:
         depth = 16 if modality == "L" else 8
         return _png(path, what, depth, (2,), f"{depth}-bit RGB PNG")
     try:
-        if path.suffix == ".npz":
-            with zipfile.ZipFile(path) as archive, archive.open("arr_0.npy") as stream:
-                shape, dtype = _npy_header(stream)
-        else:
-            with path.open("rb") as stream:
-                shape, dtype = _npy_header(stream)
+        with _npy(path) as stream:
+            shape, dtype = _npy_header(stream)
     except BROKEN as error:
-        raise FileFault(path, f"expected {what}, found {_reason(error)}", f"{what} unreadable") from error
+        raise FileFault(path, f"expected {what}, found {reason(error)}", f"{what} unreadable") from error
     kinds = "f" if modality == "L" else "fiu"
-    if len(shape) != 3 or shape[2] != 3 or dtype.kind not in kinds or not 0 < shape[0] * shape[1] <= MAX_PIXELS:
+    sound = len(shape) == 3 and shape[2] == 3 and min(shape) > 0 and shape[0] * shape[1] <= MAX_PIXELS
+    if not sound or dtype.kind not in kinds or dtype.itemsize > MAX_ITEM:
         wanted = "(H, W, 3) of floats" if modality == "L" else "(H, W, 3) of counts"
         raise FileFault(path, f"expected {what} {wanted}, found {shape} of {dtype}", f"{what} shape")
     return shape[0], shape[1]
+
+
+@contextlib.contextmanager
+def _npy(path: Path) -> Iterator[IO[bytes]]:
+    """The array file itself, or the one of an archive; raises one of `BROKEN`.
+
+    The member is asked for by its full name: numpy would take another one, "arr_0", in its stead.
+    """
+    if path.suffix != ".npz":
+        with path.open("rb") as stream:
+            yield stream
+        return
+    with zipfile.ZipFile(path) as archive:
+        if archive.getinfo("arr_0.npy").compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError("a compression that numpy does not write")
+        with archive.open("arr_0.npy") as stream:
+            yield stream
 
 
 def _projected(modality: str) -> str:
@@ -127,10 +130,9 @@ def _projected(modality: str) -> str:
 
 def _npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     version = npy_format.read_magic(stream)
-    if version not in ((1, 0), (2, 0)):
+    if version != (1, 0):  # later ones have room for headers of 4 GiB, which are read whole
         raise ValueError(f"an array file of version {version}")
-    read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    shape, _, dtype = npy_format.read_array_header_1_0(stream)
     return shape, dtype
 
 
@@ -146,30 +148,44 @@ def _projected_values(path: Path, modality: str) -> np.ndarray:
         if path.suffix == ".png":
             values = decode_png(path.read_bytes())[..., ::-1]
             return values if modality == "E" else (values / SCALE - SHIFT).astype(np.float32)
-        loaded = np.load(path, allow_pickle=False)
-        if path.suffix != ".npz":
-            return np.asarray(loaded)
-        with loaded:
-            return np.asarray(loaded["arr_0"])
+        with _npy(path) as stream:
+            return np.asarray(npy_format.read_array(stream, allow_pickle=False))
     except BROKEN as error:
-        raise FileFault(path, f"expected {what}, found {_reason(error)}", f"{what} unreadable") from error
+        raise FileFault(path, f"expected {what}, found {reason(error)}", f"{what} unreadable") from error
 
 
 def read_projected_lidar(path: Path) -> NDArray[np.float32]:
     """Range (m), intensity and sensor-frame z (m), (H, W, 3); 0 where there is no return. Raises FileFault.
 
-    A return is no nearer than its height over the sensor; where most of them are, the channels stand in
-    another order than the tool's.
+    Two signs tell another order of the channels than the tool's. A return is no nearer than its height over
+    the sensor: where most are, z stands elsewhere. And ranges are no whole numbers, but intensities are in
+    many files: where most first channels are whole and few second ones, the two are swapped. Swapped
+    intensities that are fractions, or range and z alone swapped above the sensor, are not noticed.
     """
-    values = _projected_values(path, "L").astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused as such
+        values = _projected_values(path, "L").astype(np.float32, copy=False)
     if not np.isfinite(values).all():
         raise FileFault(path, "expected finite numbers, found NaN or infinite ones", "projected LiDAR not finite")
     returns = values[(values != 0).any(axis=-1)]
-    if len(returns) and np.mean(returns[:, 0] + 0.5 < np.abs(returns[:, 2])) > 0.5:
+    if len(returns) and (_too_near(returns) or _swapped(returns)):
         raise FileFault(
             path, "expected range, intensity, z, found another order of channels", "projected LiDAR channel order"
         )
     return np.where(values[..., :1] > 0, values, np.float32(0))
+
+
+def _too_near(returns: NDArray[np.float32]) -> bool:
+    """Whether most returns (N, 3) are higher over the sensor than away from it; by half a metre, as z is rounded."""
+    return bool(np.mean(returns[:, 0] + 0.5 < np.abs(returns[:, 2])) > 0.5)
+
+
+def _swapped(returns: NDArray[np.float32]) -> bool:
+    """Whether the first channel (N, 3) holds whole numbers and the second does not.
+
+    A 16-bit file has steps of 1/150, so of its ranges one in 150 is whole by chance.
+    """
+    whole = (np.abs(returns[:, :2] - np.rint(returns[:, :2])) < 1e-3).mean(axis=0)
+    return bool(whole[0] > 0.9 and whole[1] < 0.5)
 
 
 def read_projected_events(path: Path) -> NDArray[np.uint16]:

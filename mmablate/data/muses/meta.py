@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,10 @@ from typing import Any
 from mmablate.data.muses.classes import SPLITS
 from mmablate.data.muses.faults import Fault
 from mmablate.data.muses.tree import Key
+from mmablate.data.muses.untrusted import BROKEN, read_json, reason
 
+MOST_BYTES = 64 << 20
+"""Of meta.json, which takes about 1 KiB a scene."""
 FIELDS = ("split", "weather", "time_of_day")
 WITHOUT_FILES = "meta scene without files"
 
@@ -32,9 +34,9 @@ def meta_faults(
     if not path.is_file():
         return []
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        return [Fault(f"{path}: expected JSON, found {error}", "meta unreadable")]
+        content = read_json(path, MOST_BYTES)
+    except BROKEN as error:
+        return [Fault(f"{path}: expected JSON, found {reason(error)}", "meta unreadable")]
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
         return [Fault(f"{path}: expected an object of scenes, found another JSON value", "meta unreadable")]
     faults = []

@@ -98,8 +98,9 @@ def open_muses(
             sensors projected to it directly. None: the size of the images, which must be one.
         normalise: "standard": mean 0 and deviation 1 by channel over train; else see `fixed_scaling`.
         dilate_events, dilate_lidar: edge of the square that widens events and returns; 1 for none.
-        event_window_us: events so many microseconds before the last one count.
-        min_range: raw LiDAR points nearer than this (m) are dropped.
+        event_window_us: raw events up to so many microseconds before the last one count, so one always does.
+        min_range: raw LiDAR points nearer than this (m) are dropped. Projected files of a sensor have neither
+            choice: another value than the default is a fault.
         weather, time_of_day: only scenes of these; None for all.
         on_fault: "refuse" any faulty scene, or "drop" it with a note. To drop, every file is read once,
             from the cache where it was before.

@@ -20,6 +20,10 @@ CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 """PNG colour type -> channels: grey, RGB, grey with alpha, RGB with alpha."""
 PALETTE = 3
 MAX_PIXELS = 1 << 26
+MAX_EDGE = 1 << 15
+"""Of an image: a row or a column that is longer takes hours to unfilter, as each pixel waits for the one before."""
+BLOCK = 64
+"""Rows that are unfiltered together at least, see `_wavefront`."""
 
 
 class PngHeader(NamedTuple):
@@ -47,7 +51,8 @@ def png_header(data: bytes) -> PngHeader:
     if len(data) < 33 or data[:8] != SIGNATURE or data[8:16] != b"\x00\x00\x00\rIHDR":
         raise ValueError("no PNG header")
     width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", data[16:29])
-    if not (0 < width * height <= MAX_PIXELS) or depth not in (1, 2, 4, 8, 16):
+    sound = 0 < width * height <= MAX_PIXELS and max(width, height) <= MAX_EDGE
+    if not sound or depth not in (1, 2, 4, 8, 16):
         raise ValueError(f"a PNG header of {width} x {height} pixels of {depth} bits")
     return PngHeader(height, width, depth, colour, interlace != 0)
 
@@ -114,10 +119,15 @@ def _unfilter(filters: NDArray[np.uint8], lines: NDArray[np.uint8]) -> NDArray[n
     out = np.empty_like(lines)
     wave = filters >= 3
     edges = [0, *(np.flatnonzero(wave[1:] != wave[:-1]) + 1), height]
+    if len(edges) > 4:  # each part by diagonals takes as many steps as a row has pixels: one part is quicker
+        wave[:], edges = True, [0, height]
     for start, stop in pairwise(edges):
-        above = out[start - 1] if start else np.zeros_like(lines[0])
-        part = _wavefront if wave[start] else _row_by_row
-        out[start:stop] = part(filters[start:stop], lines[start:stop], above)
+        most = max(lines.shape[1], BLOCK) if wave[start] else height
+        for first in range(start, stop, most):
+            rows = slice(first, min(first + most, stop))
+            above = out[first - 1] if first else np.zeros_like(lines[0])
+            part = _wavefront if wave[start] else _row_by_row
+            out[rows] = part(filters[rows], lines[rows], above)
     return out
 
 
@@ -136,6 +146,7 @@ def _wavefront(filters: NDArray[np.uint8], lines: NDArray[np.uint8], above: NDAr
 
     With the rows skewed by one pixel each, pixel (r, c) stands in diagonal s = r + c; its left and upper
     neighbours in diagonal s - 1 (rows r and r - 1), its upper left one in diagonal s - 2 (row r - 1).
+    Takes n (W + n) pixels of memory, so n should not be much more than W.
     """
     n, width, step = lines.shape
     padded = np.zeros((n, width + n, step), dtype=np.uint8)

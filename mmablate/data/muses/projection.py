@@ -5,7 +5,6 @@ The published tool (github.com/timbroed/MUSES, processing/) is followed where no
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,13 @@ from numpy.typing import NDArray
 
 from mmablate.data.muses.classes import IMAGE_SIZE
 from mmablate.data.muses.faults import FileFault
+from mmablate.data.muses.untrusted import BROKEN, read_json, reason
 
 MAX_COUNT = np.iinfo(np.uint16).max
+MOST_BYTES = 1 << 20
+"""Of calib.json, which has a few hundred numbers."""
+LARGEST = 1e9
+"""Of the numbers of a matrix, in pixels or m: products of a few stay far from overflow."""
 NEEDED = {
     "E": ((("intrinsics", "rgb", "K"), 3), (("intrinsics", "event", "K"), 3), (("extrinsics", "event2rgb"), 4)),
     "L": ((("intrinsics", "rgb", "K"), 3), (("extrinsics", "lidar2rgb"), 4)),
@@ -44,20 +48,21 @@ def read_calibration(path: Path, modalities: Sequence[str]) -> tuple[Calibration
     """The matrices that the modalities need from calib.json, and all that is wrong with them."""
     needed = {keys: edge for modality in modalities for keys, edge in NEEDED.get(modality, ())}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, MOST_BYTES)
     except FileNotFoundError:
         return Calibration({}), [FileFault(path, "expected the calibration, found no file", "calib")]
-    except (OSError, ValueError, RecursionError) as error:
-        return Calibration({}), [FileFault(path, f"expected JSON, found {error}", "calib")]
+    except BROKEN as error:
+        return Calibration({}), [FileFault(path, f"expected JSON, found {reason(error)}", "calib")]
     matrices, faults = {}, []
     for keys, edge in needed.items():
         matrix = _matrix(content, keys)
         name = ".".join(keys)
         if matrix is None:
             faults.append(FileFault(path, f"expected {name} of {edge} x {edge} numbers, found none", "calib"))
-        elif matrix.shape != (edge, edge) or not np.isfinite(matrix).all():
-            found = f"shape {matrix.shape}" if matrix.shape != (edge, edge) else "values that are not finite"
-            faults.append(FileFault(path, f"expected {name} of {edge} x {edge} finite numbers, found {found}", "calib"))
+        elif matrix.shape != (edge, edge) or not (np.abs(matrix) < LARGEST).all():  # False for NaN
+            found = f"shape {matrix.shape}" if matrix.shape != (edge, edge) else "values that are not finite or larger"
+            wanted = f"{name} of {edge} x {edge} finite numbers below {LARGEST:.0e}"
+            faults.append(FileFault(path, f"expected {wanted}, found {found}", "calib"))
         elif abs(np.linalg.det(matrix)) < 1e-12:
             faults.append(FileFault(path, f"expected {name} to be invertible, found determinant 0", "calib"))
         else:
@@ -72,7 +77,7 @@ def _matrix(content: Any, keys: Sequence[str]) -> NDArray[np.float64] | None:
         content = content[key]
     try:
         return np.asarray(content, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -150,7 +155,14 @@ def in_window(times: np.ndarray, window_us: int) -> NDArray[np.bool_]:
 def project_events(
     x: np.ndarray, y: np.ndarray, polarity: np.ndarray, calibration: Calibration, shape: tuple[int, int]
 ) -> NDArray[np.uint16]:
-    """Events as counts on the plane of the RGB camera, by `event_homography`, rounded to the next pixel.
+    """Events as counts on the plane of the RGB camera, by `event_homography`.
+
+    K counts pixels from the centre of the first one: native pixel i covers i - 0.5 to i + 0.5. An image of
+    width W puts W / 1920 of a pixel in the place of each native one, so a native position u lies on its
+    pixel floor((u + 0.5) W / 1920), and likewise in y. K scaled by W / 1920 gives u' = u W / 1920 alone, so
+    half of W / 1920 is added here: the pixel is floor(u' + 0.5 W / 1920). At the native size that is u
+    rounded, as in the published tool; at a smaller one, rounding u' would put events up to half an image
+    pixel right of and below what the frame, resized, shows.
 
     Departures from the published tool: events that fall outside the image are dropped (there they raise
     or, below 0, appear at the other edge), and counts are 16-bit (there they wrap at 256).
@@ -168,7 +180,9 @@ def project_events(
     mapped = event_homography(calibration, shape) @ np.stack([x, y, np.ones(len(x))]).astype(np.float64)
     in_front = mapped[2] > 0
     with np.errstate(over="ignore"):
-        columns, rows = (np.rint(mapped[i, in_front] / mapped[2, in_front]) for i in (0, 1))
+        columns, rows = (
+            np.floor(mapped[i, in_front] / mapped[2, in_front] + 0.5 * shape[1 - i] / IMAGE_SIZE[1 - i]) for i in (0, 1)
+        )
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
     channels = np.where(polarity[in_front][inside] > 0, 0, 1)
     flat = (rows[inside].astype(np.int64) * width + columns[inside].astype(np.int64)) * 2 + channels

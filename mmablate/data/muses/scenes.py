@@ -23,7 +23,7 @@ from mmablate.data.muses.projection import (
 from mmablate.data.muses.sensors import read_events, read_lidar
 from mmablate.data.muses.tree import LABELS, Scene
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Goes up when the same files give other arrays: older caches are then left alone."""
 RETURN = np.dtype([("at", "<u4"), ("values", "<f4", (3,))])
 

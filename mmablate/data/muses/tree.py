@@ -112,6 +112,7 @@ def read_tree(
     everything = sorted(keys)
     wanted = [key for key in everything if _passes(key, weather, time_of_day)]
     _assemble(tree, wanted, listings)
+    _in_two_splits(tree, wanted)
     _empty_splits(tree, everything, wanted)
     return tree
 
@@ -202,6 +203,22 @@ def _assemble(tree: Tree, keys: Sequence[Key], listings: Mapping[str, Listing]) 
                 line = f"{_expected(tree, kind, key)}: expected the {WHAT[kind]} of {key.id}, found no file"
                 tree.faults.append(Fault(line, f"missing {kind}", key.id))
         tree.scenes.setdefault(key.split, []).append(Scene(key, files))
+
+
+def _in_two_splits(tree: Tree, keys: Sequence[Key]) -> None:
+    """The name of a recording is unique in MUSES: under two splits, scenes of one were copied into another.
+
+    A fault that no dropping helps against: which of both splits is right, the tree cannot tell.
+    """
+    places: dict[str, list[Key]] = {}
+    for key in keys:
+        places.setdefault(key.name, []).append(key)
+    for name, found in places.items():
+        if len({key.split for key in found}) > 1:
+            shown = " and ".join(key.id for key in found)
+            tree.faults.append(
+                Fault(f"{tree.home}: expected {name} in one split, found {shown}", "scene in two splits")
+            )
 
 
 def _expected(tree: Tree, kind: str, key: Key) -> Path:

@@ -12,6 +12,7 @@ is no radar, panoptic or uncertainty annotation, and no reference frame.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -129,32 +131,49 @@ def _made(jobs: Sequence[_Job]) -> Iterator[dict[str, dict[str, Any]]]:
         return
     # Interpreters of their own: unlike processes of multiprocessing they never run the caller's script again, and
     # a process that may have no children of that kind can start them too.
-    started = [_start(jobs[i::workers]) for i in range(workers)]
-    parts = [_finished(process) for process in started]
+    started: list[subprocess.Popen[str]] = []
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            started.extend(_start(jobs[i::workers]) for i in range(workers))
+            waiting = [pool.submit(_finished, process) for process in started]
+            for done in as_completed(waiting):
+                done.result()  # raises as soon as one has failed
+            parts = [done.result() for done in waiting]
+        finally:
+            for process in started:
+                process.kill()  # none may go on writing into a folder that is about to be removed
+                process.wait()
     for index in range(len(jobs)):
         yield parts[index % workers][index // workers]
 
 
 def _start(jobs: Sequence[_Job]) -> subprocess.Popen[str]:
     """An interpreter that writes these worlds; `mmablate.data.muses.mini.__main__` is its other end."""
-    command = [sys.executable, "-m", "mmablate.data.muses.mini"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")])}
+    # -P, and no empty part in the search path: a json.py of the folder that the user works in is not for us.
+    command = [sys.executable, "-P", "-m", "mmablate.data.muses.mini"]
+    places = [str(PACKAGE_PARENT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in places if part)}
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
     assert process.stdin is not None
-    process.stdin.write(json.dumps([[str(job[0]), *job[1:]] for job in jobs]))
-    process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):  # one that died early tells why when its end is waited for
+        process.stdin.write(json.dumps([[str(job[0]), *job[1:]] for job in jobs]))
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
     process.stdin = None
     return process
 
 
 def _finished(process: subprocess.Popen[str]) -> list[dict[str, dict[str, Any]]]:
-    """What an interpreter has written."""
+    """What an interpreter has written. DataError where it failed."""
     out, err = process.communicate()
     if process.returncode != 0:
         raise DataError(f"a process of the generator ended with status {process.returncode}: {err.strip()[-300:]}")
-    entries: list[dict[str, dict[str, Any]]] = json.loads(out)
+    try:
+        entries: list[dict[str, dict[str, Any]]] = json.loads(out)
+    except ValueError as error:
+        raise DataError(f"a process of the generator answered {out[-300:]!r}, expected JSON") from error
     return entries
 
 
