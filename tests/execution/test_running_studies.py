@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from execution_samples import names, numbers, run, small_study, stored, tiles
 
+from mmablate.errors import RecipeError
 from mmablate.execution import Options, run_study, wanted_runs
 from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.study import Study
@@ -204,3 +205,43 @@ def test_a_record_says_what_ran_it(finished: Any) -> None:
     record: RunRecord = finished.outcome.trained[0]
     assert {"worker", "device", "torch", "threads", "precision"} <= set(record.environment)
     assert record.environment["device"] == "cpu"
+
+
+def test_scenes_are_shown_for_the_rows_that_see_them(tmp_path: Path) -> None:
+    """A row that cuts the scene otherwise has other samples: it is scored, and shown nowhere."""
+    other = "{name: other, losses: [sup], overrides: {data.split_seed: 3}}"
+    study = small_study(tmp_path, f"rows=[[sup], {other}]", "baseline=sup", "seeds=[1]")
+    outcome = run(study, tmp_path / "out")
+    assert not outcome.failed
+    shown = {r.row: (tmp_path / "out/small/runs" / r.run_id / "predictions.npz").exists() for r in outcome.trained}
+    assert shown == {"sup": True, "other": False}
+    assert (tmp_path / "out/small/samples.npz").exists()
+
+
+def test_a_report_without_samples_keeps_no_predictions(tmp_path: Path) -> None:
+    study = small_study(tmp_path, "rows=[[sup]]", "baseline=sup", "seeds=[1]", "report.samples=0")
+    run(study, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.npz"))
+
+
+def test_conditions_that_the_data_lack_are_told_before_training(tmp_path: Path) -> None:
+    study = small_study(tmp_path, "report.conditions=[night]")
+    with pytest.raises(RecipeError, match=r"report.conditions: conditions of the data \(they have none\)"):
+        run(study, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("train.accumulate=99", "train.accumulate: at most the 15 images of a batch, got 99"),
+        (
+            "train.augment.photometric=[X]",
+            r"train.augment.photometric: modalities of the data \(V, N, S\), got \['X'\]",
+        ),
+        ("teacher.train.augment.crop=[90,90]", r"teacher.train.augment.crop: at most the images' \(16, 16\)"),
+    ],
+)
+def test_what_does_not_fit_the_data_is_told_by_its_key(tmp_path: Path, override: str, text: str) -> None:
+    with pytest.raises(RecipeError, match=text):
+        run(small_study(tmp_path, override), tmp_path / "out")

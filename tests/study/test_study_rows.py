@@ -351,6 +351,7 @@ def test_a_shipped_recipe_opens_by_its_bare_name_from_any_folder(tmp_path, monke
         ("{data.root: elsewhere}", "data.root"),
         ("{data.name: range_image}", "data.name"),
         ("{data.modalities: [V]}", "data.modalities"),
+        ("{data.generate: {seed: 7}}", "data.generate.seed"),
         ("{teacher.checkpoint: teacher.pt}", "teacher.checkpoint"),
         ("{teacher: {row: true}}", "teacher.row"),
         ("{evaluate.classes: all_zero}", "evaluate.classes"),
