@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from mmablate.catalog.entries import DatasetEntry, Options
 from mmablate.catalog.fingerprint import files_below
@@ -14,6 +14,13 @@ from mmablate.catalog.fingerprint import files_below
 Weather = Literal["clear", "fog", "rain", "snow"]
 TimeOfDay = Literal["day", "night"]
 Pixels = Annotated[int, Field(ge=1)]
+
+
+def _several(value: Any) -> Any:
+    """`weather: fog` is short for `weather: [fog]`; an empty list would leave no scene."""
+    if value in ([], ()):
+        raise ValueError("at least one, or null for all")
+    return [value] if isinstance(value, str) else value
 
 
 class MusesOptions(Options):
@@ -34,8 +41,12 @@ class MusesOptions(Options):
     dilate_lidar: int = Field(1, ge=1, le=15, description="pixels that a LiDAR point is widened to, 1 for none")
     event_window_us: int = Field(30_000, ge=1, description="the last so many microseconds of events count")
     min_range: float = Field(1.0, ge=0, description="LiDAR points nearer than this (m) are left out")
-    weather: tuple[Weather, ...] | None = Field(None, min_length=1, description="only these; null for all")
-    time_of_day: tuple[TimeOfDay, ...] | None = Field(None, min_length=1, description="only these; null for all")
+    weather: Annotated[tuple[Weather, ...] | None, BeforeValidator(_several)] = Field(
+        None, description="only scenes of these, e.g. [fog, snow]; null for all"
+    )
+    time_of_day: Annotated[tuple[TimeOfDay, ...] | None, BeforeValidator(_several)] = Field(
+        None, description="only scenes of these; null for all"
+    )
     on_fault: Literal["refuse", "drop"] = Field(
         "refuse", description="scenes with a faulty file: refuse to train, or drop them with a note of their number"
     )

@@ -31,7 +31,7 @@ Conditions = dict[str, dict[str, dict[str, int]]]
 
 def check(name: str, root: str | None) -> int:
     """Reads every file; exit 2 with all faults, otherwise one line of what was read."""
-    settings, place = _settings(name, root)
+    settings, place = data_settings(name, root)
     problems = check_dataset(settings, place, thorough=True)
     if problems:
         raise DataError(problems)
@@ -44,7 +44,7 @@ def check(name: str, root: str | None) -> int:
 
 def info(name: str, root: str | None, format: str, page: Path | None = None) -> int:
     """Prints the card of a dataset, or writes a page with the card and samples."""
-    settings, place = _settings(name, root)
+    settings, place = data_settings(name, root)
     problems = check_dataset(settings, place, thorough=False)
     if problems:
         raise DataError(problems)
@@ -65,7 +65,7 @@ def info(name: str, root: str | None, format: str, page: Path | None = None) -> 
     return 0
 
 
-def _settings(name: str, root: str | None) -> tuple[dict[str, Any], str | None]:
+def data_settings(name: str, root: str | None) -> tuple[dict[str, Any], str | None]:
     """The data section that NAME means: a recipe's, or a dataset with its defaults."""
     known = entries("dataset")
     if name in known:

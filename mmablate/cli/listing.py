@@ -70,7 +70,7 @@ def _describe(entry: Any, detailed: bool) -> str:
 def _grid(title: str, *columns: str) -> Grid:
     grid = Grid(title=title, title_justify="left", show_lines=False)
     for column in columns:
-        grid.add_column(column, overflow="fold")
+        grid.add_column(column, overflow="fold", no_wrap=column == "name" or column.startswith("study"))
     return grid
 
 

@@ -10,8 +10,10 @@ from pydantic import ValidationError
 
 from mmablate.catalog import entries
 from mmablate.catalog.entries import DatasetEntry
+from mmablate.cli.datasets import data_settings
 from mmablate.errors import UsageError
 from mmablate.recipe.reading import parse_scalar
+from mmablate.study.datasets import open_dataset
 from mmablate.study.generating import make_dataset
 
 
@@ -34,9 +36,16 @@ def make(name: str, root: Path, settings: list[str]) -> int:
     except ValidationError as error:
         there = ", ".join(options_type.model_fields)
         raise UsageError("\n".join(_line(name, detail, there) for detail in error.errors())) from error
+    already = root.is_dir() and any(root.iterdir())
     started = time.perf_counter()
     make_dataset(name, root, options.model_dump(mode="json"))
-    print(f"{root}: synthetic {name} data, {time.perf_counter() - started:.1f} s", file=sys.stderr)
+    if already:  # any other content has been refused
+        print(f"{root}: the synthetic {name} data of these options are there already", file=sys.stderr)
+        return 0
+    section, place = data_settings(name, str(root))
+    splits = open_dataset(section, place).splits
+    counts = ", ".join(f"{len(split)} {split_name}" for split_name, split in splits.items())
+    print(f"{root}: synthetic {name} data, {counts} samples, {time.perf_counter() - started:.1f} s", file=sys.stderr)
     return 0
 
 

@@ -212,7 +212,8 @@ def _print_run(record: Any, request: Request) -> None:
     if record.status == "failed":
         return
     split = {"test": "test", "val": "validation"}.get(record.scored_on, "")
-    grid = Grid(title=Text(f"{record.row}, seed {record.seed}, epoch {record.selected_epoch}"))
+    mark = " · SYNTHETIC DATA" if record.synthetic else ""
+    grid = Grid(title=Text(f"{record.row}, seed {record.seed}, epoch {record.selected_epoch}{mark}"))
     grid.add_column("")
     for name in record.metrics:
         grid.add_column(Text(name), justify="right")

@@ -84,7 +84,10 @@ class GridProgress:
 
     def _left(self) -> str:
         elapsed = time.monotonic() - self.started
-        if self.steps < 10 or elapsed < 2:
+        if self.runs == self.total_runs:
+            return "done"
+        # The first steps come after imports and the opening of the data, which would count as theirs.
+        if self.steps < max(10, 0.02 * self.total_steps) or elapsed < 2:
             return "time left unknown"
         left = elapsed / self.steps * (self.total_steps - self.steps)
         return f"{int(left // 60)}:{int(left % 60):02d} left"

@@ -150,7 +150,7 @@ def _rule(detail: ErrorDetails, path: KeyPath, prefix: KeyPath, options: tuple[t
         return "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
     if detail["type"] == "missing":
         return "missing"
-    text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("valid tuple", "list")
     return text[:1].lower() + text[1:]
 
 

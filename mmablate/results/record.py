@@ -36,6 +36,7 @@ class RunRecord(BaseModel):
         role: "student" or "teacher".
         selected_epoch: epoch whose weights were scored, counted from 1.
         validation: column -> score on the validation split at that epoch.
+        synthetic: the data were generated, not measured.
         scored_on: "test", or "val" where the data have no test labels.
         conditions: value of a condition, e.g. "night" -> column -> score on the samples of it alone.
     """
@@ -59,4 +60,5 @@ class RunRecord(BaseModel):
     selected_epoch: int | None = None
     validation: dict[str, FiniteFloat] = Field(default_factory=dict)
     scored_on: str | None = None
+    synthetic: bool = False
     conditions: dict[str, dict[str, FiniteFloat]] = Field(default_factory=dict)

@@ -26,7 +26,8 @@ def data_files(recipe: Recipe) -> tuple[Path | None, list[Path]]:
         raise DataError(f"{root}: no such folder (--data-root or data.root)")
     files = entry.files(root, dataset_settings(recipe))
     if not files:
-        raise DataError(f"{root}: no files of the dataset {entry.name} (expected {entry.summary})")
+        found = check_dataset(dataset_settings(recipe), None if root is None else str(root), thorough=False)
+        raise DataError(found or f"{root}: no files of the dataset {entry.name}")
     return root, files
 
 

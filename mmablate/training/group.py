@@ -340,6 +340,7 @@ class _Group:
             "validation": validation,
             "scored_on": self.data.scored_split,
             "conditions": found.conditions,
+            "synthetic": self.data.synthetic,
         }
         digests = {"init": trainee.initial_digest, "order": self.order_digest, "final": digest(weights)}
         self._finish(self._record(trainee.spec, trainee, None, found.scores, digests, **extra))

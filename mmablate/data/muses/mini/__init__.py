@@ -87,7 +87,8 @@ def make_muses(
         if root.exists() and not root.is_dir():
             raise DataError(f"{root}: expected a folder to write to, found a file")
         if root.is_dir() and any(root.iterdir()):
-            what = "a set of other options" if made_with(root) else "other files"
+            old = made_with(root)
+            what = f"one of other options ({old.get('options')})" if old else "other files"
             raise DataError(f"{root}: expected an empty folder or a set of these options, found {what}")
         place = root.resolve()  # a link to a folder elsewhere stays one
         place.parent.mkdir(parents=True, exist_ok=True)
