@@ -172,7 +172,7 @@ def test_data_that_are_not_there(opened, tmp_path):
         with pytest.raises(DataError, match=told):
             opened(data=RANGE, options=options)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no files of the dataset range_image"):
+    with pytest.raises(DataError, match=r"expected a folder of \.npy files, found none"):
         opened(data=RANGE, options={"data_root": str(tmp_path / "empty")})
 
 
