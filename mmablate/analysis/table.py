@@ -20,6 +20,7 @@ class ColumnInfo(_Frozen):
     Attributes:
         metric: name as printed, e.g. "mIoU".
         unit: "%" or "" for unitless values.
+        label: as printed, where the recipe names one; "" prints the column's own name.
         direction: whether larger ("max") or smaller ("min") is better.
         subset: True for a modality subset, which the column Mean averages.
     """
@@ -28,21 +29,33 @@ class ColumnInfo(_Frozen):
     unit: str = "%"
     direction: Literal["max", "min"] = "max"
     subset: bool = True
+    label: str = ""
 
 
 class Cell(_Frozen):
     """One row in one column, over seeds.
 
     Attributes:
-        mean: over the seeds in `values`; None where no run gave a value.
+        mean: over the seeds in `values`; None where no run gave a value, and in a table of effects, whose cells
+            have a Δ only.
         std: sample standard deviation (n - 1); None below two seeds.
-        values: seed (as a string) -> value.
+        values: seed (as a string) -> value; in a table of effects seed -> contrast.
         delta: mean of the per-seed differences to the baseline row; None on the baseline itself.
         test: "paired" over common seeds, "welch" where fewer than two are common, None without Δ.
-        ci, p, p_adjusted: 95 % interval of delta, its p-value, adjusted by Holm; None where not computed.
+        ci: interval of delta at the table's confidence, from Student's t; None below two seeds or without spread.
+        p: two-sided p-value of Δ = 0 by the t test that `test` names; None where it cannot be computed.
+        p_adjusted: p adjusted by Holm within its family (`Table.families`); None where it is in none.
+        p_sign_flip: exact two-sided p-value of the sign-flip test over the common seeds, unadjusted; its smallest
+            value at n seeds is 2^(1-n). None where Δ is not paired or there are too many seeds to enumerate.
+        n_pairs: seeds that Δ is paired over; None where it is not.
+        correlation: Pearson's ρ of the pairs; None below three of them or where a side has no spread.
+        effect_size: Δ in standard deviations of the per-seed differences (Cohen's d_z); of the two rows' pooled
+            spread where Δ is not paired.
+        seeds_needed, seeds_needed_upper: seeds with which the recipe's smallest effect would be detected with a
+            power of 80 % in this cell, at the spread seen and at its 80 % upper bound; None without either.
         significant: p_adjusted < 0.05.
         best: the best mean of its column, in the column's direction.
-        tied: not significantly different from the best.
+        tied: not the best, and not significantly worse: paired against the best, Holm within the column.
         heat: "#RRGGBB" by Δ alone (warm = better, blue = worse), None without a Δ or at Δ = 0.
     """
 
@@ -54,6 +67,12 @@ class Cell(_Frozen):
     ci: tuple[float, float] | None = None
     p: float | None = None
     p_adjusted: float | None = None
+    p_sign_flip: float | None = None
+    n_pairs: int | None = None
+    correlation: float | None = None
+    effect_size: float | None = None
+    seeds_needed: int | None = None
+    seeds_needed_upper: int | None = None
     significant: bool = False
     best: bool = False
     tied: bool = False
@@ -133,20 +152,43 @@ class Sweep(_Frozen):
     used: tuple[float | int | str | bool | None, ...]
 
 
+class Family(_Frozen):
+    """Tests that are adjusted together by Holm.
+
+    Attributes:
+        columns: whose cells are in it.
+        size: number of p-values, m.
+    """
+
+    columns: tuple[str, ...]
+    size: int
+
+
+ExtraName = Literal["n_parameters", "flops", "seconds"]
+
+
 class Table(_Frozen):
     """A finished table. `columns` holds metric columns only; parameters, seconds and FLOPs are of the row.
 
     Attributes:
+        kind: "scores": means of rows, and Δ to a baseline. "effects": each cell is a contrast of several rows,
+            kept as its Δ; no row is a baseline or the best.
         row_header: what stands above the row labels, e.g. "Losses".
         caption: one or two sentences under the table: what is measured, on which split, against what.
         baseline: name of the baseline row; None with per-row baselines.
         n_decimals: decimals that renderers print (JSON stays unrounded).
+        decimal: the decimal sign that people read; CSV and JSON keep the point.
+        extras: fields of the row that renderers show as columns, those that are known; None shows all known.
+        confidence: of the intervals, e.g. 0.95.
+        families: which p-values are adjusted together.
+        smallest_effect: smallest |Δ| worth detecting, in the unit of the columns; None where none was named.
         condition: the only condition whose samples are scored, e.g. "night"; None for all samples.
         subset: the column of the study whose scores by condition these are; None for the study's own columns.
     """
 
     schema_: int = Field(1, alias="schema")
     study: str
+    kind: Literal["scores", "effects"] = "scores"
     title: str = ""
     caption: str = ""
     row_header: str = ""
@@ -158,6 +200,11 @@ class Table(_Frozen):
     heat_scales: tuple[HeatScale, ...] = ()
     sweep: Sweep | None = None
     n_decimals: int = 2
+    decimal: Literal[".", ","] = "."
+    extras: tuple[ExtraName, ...] | None = None
+    confidence: float = 0.95
+    families: tuple[Family, ...] = ()
+    smallest_effect: float | None = None
     condition: str | None = None
     subset: str | None = None
     notes: tuple[str, ...] = ()
