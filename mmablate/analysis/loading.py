@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict
 
 from pydantic import ValidationError
 
@@ -13,19 +14,33 @@ from mmablate.results import find_studies
 from mmablate.results.files import read_json
 
 
+class Options(TypedDict):
+    """What `build_table` can be asked for."""
+
+    baseline: str | None
+    condition: str | None
+    subset: str | None
+    confidence: float | None
+
+
 def load_tables(
-    path: Path, *, baseline: str | None = None, condition: str | None = None, subset: str | None = None
+    path: Path,
+    *,
+    baseline: str | None = None,
+    condition: str | None = None,
+    subset: str | None = None,
+    confidence: float | None = None,
 ) -> tuple[list[Table], bool]:
     """The tables at `path`, and whether it names exactly one.
 
     Args:
-        baseline, condition, subset: see `build_table`.
+        baseline, condition, subset, confidence: see `build_table`.
 
     Raises:
         StoreError: nothing there, or nothing that is a study or a table.
         UsageError: one of the options for a finished table, or one that the study does not have.
     """
-    options = {"baseline": baseline, "condition": condition, "subset": subset}
+    options: Options = {"baseline": baseline, "condition": condition, "subset": subset, "confidence": confidence}
     if path.is_file():
         given = [name for name, value in options.items() if value is not None]
         if given:

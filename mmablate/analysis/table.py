@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 
 class _Frozen(BaseModel):
@@ -30,6 +30,11 @@ class ColumnInfo(_Frozen):
     direction: Literal["max", "min"] = "max"
     subset: bool = True
     label: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_an_empty_label(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = write(self)
+        return fields if self.label else {key: value for key, value in fields.items() if key != "label"}
 
 
 class Cell(_Frozen):
@@ -94,6 +99,8 @@ class Row(_Frozen):
         reference: True for a teacher shown as a row: no Δ, never best.
         errors: one line per failed run: "seed 3: loss term 'mad' became nan at step 17".
         level: value of the swept parameters, name -> value; empty outside sweeps.
+        levels: level of each factor, factor -> name of the level; empty without factors.
+        losses: loss terms of the row.
     """
 
     name: str
@@ -107,6 +114,8 @@ class Row(_Frozen):
     reference: bool = False
     errors: tuple[str, ...] = ()
     level: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
+    levels: dict[str, str] = Field(default_factory=dict)
+    losses: tuple[str, ...] = ()
     cells: dict[str, Cell] = Field(default_factory=dict)
 
 
@@ -180,7 +189,9 @@ class Table(_Frozen):
         decimal: the decimal sign that people read; CSV and JSON keep the point.
         extras: fields of the row that renderers show as columns, those that are known; None shows all known.
         confidence: of the intervals, e.g. 0.95.
-        families: which p-values are adjusted together.
+        primary: the column whose p-values are a family of their own, where the table has it.
+        family: the other columns' families: one of the whole "table", or one a "column".
+        families: which p-values were adjusted together.
         smallest_effect: smallest |Δ| worth detecting, in the unit of the columns; None where none was named.
         condition: the only condition whose samples are scored, e.g. "night"; None for all samples.
         subset: the column of the study whose scores by condition these are; None for the study's own columns.
@@ -202,7 +213,9 @@ class Table(_Frozen):
     n_decimals: int = 2
     decimal: Literal[".", ","] = "."
     extras: tuple[ExtraName, ...] | None = None
-    confidence: float = 0.95
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    primary: str | None = "Mean"
+    family: Literal["table", "column"] = "table"
     families: tuple[Family, ...] = ()
     smallest_effect: float | None = None
     condition: str | None = None

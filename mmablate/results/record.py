@@ -28,6 +28,7 @@ class RunRecord(BaseModel):
         error: why it failed.
         metrics: column -> score on the scored split.
         n_parameters: trainable parameters.
+        flops: floating point operations of one forward pass of one sample with all modalities; None where not counted.
         seconds: wall time of its own steps and evaluations, shared work divided among the group.
         steps: optimiser steps taken.
         depends_on: ids of the runs whose checkpoint it read.
@@ -61,4 +62,5 @@ class RunRecord(BaseModel):
     validation: dict[str, FiniteFloat] = Field(default_factory=dict)
     scored_on: str | None = None
     synthetic: bool = False
+    flops: FiniteFloat | None = None
     conditions: dict[str, dict[str, FiniteFloat]] = Field(default_factory=dict)
