@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from mmablate.analysis.table import Cell, ColumnInfo, Row, Table
+from mmablate.analysis.table import Cell, ColumnInfo, ExtraName, HeatScale, Row, Table
 from mmablate.report import numbers
 from mmablate.report.labels import clean
 
@@ -67,6 +67,21 @@ def info(table: Table, column: str) -> ColumnInfo:
     return table.column_info.get(column, _DEFAULT_INFO)
 
 
+def column_label(table: Table, column: str) -> str:
+    """What stands above the column: the label that the recipe gives it, or its name. May hold `_x` subscripts."""
+    return clean(info(table, column).label) or clean(column)
+
+
+def is_effects(table: Table) -> bool:
+    """The cells are contrasts of several rows and have a Δ only."""
+    return table.kind == "effects"
+
+
+def is_empty(cell: Cell) -> bool:
+    """Nothing to print: no mean, and no Δ that stands alone."""
+    return not numbers.is_number(cell.mean) and not numbers.is_number(cell.delta)
+
+
 def is_baseline(row: Row) -> bool:
     """A baseline row names itself as its baseline."""
     return row.baseline == row.name
@@ -102,6 +117,14 @@ def summary_column(table: Table) -> str | None:
     return "Mean" if "Mean" in table.columns else next(iter(table.columns), None)
 
 
+def primary_column(table: Table) -> str | None:
+    """The column whose tests are a family of their own, beside one of further columns; else the summary column."""
+    alone = [family.columns[0] for family in table.families if len(family.columns) == 1]
+    if len(alone) == 1 and len(table.families) > 1 and alone[0] in table.columns:
+        return alone[0]
+    return summary_column(table)
+
+
 def one_metric(table: Table) -> ColumnInfo | None:
     """The metric that all columns share, None where they differ."""
     kinds = {(i.metric, i.unit, i.direction) for i in (info(table, c) for c in table.columns)}
@@ -133,12 +156,20 @@ def _scored(table: Table) -> tuple[int, str]:
     return table.dataset.n_val, "validation"
 
 
-def column_note(table: Table, column: str) -> str:
-    """What the header says under a column's name where columns differ: unit and direction of "lower"."""
+def column_notes(table: Table) -> dict[str, str]:
+    """What the header says under each column's name where columns differ: unit and direction of "lower"."""
     if one_metric(table) is not None:
-        return ""
-    kind = info(table, column)
-    return clean(" ".join(part for part in (kind.unit, "↓" if kind.direction == "min" else "") if part))
+        return dict.fromkeys(table.columns, "")
+    kinds = {column: info(table, column) for column in table.columns}
+    return {
+        column: clean(" ".join(part for part in (kind.unit, "↓" if kind.direction == "min" else "") if part))
+        for column, kind in kinds.items()
+    }
+
+
+def column_note(table: Table, column: str) -> str:
+    """What the header says under one column's name."""
+    return column_notes(table).get(column, "")
 
 
 def row_facts(table: Table, row: Row) -> list[str]:
@@ -165,15 +196,16 @@ def is_used(table: Table, row: Row) -> bool:
 
 
 def extras(table: Table) -> list[tuple[str, list[str]]]:
-    """Parameters, FLOPs and time of a run, row by row as printed, where the table has them."""
-    columns: tuple[tuple[str, Callable[[float | None], str], list[float | None]], ...] = (
-        ("Parameters", numbers.count, [row.n_parameters for row in table.rows]),
-        ("FLOPs", numbers.count, [row.flops for row in table.rows]),
-        ("Time", numbers.seconds, [row.seconds for row in table.rows]),
-    )
+    """Parameters, FLOPs and time of a run, row by row as printed: those that the table asks for and has."""
+    known: dict[ExtraName, tuple[str, Callable[[float | None, str], str], list[float | None]]] = {
+        "n_parameters": ("Parameters", numbers.count, [row.n_parameters for row in table.rows]),
+        "flops": ("FLOPs", numbers.count, [row.flops for row in table.rows]),
+        "seconds": ("Time", numbers.seconds, [row.seconds for row in table.rows]),
+    }
+    wanted = tuple(known) if table.extras is None else dict.fromkeys(table.extras)
     return [
-        (name, [write(value) for value in values])
-        for name, write, values in columns
+        (title, [write(value, table.decimal) for value in values])
+        for title, write, values in (known[name] for name in wanted)
         if any(value is not None for value in values)
     ]
 
@@ -185,7 +217,7 @@ def _plural(n: int, noun: str) -> str:
 def chips(table: Table) -> list[Chip]:
     """The facts under the title: size, baseline, and whatever limits the numbers."""
     seeds = sorted({row.n_seeds for row in table.rows if row.status != "failed" and not row.reference})
-    size = _plural(len(table.rows), "row")
+    size = _plural(len(table.rows), "effect" if is_effects(table) else "row")
     if seeds:
         span = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
         size += f" × {span} seed{'' if seeds == [1] else 's'}"
@@ -219,18 +251,109 @@ def key(table: Table, *, best: str, delta: str, pale: str = "") -> str:
         pale: what the format adds to "n.s.", e.g. " (pale)".
     """
     cells = [cell(row, column) for row in table.rows for column in table.columns]
+    meaning = "the effect of a factor" if is_effects(table) else "the difference to the baseline"
+    confidence = numbers.percent(table.confidence, table.decimal)
     facts = (
         (any(c.std is not None for c in cells), "±: standard deviation over seeds"),
-        (any(c.delta is not None for c in cells), f"{delta}: Δ, the difference to the baseline"),
+        (any(c.delta is not None for c in cells), f"{delta}: Δ, {meaning}"),
         (
             any(not_significant(c) for c in cells),
-            f"{NOT_SIGNIFICANT}: Δ not significant after Holm's correction{pale}",
+            f"{NOT_SIGNIFICANT}: Δ not significant after Holm's correction within its family{pale}",
         ),
+        (any(c.ci is not None for c in cells), f"intervals of Δ: {confidence}, each on its own"),
         (any(is_welch(c) for c in cells), f"{WELCH}: seeds not paired, Welch's test"),
         (any(c.best for c in cells), f"{best}: best of the column"),
         (any(c.tied and not c.best for c in cells), f"{TIED}: not significantly different from the best"),
     )
     return "; ".join(text for holds, text in facts if holds)
+
+
+def _evident(table: Table) -> list[tuple[Row, Cell]]:
+    """The rows whose cell in the primary column has an interval."""
+    column = primary_column(table)
+    found = [] if column is None else [(row, cell(row, column)) for row in table.rows if not row.reference]
+    return [(row, c) for row, c in found if numbers.is_number(c.delta) and _interval(c) is not None]
+
+
+def _interval(cell: Cell) -> tuple[float, float] | None:
+    """The interval of Δ, None where an end is no number."""
+    return cell.ci if cell.ci is not None and all(numbers.is_number(end) for end in cell.ci) else None
+
+
+def evidence(table: Table) -> list[str]:
+    """What is known of Δ in the primary column: one line for each row that has an interval there.
+
+    A line is a label: it may hold `_x` subscripts. "Mean, L_sup + λL_mad: Δ +0.31 [−0.12, +0.74], p = 0.110
+    (adjusted 0.220), sign-flip p = 0.125, n = 5, ρ = 0.31, d = 0.90; seeds to detect 0.5: 8 (up to 19)".
+    """
+    column = column_label(table, primary_column(table) or "")
+    return [f"{column}, {clean(row.label)}: {_evidence_of(table, c)}" for row, c in _evident(table)]
+
+
+def _evidence_of(table: Table, cell: Cell) -> str:
+    """Δ of a cell with its interval, tests and pairs."""
+    n, sign = table.n_decimals, table.decimal
+    ends = _interval(cell)
+    parts = [f"Δ {numbers.signed(cell.delta, n, sign)}{f' {numbers.interval(ends, n, sign)}' if ends else ''}"]
+    if numbers.is_number(cell.p):
+        adjusted = f" (adjusted {numbers.p_bare(cell.p_adjusted, sign)})" if numbers.is_number(cell.p_adjusted) else ""
+        welch = "Welch's " if cell.test == "welch" else ""
+        parts.append(f"{welch}{numbers.p_value(cell.p, sign)}{adjusted}")
+    if numbers.is_number(cell.p_sign_flip):
+        parts.append(f"sign-flip {numbers.p_value(cell.p_sign_flip, sign)}")
+    if cell.n_pairs is not None:
+        parts.append(f"n = {cell.n_pairs}")
+    for symbol, value in (("ρ", cell.correlation), ("d", cell.effect_size)):
+        if numbers.is_number(value):
+            parts.append(f"{symbol} = {numbers.fixed(value, 2, sign)}")
+    return (", " if sign == "." else "; ").join(parts) + _seeds_needed(table, cell)
+
+
+def _seeds_needed(table: Table, cell: Cell) -> str:
+    """How many seeds the smallest effect worth detecting takes, where the recipe names one."""
+    if table.smallest_effect is None or cell.seeds_needed is None:
+        return ""
+    upper = cell.seeds_needed_upper
+    most = f" (up to {upper})" if upper is not None and upper != cell.seeds_needed else ""
+    smallest = numbers.level(table.smallest_effect, table.decimal)
+    return f"; seeds to detect {smallest}: {cell.seeds_needed}{most}"
+
+
+def evidence_key(table: Table) -> str:
+    """The key to what stands in the lines of `evidence`, "" where there are none."""
+    cells = [c for _, c in _evident(table)]
+    if not cells:
+        return ""
+    facts = (
+        (True, f"In square brackets: {numbers.percent(table.confidence, table.decimal)} interval of Δ"),
+        (any(c.p is not None for c in cells), "p: two-sided t test, adjusted by Holm within its family"),
+        (any(c.p_sign_flip is not None for c in cells), "sign-flip p: exact, not adjusted"),
+        (any(c.n_pairs is not None for c in cells), "n: pairs of seeds"),
+        (any(c.correlation is not None for c in cells), "ρ: correlation of the pairs"),
+        (any(c.effect_size is not None for c in cells), "d: Δ in standard deviations of the differences"),
+        (
+            table.smallest_effect is not None and any(c.seeds_needed is not None for c in cells),
+            "seeds: for a power of 80 % at the spread seen (at its 80 % upper bound)",
+        ),
+    )
+    return "; ".join(text for holds, text in facts if holds)
+
+
+def scale_bounds(scale: HeatScale, decimal: str = ".") -> list[str]:
+    """The |Δ| at which each heat step begins, weakest first: ">0", "≥0.7", "≥1.4", "≥2.1"."""
+    return [f"{'≥' if index else '>'}{numbers.level(bound, decimal)}" for index, bound in enumerate(scale.steps)]
+
+
+def scale_unit(scale: HeatScale) -> str:
+    """What the bounds of a scale are in: "points of mIoU", "HD95 in mm"."""
+    if scale.unit == "%":
+        return clean(f"points of {scale.metric}")
+    return clean(f"{scale.metric} in {scale.unit}" if scale.unit else scale.metric)
+
+
+def has_heat(table: Table) -> bool:
+    """Some Δ has a colour, so that the scale must be shown."""
+    return any(c.heat is not None for row in table.rows for c in row.cells.values())
 
 
 def sweep_curve(table: Table) -> SweepCurve | None:
