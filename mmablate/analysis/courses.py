@@ -1,0 +1,212 @@
+"""How training went: loss terms and validation score over the epochs, from the histories of a few rows."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmablate.results import RunRecord, StudyStore
+
+MOST_ROWS = 8
+MOST_SEEDS = 10
+"""Rows and seeds a row whose histories are read: a study of thousands of runs is told by a few."""
+MOST_BYTES = 8_000_000
+"""Of one history; what stands behind is not read."""
+_MOST_EPOCHS = 150  # points of a curve; longer trainings are thinned
+
+
+@dataclass(frozen=True)
+class Point:
+    """One epoch of a curve: mean, smallest and largest value over the seeds that have one."""
+
+    epoch: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """One row's curve.
+
+    Attributes:
+        row: label of the row.
+        place: of the row among those drawn, the same in every panel.
+        points: by epoch.
+        selected: epoch and value of the weights that were scored, one a seed; on validation only.
+    """
+
+    row: str
+    place: int
+    points: tuple[Point, ...]
+    selected: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One quantity over the epochs.
+
+    Attributes:
+        name: key of the loss term, or the validated column.
+        label: as printed, e.g. "L_mad".
+    """
+
+    name: str
+    label: str
+    courses: tuple[Course, ...]
+
+
+@dataclass(frozen=True)
+class Training:
+    """The curves of a study.
+
+    Attributes:
+        terms: one panel a loss term, as recorded: the mean over the steps of an epoch, without its weight.
+        validation: the summary column on the validation split, None where it was never scored.
+        rows: labels of the rows that are drawn, in the order of the table.
+        n_rows: rows that have runs; more than `rows` where some are left out.
+        ordered: the rows are levels of a sweep.
+        n_seeds: most seeds that a curve averages.
+    """
+
+    terms: tuple[Panel, ...]
+    validation: Panel | None
+    rows: tuple[str, ...]
+    n_rows: int
+    ordered: bool
+    n_seeds: int
+
+
+@dataclass(frozen=True)
+class _History:
+    """One run: term -> epoch -> value, validation by epoch, and the epoch whose weights were scored."""
+
+    terms: dict[str, dict[int, float]]
+    validation: dict[int, float]
+    selected: int | None
+
+
+def load_training(
+    store: StudyStore, study: Mapping[str, Any], by_row: Mapping[str, Sequence[RunRecord]]
+) -> Training | None:
+    """The curves of a study, None where no history tells anything.
+
+    Args:
+        store: of the study.
+        study: study.json.
+        by_row: name of a row -> its finished and failed runs by seed, in the order of the table.
+    """
+    labels = {spec["name"]: str(spec.get("label") or spec["name"]) for spec in study["table"]["rows"]}
+    names = [name for name, records in by_row.items() if records]
+    column = _summary_column(study)
+    drawn = _spread(names, MOST_ROWS)
+    read = {
+        name: [_history(store.run_folder(r.run_id), column, r.selected_epoch) for r in by_row[name][:MOST_SEEDS]]
+        for name in drawn
+    }
+    rows = [labels.get(name, name) for name in drawn]
+    terms = list(dict.fromkeys(term for some in read.values() for history in some for term in history.terms))
+    panels = [_term_panel(study, term, rows, list(read.values())) for term in terms]
+    validation = _validation_panel(column, rows, list(read.values()))
+    panels = [panel for panel in panels if panel.courses]
+    if not panels and not validation.courses:
+        return None
+    return Training(
+        terms=tuple(panels),
+        validation=validation if validation.courses else None,
+        rows=tuple(rows),
+        n_rows=len(names),
+        ordered=bool(study["table"].get("sweep")),
+        n_seeds=max(len(some) for some in read.values()),
+    )
+
+
+def _spread(items: Sequence[str], most: int) -> list[str]:
+    """All items, or `most` of them at even distances, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def _summary_column(study: Mapping[str, Any]) -> str:
+    columns = [str(column) for column in study["table"]["columns"]]
+    return "Mean" if "Mean" in columns or not columns else columns[0]
+
+
+def _term_panel(study: Mapping[str, Any], term: str, rows: Sequence[str], read: Sequence[Sequence[_History]]) -> Panel:
+    courses = [
+        Course(row, place, _points([history.terms.get(term, {}) for history in some]))
+        for place, (row, some) in enumerate(zip(rows, read, strict=True))
+    ]
+    losses = study.get("recipe", {}).get("losses")
+    about = losses.get(term) if isinstance(losses, dict) else None
+    label = about.get("label") if isinstance(about, dict) else None
+    return Panel(term, f"L_{{{label or term}}}", tuple(course for course in courses if course.points))
+
+
+def _validation_panel(column: str, rows: Sequence[str], read: Sequence[Sequence[_History]]) -> Panel:
+    courses = []
+    for place, (row, some) in enumerate(zip(rows, read, strict=True)):
+        selected = tuple(
+            (history.selected, history.validation[history.selected])
+            for history in some
+            if history.selected is not None and history.selected in history.validation
+        )
+        courses.append(Course(row, place, _points([history.validation for history in some]), selected))
+    return Panel(column, column, tuple(course for course in courses if course.points))
+
+
+def _points(curves: Sequence[Mapping[int, float]]) -> tuple[Point, ...]:
+    """Mean, smallest and largest value of every epoch, thinned where there are many."""
+    epochs = sorted({epoch for curve in curves for epoch in curve})
+    step = math.ceil(len(epochs) / _MOST_EPOCHS) if epochs else 1
+    kept = sorted({*epochs[::step], *epochs[-1:]})
+    found = []
+    for epoch in kept:
+        values = [curve[epoch] for curve in curves if epoch in curve]
+        found.append(Point(epoch, statistics.fmean(values), min(values), max(values)))
+    return tuple(found)
+
+
+def _history(folder: Path, column: str, selected: int | None) -> _History:
+    terms: dict[str, dict[int, float]] = {}
+    validation: dict[int, float] = {}
+    for line in _lines(folder / "history.jsonl"):
+        epoch = line.get("epoch")
+        if isinstance(epoch, bool) or not isinstance(epoch, int):
+            continue
+        losses, scores = line.get("losses"), line.get("val")
+        for term, value in losses.items() if isinstance(losses, dict) else ():
+            if (number := _number(value)) is not None:
+                terms.setdefault(str(term), {})[epoch] = number
+        if isinstance(scores, dict) and (number := _number(scores.get(column))) is not None:
+            validation[epoch] = number
+    return _History(terms, validation, selected)
+
+
+def _number(value: Any) -> float | None:
+    """A finite number that floats can hold and that can be drawn; anything else is left out."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 1e100 else None
+
+
+def _lines(path: Path) -> Iterable[dict[str, Any]]:
+    """The lines that are JSON objects: one that was half written when a run was killed is left out."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES)
+    except OSError:
+        return
+    for line in content.splitlines():
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            yield value
