@@ -222,6 +222,19 @@ def table(
     return print_table(paths, format, output, baseline=baseline, condition=condition, subset=subset)
 
 
+@app.command()
+@told
+def check(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A study, or a folder of studies.")],
+    format: TwoFormats = "terminal",
+    verbose: Verbose = False,
+) -> int:
+    """Test the claims of a study's recipe: holds, contradicted or undecided."""
+    from mmablate.cli.checking import check
+
+    return check(path, format)
+
+
 @app.command("list")
 @told
 def list_(

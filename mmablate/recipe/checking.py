@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from mmablate.catalog import entries, find
 from mmablate.catalog.entries import DatasetEntry, LossEntry, MethodEntry
+from mmablate.claims import parse_claim
 from mmablate.errors import RecipeError
 from mmablate.recipe.merging import merge
 from mmablate.recipe.reading import KeyPath, Source, dotted
@@ -77,6 +78,7 @@ def check(source: Source, terms: Collection[str] | None = None) -> Draft:
     _check_method(draft)
     _check_teacher(draft)
     _check_subsets(draft)
+    _check_claims(draft)
     return draft
 
 
@@ -368,6 +370,15 @@ def _check_subsets(draft: Draft) -> None:
         elif known and name not in known:
             there = ", ".join(known)
             draft.report(("evaluate", "subsets", index), f"no subset is called {name!r} (there are: {there})")
+
+
+def _check_claims(draft: Draft) -> None:
+    """Every claim has one of the known forms; whether its rows exist is judged with the rows."""
+    for index, text in enumerate(draft.sections.get("claims", ())):
+        try:
+            parse_claim(text)
+        except ValueError as error:
+            draft.report(("claims", index), f"{error}, got {_short(text)}")
 
 
 def subset_names(modalities: list[str]) -> dict[str, tuple[str, ...]]:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from mmablate.claims import parse_claim, rows_of
+from mmablate.recipe import Recipe, subset_names
 from mmablate.study.datasets import dataset_settings
 from mmablate.study.plan import Row, content_id
 
 
-def lint(rows: Sequence[Row]) -> list[str]:
-    """One line a warning; under --strict they are errors."""
-    warnings = []
+def lint(recipe: Recipe, rows: Sequence[Row], *, swept: bool) -> list[str]:
+    """One line a warning; under --strict they are errors.
+
+    Args:
+        recipe: of the study.
+        rows: of the study.
+        swept: the rows were made by a sweep; the recipe's claims are then about other rows.
+    """
+    warnings = [] if swept else list(_claims_about_nothing(recipe, rows))
     same: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         settings = row.recipe.model_dump(mode="json", include={"data", "model", "method", "teacher", "train", "masks"})
@@ -28,3 +36,16 @@ def lint(rows: Sequence[Row]) -> list[str]:
     if len(lengths) > 1:
         warnings.append(f"rows are trained for different numbers of epochs ({', '.join(map(str, sorted(lengths)))})")
     return warnings
+
+
+def _claims_about_nothing(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
+    """Claims that name a row or column which the table will not have: `check` could not decide them."""
+    names = {row.name for row in rows} | ({"teacher"} if recipe.teacher and recipe.teacher.row else set())
+    columns = {*subset_names(list(recipe.data.modalities or ())), "Mean"}
+    for text in recipe.claims:
+        claim = parse_claim(text)
+        lacking = [f"row {name!r}" for name in rows_of(claim) if name not in names]
+        if claim.quantity.column not in columns:
+            lacking.append(f"column {claim.quantity.column!r}")
+        if lacking:
+            yield f"the claim {text!r} cannot be checked: the table has no {' and no '.join(lacking)}"

@@ -64,7 +64,7 @@ def open_study(
     _check_supervision(draft, base, rows)
     _check_sweep_names(draft)
     base = draft.finish()
-    warnings = lint(rows)
+    warnings = lint(base, rows, swept=info is not None)
     if strict and warnings:
         raise RecipeError([f"--strict: {text}" for text in warnings])
     base = with_data(base, tell)
