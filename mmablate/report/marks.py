@@ -5,7 +5,7 @@ Every format says the same things, so they are decided here and only set by the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from mmablate.analysis.table import Cell, ColumnInfo, ExtraName, HeatScale, Row, Table
@@ -207,6 +207,26 @@ def extras(table: Table) -> list[tuple[str, list[str]]]:
         (title, [write(value, table.decimal) for value in values])
         for title, write, values in (known[name] for name in wanted)
         if any(value is not None for value in values)
+    ]
+
+
+def extra_sentences(table: Table) -> Iterator[str]:
+    """Parameters, FLOPs and time as sentences, where their columns do not fit. They may hold `_x` subscripts."""
+    for name, texts in extras(table):
+        what = "Time of a run" if name == "Time" else name
+        if len(set(texts)) == 1:
+            yield f"{what}: {texts[0]}"
+        else:
+            each = (f"{clean(row.label)}: {text}" for row, text in zip(table.rows, texts, strict=True))
+            yield f"{what}: {'; '.join(each)}"
+
+
+def failures(table: Table) -> list[tuple[str, str]]:
+    """Label and reason of every run that is missing; a failed row without a reason says that too."""
+    return [
+        (row.label, error)
+        for row in table.rows
+        for error in row.errors or (("no run finished",) if row.status == "failed" else ())
     ]
 
 
