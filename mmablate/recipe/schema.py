@@ -359,10 +359,16 @@ class Report(Section):
         conditions: values of the data's conditions, e.g. [night, fog]: each gets the table once more, on the
             samples of that condition alone.
         samples: scenes whose predictions are shown.
+        labels: row or column -> as printed, e.g. {F: Kamera}.
+        decimal: the decimal sign of printed tables; CSV and JSON keep the point.
+        columns: facts of the models that stand beside the scores; None for all that are known.
     """
 
     conditions: list[str] = Field(default_factory=list)
     samples: int = Field(4, ge=0, le=16)
+    labels: dict[str, str] = Field(default_factory=dict)
+    decimal: Literal[".", ","] = "."
+    columns: list[Literal["parameters", "flops", "time"]] | None = None
 
 
 class Significance(Section):
@@ -371,10 +377,12 @@ class Significance(Section):
     Attributes:
         primary: the column whose p-values form a family of their own.
         family: "table": all other cells are one family; "column": one family a column.
+        confidence: of the intervals of Δ.
     """
 
     primary: str | None = "Mean"
     family: Literal["table", "column"] = "table"
+    confidence: float = Field(0.95, gt=0.5, lt=1)
 
 
 class Recipe(Section):
@@ -383,6 +391,9 @@ class Recipe(Section):
     Attributes:
         rows: forms of the table's rows; None is one row of all losses.
         baseline: a row's name, or {factor: level} for one baseline per combination of the other factors.
+        smallest_effect: smallest |Δ| worth detecting, in the unit of the columns: tables then say how many seeds
+            that takes.
+        claims: sentences that `mmablate check` tests (`mmablate.claims` has their forms).
         n_decimals: that tables print.
     """
 
@@ -405,6 +416,7 @@ class Recipe(Section):
     evaluate: Evaluate = Evaluate()
     sweep: dict[Name, SweepParameter] = Field(default_factory=dict)
     significance: Significance = Significance()
+    smallest_effect: float | None = Field(None, gt=0)
     report: Report = Report()
     claims: list[str] = Field(default_factory=list)
     checkpoints: Literal["teacher", "all"] = "teacher"

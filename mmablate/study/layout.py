@@ -8,6 +8,9 @@ from typing import Any
 from mmablate.recipe import subset_names
 from mmablate.study.plan import Study
 
+# Columns of facts as recipes name them -> fields of a table's row.
+EXTRAS = {"parameters": "n_parameters", "flops": "flops", "time": "seconds"}
+
 
 def table_layout(study: Study, *, scored_on: str) -> dict[str, Any]:
     """The `table` block of study.json.
@@ -19,14 +22,17 @@ def table_layout(study: Study, *, scored_on: str) -> dict[str, Any]:
     wanted = recipe.evaluate.subsets
     names = list(subset_names(list(recipe.data.modalities or ()))) if wanted == "all" else list(wanted)
     column = {"metric": "mIoU", "unit": "%", "direction": "max"}
-    info = {name: {**column, "subset": True} for name in names}
+    info: dict[str, dict[str, Any]] = {name: {**column, "subset": True} for name in names}
     if len(names) > 1:
         info["Mean"] = {**column, "subset": False}
+    labels = recipe.report.labels
+    for name in info.keys() & labels:
+        info[name]["label"] = labels[name]
     baselines = set(study.baseline.values())
     rows = [
         {
             "name": row.name,
-            "label": row.label,
+            "label": labels.get(row.name, row.label),
             "losses": list(row.losses),
             "levels": dict(row.levels),
             "values": dict(row.values),
@@ -45,7 +51,10 @@ def table_layout(study: Study, *, scored_on: str) -> dict[str, Any]:
         "sweep": {key: sweep[key] for key in ("parameters", "symbols", "used")} if sweep else None,
         "teacher_row": bool(recipe.teacher and recipe.teacher.row),
         "significance": recipe.significance.model_dump(mode="json"),
+        "smallest_effect": recipe.smallest_effect,
         "n_decimals": recipe.n_decimals,
+        "decimal": recipe.report.decimal,
+        "extras": None if recipe.report.columns is None else [EXTRAS[name] for name in recipe.report.columns],
     }
 
 
@@ -56,9 +65,10 @@ def _header(study: Study) -> str:
 
 
 def _caption(study: Study, columns: list[str], scored_on: str) -> str:
-    modalities = ", ".join(study.recipe.data.modalities or ())
     split = {"test": "test", "val": "validation"}[scored_on]
-    labels: Mapping[str, str] = {row.name: row.label for row in study.rows}
+    named = study.recipe.report.labels
+    labels: Mapping[str, str] = {row.name: named.get(row.name, row.label) for row in study.rows}
+    modalities = ", ".join(named.get(name, name) for name in study.recipe.data.modalities or ())
     baselines = set(study.baseline.values())
     against = labels[baselines.pop()] if len(baselines) == 1 else "the baseline of its group"
     text = f"mIoU in percent on the {split} split, one model a row, "

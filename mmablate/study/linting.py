@@ -19,7 +19,7 @@ def lint(recipe: Recipe, rows: Sequence[Row], *, swept: bool) -> list[str]:
         rows: of the study.
         swept: the rows were made by a sweep; the recipe's claims are then about other rows.
     """
-    warnings = [] if swept else list(_claims_about_nothing(recipe, rows))
+    warnings = [] if swept else [*_claims_about_nothing(recipe, rows), *_labels_of_nothing(recipe, rows)]
     same: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         settings = row.recipe.model_dump(mode="json", include={"data", "model", "method", "teacher", "train", "masks"})
@@ -41,7 +41,7 @@ def lint(recipe: Recipe, rows: Sequence[Row], *, swept: bool) -> list[str]:
 def _claims_about_nothing(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
     """Claims that name a row or column which the table will not have: `check` could not decide them."""
     names = {row.name for row in rows} | ({"teacher"} if recipe.teacher and recipe.teacher.row else set())
-    columns = {*subset_names(list(recipe.data.modalities or ())), "Mean"}
+    columns = _columns(recipe)
     for text in recipe.claims:
         claim = parse_claim(text)
         lacking = [f"row {name!r}" for name in rows_of(claim) if name not in names]
@@ -49,3 +49,14 @@ def _claims_about_nothing(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
             lacking.append(f"column {claim.quantity.column!r}")
         if lacking:
             yield f"the claim {text!r} cannot be checked: the table has no {' and no '.join(lacking)}"
+
+
+def _labels_of_nothing(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
+    known = {row.name for row in rows} | _columns(recipe)
+    for name in recipe.report.labels:
+        if name not in known:
+            yield f"report.labels: {name!r} is no row and no column"
+
+
+def _columns(recipe: Recipe) -> set[str]:
+    return {*subset_names(list(recipe.data.modalities or ())), "Mean"}

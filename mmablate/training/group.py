@@ -31,6 +31,7 @@ from mmablate.training.building import build_model, open_data
 from mmablate.training.checkpoint import digest, load_into, save_weights
 from mmablate.training.device import autocast, environment, prepare_threads
 from mmablate.training.evaluation import Evaluated, Scores, predictions, score
+from mmablate.training.flops import forward_flops
 from mmablate.training.trainee import Piece, Trainee
 
 
@@ -341,6 +342,7 @@ class _Group:
             "scored_on": self.data.scored_split,
             "conditions": found.conditions,
             "synthetic": self.data.synthetic,
+            "flops": forward_flops(trainee.model, self.data.splits[self.data.scored_split], self.device),
         }
         digests = {"init": trainee.initial_digest, "order": self.order_digest, "final": digest(weights)}
         self._finish(self._record(trainee.spec, trainee, None, found.scores, digests, **extra))
