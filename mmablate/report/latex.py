@@ -84,7 +84,8 @@ def _anchor(table: Table) -> str:
 
 def _float(environment: str, size: str, heading: Sequence[str], tabulars: Sequence[str], notes: Sequence[str]) -> str:
     """One float: heading, tabulars one below the other, notes."""
-    lines = [rf"\begin{{{environment}}}", r"\centering", *heading, size, r"\setlength{\tabcolsep}{3pt}"]
+    place = r"\centering" if len(tabulars) == 1 else r"\raggedright"  # row labels of a folded table stand alike
+    lines = [rf"\begin{{{environment}}}", *heading, rf"\par\smallskip{place}{size}", r"\setlength{\tabcolsep}{3pt}"]
     lines.append(r"\newcommand{\ablmark}[1]{\makebox[13pt][l]{\scriptsize#1}}% room for the marks behind a number")
     lines.append("\n\\par\\medskip\n".join(tabulars))
     if notes:
@@ -107,7 +108,7 @@ def _fragment(table: Table, anchor: str) -> str:
     inside = len(grid.pages) == 1 and grid.height + height <= _PAGE_HEIGHT
     title = latex_text.escape(marks.title(table))
     first = [rf"\caption[{{{title}}}]{{{caption}}}", rf"\label{{{anchor}}}"]
-    further = [rf"{{\small\tablename~\ref{{{anchor}}}, continued. {caption}\par}}", r"\medskip"]
+    further = [rf"{{\centering\small\tablename~\ref{{{anchor}}}, continued. {caption}\par}}", r"\medskip"]
     parts = []
     for index, tabulars in enumerate(grid.pages):
         if index and index % _FLOATS_AT_ONCE == 0:

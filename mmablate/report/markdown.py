@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mmablate.analysis.table import Row, Table
+from mmablate.analysis.table import Cell, Row, Table
 from mmablate.report import labels, marks, numbers
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -27,23 +27,27 @@ def _label(label: str) -> str:
 
 
 def cell_text(table: Table, row: Row, column: str) -> str:
-    """Mean, std, Δ and marks of one cell."""
+    """Mean, std, Δ and marks of one cell; Δ stands first, without brackets, where there is no mean."""
     cell = marks.cell(row, column)
-    if not numbers.is_number(cell.mean):
+    if marks.is_empty(cell):
         return marks.absent(row)
-    mean = numbers.fixed(cell.mean, table.n_decimals)
+    n, sign = table.n_decimals, table.decimal
+    std = f"± {numbers.fixed(cell.std, n, sign)}" if numbers.is_number(cell.std) else ""
+    delta = _delta_text(cell, n, sign) if numbers.is_number(cell.delta) else ""
+    if not numbers.is_number(cell.mean):
+        return " ".join(part for part in (delta, std) if part)
+    mean = numbers.fixed(cell.mean, n, sign)
     if cell.best:
         mean = f"**{mean}**"
     elif cell.tied:
         mean += marks.TIED
-    parts = [mean]
-    if numbers.is_number(cell.std):
-        parts.append(f"± {numbers.fixed(cell.std, table.n_decimals)}")
-    if numbers.is_number(cell.delta):
-        delta = numbers.signed(cell.delta, table.n_decimals)
-        delta += marks.WELCH if marks.is_welch(cell) else ""
-        parts.append(f"({delta}{f' {marks.NOT_SIGNIFICANT}' if marks.not_significant(cell) else ''})")
-    return " ".join(parts)
+    return " ".join(part for part in (mean, std, f"({delta})" if delta else "") if part)
+
+
+def _delta_text(cell: Cell, n_decimals: int, sign: str) -> str:
+    welch = marks.WELCH if marks.is_welch(cell) else ""
+    quiet = f" {marks.NOT_SIGNIFICANT}" if marks.not_significant(cell) else ""
+    return f"{numbers.signed(cell.delta, n_decimals, sign)}{welch}{quiet}"
 
 
 def _row_label(table: Table, row: Row) -> str:
@@ -52,9 +56,11 @@ def _row_label(table: Table, row: Row) -> str:
     return _label(row.label) + (f" ({', '.join(facts)})" if facts else "")
 
 
-def _header(table: Table, column: str) -> str:
-    note = marks.column_note(table, column)
-    return escape(f"{column} ({note})" if note else column)
+def _headers(table: Table) -> list[str]:
+    """Names of the columns, with what they are in where columns differ."""
+    notes = marks.column_notes(table)
+    names = [(_label(marks.column_label(table, c)), escape(notes[c])) for c in table.columns]
+    return [f"{name} ({note})" if note else name for name, note in names]
 
 
 def render_table(table: Table) -> str:
@@ -62,7 +68,7 @@ def render_table(table: Table) -> str:
     extras = marks.extras(table)
     names = [
         escape(table.row_header) or "Row",
-        *(_header(table, c) for c in table.columns),
+        *_headers(table),
         *(n for n, _ in extras),
     ]
     lines = [
@@ -75,9 +81,11 @@ def render_table(table: Table) -> str:
     chips = [f"**{_label(c.text)}**" if c.kind != "plain" else _label(c.text) for c in marks.chips(table)]
     facts = " · ".join([part for part in (escape(marks.measured(table)),) if part] + chips)
     blocks = [f"## {escape(marks.title(table))}", facts, "\n".join(lines)]
-    blocks += [labels.with_sub_tags(table.caption, _inline), escape(marks.key(table, best="bold", delta="in brackets"))]
-    failures = [f"- failed: {_label(row.label)}: {escape(error)}" for row in table.rows for error in row.errors]
-    blocks += ["\n".join(failures), "\n".join(f"- {escape(note)}" for note in table.notes)]
+    key = marks.key(table, best="bold", delta="with a sign" if marks.is_effects(table) else "in brackets")
+    blocks += [_label(table.caption), escape(key), escape(marks.evidence_key(table))]
+    blocks.append("\n".join(f"- {_label(line)}" for line in marks.evidence(table)))
+    blocks.append("\n".join(f"- failed: {_label(label)}: {escape(error)}" for label, error in marks.failures(table)))
+    blocks.append("\n".join(f"- {escape(note)}" for note in table.notes))
     blocks.append(escape(table.dataset.attribution or ""))
     return "\n\n".join(block for block in blocks if block) + "\n"
 

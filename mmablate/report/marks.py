@@ -345,7 +345,7 @@ def evidence_key(table: Table) -> str:
     if not cells:
         return ""
     facts = (
-        (True, f"In square brackets: {numbers.percent(table.confidence, table.decimal)} interval of Δ"),
+        (True, "In square brackets: interval of Δ"),
         (any(c.p is not None for c in cells), "p: two-sided t test, adjusted by Holm within its family"),
         (any(c.p_sign_flip is not None for c in cells), "sign-flip p: exact, not adjusted"),
         (any(c.n_pairs is not None for c in cells), "n: pairs of seeds"),

@@ -114,7 +114,7 @@ def test_published_numbers_appear_as_published() -> None:
 
 
 def test_unknown_format_is_the_users_mistake() -> None:
-    with pytest.raises(UsageError, match=r"'pdf'.*terminal, html, markdown, csv, json"):
+    with pytest.raises(UsageError, match=r"'pdf'.*terminal, html, markdown, latex, csv, json"):
         render([losses()], "pdf", single=True)
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from mmablate.analysis.table import Table
 from mmablate.report import terminal
+from mmablate.report.wrapping import wrap
 
 
 def printed(table: Table, width: int = 80) -> str:
@@ -53,7 +54,7 @@ def test_decimals_stand_under_each_other_with_and_without_a_mark() -> None:
 
 def test_twenty_columns_fold_and_keep_every_number() -> None:
     text = printed(wide())
-    assert text.count("fusion_first_all") == 1 + 2 * 4  # the chip, and both rows in each of four groups
+    assert text.count("fusion_first_all") == 1 + 2 * 4 + 1  # chip, both rows in each of four groups, interval
     assert "columns 1 to 5 of 20" in text
     assert "columns 16 to 20 of 20" in text
     for index in range(20):
@@ -101,9 +102,9 @@ def test_failed_rows_say_so_and_why() -> None:
 
 
 def test_labels_break_before_a_plus() -> None:
-    assert terminal.wrap("L_sup + λL_mad + αL_umd", 16, before_plus=True) == ["L_sup + λL_mad", "+ αL_umd"]
-    assert terminal.wrap("a" * 10, 4) == ["aaaa", "aaaa", "aa"]
-    assert terminal.wrap("漢字漢字", 5) == ["漢字", "漢字"]
+    assert wrap("L_sup + λL_mad + αL_umd", 16, before_plus=True) == ["L_sup + λL_mad", "+ αL_umd"]
+    assert wrap("a" * 10, 4) == ["aaaa", "aaaa", "aa"]
+    assert wrap("漢字漢字", 5) == ["漢字", "漢字"]
 
 
 def test_sweep_has_bars_with_ring_and_baseline() -> None:
