@@ -166,7 +166,19 @@ def test_csv_of_several_tables_has_one_header_and_names_the_study() -> None:
     assert lines[4]["HD95"] == "4.00"
     single = render([losses()], "csv", single=True).splitlines()[0].split(",")
     assert single[:5] == ["row", "label", "F", "F_std", "F_delta"]
-    assert single[-6:] == ["n_seeds", "n_parameters", "seconds", "status", "dataset", "synthetic"]
+    tail = ["n_seeds", "n_parameters", "seconds", "status", "dataset", "synthetic"]
+    assert single[2 + 3 * 8 :][: len(tail) + 2] == [*tail, "baseline", "flops"]
+    evidence = ["_ci_low", "_ci_high", "_test", "_p", "_p_adjusted", "_significant", "_best", "_tied"]
+    assert single[-len(evidence) :] == [f"Mean{suffix}" for suffix in evidence]
+
+
+def test_csv_says_what_stands_behind_a_delta() -> None:
+    base, row = list(csv.DictReader(io.StringIO(render([losses()], "csv", single=True))))[:2]
+    assert (row["baseline"], row["Mean_ci_low"], row["Mean_ci_high"]) == ("sup", "+0.32", "+1.32")
+    assert (row["Mean_test"], row["Mean_significant"], row["F_significant"]) == ("paired", "true", "false")
+    assert float(row["Mean_p_adjusted"]) == pytest.approx(0.0257, abs=1e-4)
+    assert (row["Mean_best"], row["Mean_tied"]) == ("false", "true")
+    assert (base["Mean_p"], base["Mean_significant"], base["Mean_ci_low"]) == ("", "", "")
 
 
 def test_csv_text_is_no_formula_and_numbers_stay_numbers() -> None:
@@ -228,7 +240,8 @@ def parsed(page: str) -> _Parser:
 def test_html_is_well_formed_and_asks_nobody(name: str) -> None:
     page = render([SAMPLES[name], losses()], "html", single=False)
     parser = parsed(page)
-    assert parser.tags.isdisjoint({"script", "link", "iframe", "img", "object", "h*"})
+    assert parser.tags.isdisjoint({"link", "iframe", "img", "object", "h*"})
+    assert page.count("<script") == page.count("script-src 'sha256-") == 1
     assert page.count("<title>") == 1
     ids = [value for _, attribute, value in parser.attributes if attribute == "id"]
     assert len(ids) == len(set(ids))
