@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmablate.report import images, labels, scenes, templating
+from mmablate.report import images, labels, scenes, script, templating
 
 _ROOM = 272
 
@@ -95,6 +95,8 @@ def render_data_page(card: DataCard) -> str:
         "data.html.j2",
         heading=labels.clean(card.name),
         heats=[],
+        policy=script.POLICY,
+        script="",
         synthetic=card.synthetic,
         facts=[(labels.clean(name), labels.clean(value)) for name, value in card.facts],
         splits=[(card.splits[s], f"{card.sizes[s]:,}", _percent(card.labelled[s])) for s in splits],

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup, escape
 
-from mmablate.analysis.table import Cell, HeatScale, Row, Table
-from mmablate.report import colours, labels, marks, numbers, plots, templating
+from mmablate.analysis.table import HeatScale, Row, Table
+from mmablate.report import canvas, colours, evidence, labels, marks, numbers, plots, script, templating
+
+_MOST_REASONS = 20
 
 
 class CellView(NamedTuple):
@@ -25,6 +27,7 @@ class CellView(NamedTuple):
         mark: "†" or "".
         test: what stands behind Δ: "ʷ", "n.s.", "baseline".
         hover: values of the single seeds, interval and p.
+        key: number to sort by, "" where there is none.
     """
 
     classes: str
@@ -34,6 +37,7 @@ class CellView(NamedTuple):
     mark: str
     test: str
     hover: str
+    key: str = ""
 
 
 class RowView(NamedTuple):
@@ -42,14 +46,14 @@ class RowView(NamedTuple):
     Attributes:
         facts: small words under the label: "4 seeds only", "reference", "Δ to ...".
         failure: reasons, for a row without a value: they take the place of its cells.
-        extras: parameters, FLOPs, seconds.
+        extras: parameters, FLOPs, seconds, each with its number to sort by.
     """
 
     label: Markup
     facts: list[Markup]
     failure: list[str]
     cells: list[CellView]
-    extras: list[str]
+    extras: list[tuple[str, str]]
 
 
 class SwatchView(NamedTuple):
@@ -67,6 +71,40 @@ class ScaleView(NamedTuple):
     unit: str
 
 
+class ColumnView(NamedTuple):
+    """The head of a column: class, name, note under it, and the direction that is sorted first."""
+
+    classes: str
+    name: Markup
+    note: str
+    first: str
+
+
+class FigureView(NamedTuple):
+    """One figure of a card: heading of its own or "", markup, and what it shows in words."""
+
+    heading: Markup
+    svg: Markup
+    description: str
+
+
+class EntryView(NamedTuple):
+    """One entry of a legend: CSS variable of its colour, dash pattern of a line ("" for a patch), label."""
+
+    variable: str
+    dash: str
+    label: Markup
+
+
+class PlotView(NamedTuple):
+    """A card with one figure, or with several side by side."""
+
+    heading: Markup
+    figures: list[FigureView]
+    legend: list[EntryView]
+    note: str
+
+
 class TableView(NamedTuple):
     """Everything the template prints of one table."""
 
@@ -75,14 +113,15 @@ class TableView(NamedTuple):
     measured: str
     chips: list[tuple[str, Markup]]
     row_header: Markup
-    columns: list[tuple[str, str, str]]
+    columns: list[ColumnView]
     extra_names: list[str]
     rows: list[RowView]
     caption: Markup
     key: str
     scales: list[ScaleView]
     failures: list[tuple[Markup, str]]
-    plots: list[tuple[plots.Plot, Markup, list[tuple[str, Markup]]]]
+    evidence: evidence.EvidenceView | None
+    plots: list[PlotView]
     notes: list[str]
     attribution: str
 
@@ -96,18 +135,6 @@ def _heat_class(heat: str) -> str:
     return f"h{heat[1:].lower()}"
 
 
-def _hover(table: Table, cell: Cell) -> str:
-    """What the pointer shows: values of the seeds, the interval of Δ and its test."""
-    digits = table.n_decimals + 1
-    lines = [f"seed {labels.clean(seed)}: {numbers.fixed(value, digits)}" for seed, value in cell.values.items()]
-    if cell.ci is not None:
-        lines.append(f"Δ 95 % interval: {numbers.signed(cell.ci[0], digits)} to {numbers.signed(cell.ci[1], digits)}")
-    if cell.p is not None and cell.test is not None:
-        adjusted = f"; adjusted {numbers.p_value(cell.p_adjusted)}" if cell.p_adjusted is not None else ""
-        lines.append(f"{cell.test} test: {numbers.p_value(cell.p)}{adjusted}")
-    return "\n".join(lines)
-
-
 def _first_after_subsets(table: Table) -> str | None:
     """The column before which a thin rule stands: the first summary after the subsets."""
     kinds = [(c, marks.info(table, c).subset) for c in table.columns]
@@ -117,11 +144,12 @@ def _first_after_subsets(table: Table) -> str | None:
 def _cell_view(table: Table, row: Row, column: str, separated: bool) -> CellView:
     cell = marks.cell(row, column)
     classes = ["sep"] if separated else []
-    if not numbers.is_number(cell.mean):
+    if marks.is_empty(cell):
         failed = row.status != "ok"
         classes.append("failed" if failed else "absent")
         return CellView(" ".join(classes), marks.absent(row), "", "", "", "", "" if failed else "no value")
-    has_delta = numbers.is_number(cell.delta)
+    n, sign = table.n_decimals, table.decimal
+    has_mean, has_delta = numbers.is_number(cell.mean), numbers.is_number(cell.delta)
     quiet = marks.not_significant(cell)
     if colours.is_colour(cell.heat):
         classes += [_heat_class(str(cell.heat)), *(["pale"] if quiet else [])]
@@ -132,45 +160,78 @@ def _cell_view(table: Table, row: Row, column: str, separated: bool) -> CellView
         test = "baseline" if marks.is_baseline(row) else ""
     return CellView(
         classes=" ".join(classes),
-        mean=numbers.fixed(cell.mean, table.n_decimals),
-        std=f"±{numbers.fixed(cell.std, table.n_decimals)}" if numbers.is_number(cell.std) else "",
-        delta=numbers.signed(cell.delta, table.n_decimals) if has_delta else "",
+        mean=numbers.fixed(cell.mean, n, sign) if has_mean else numbers.signed(cell.delta, n, sign),
+        std=f"±{numbers.fixed(cell.std, n, sign)}" if numbers.is_number(cell.std) else "",
+        delta=numbers.signed(cell.delta, n, sign) if has_mean and has_delta else "",
         mark=marks.TIED if cell.tied and not cell.best else "",
         test=test,
-        hover=_hover(table, cell),
+        hover=evidence.hover(table, cell),
+        key=evidence.sort_value(cell.mean if has_mean else cell.delta),
     )
 
 
-def _row_view(table: Table, row: Row, index: int) -> RowView:
+_EXTRA_VALUES = {
+    "Parameters": lambda row: row.n_parameters,
+    "FLOPs": lambda row: row.flops,
+    "Time": lambda row: row.seconds,
+}
+
+
+def _row_views(table: Table) -> list[RowView]:
     separated = _first_after_subsets(table)
+    extras = marks.extras(table)
+    return [
+        _row_view(
+            table, row, separated,
+            [(texts[i], evidence.sort_value(_EXTRA_VALUES[name](row))) for name, texts in extras],
+        )
+        for i, row in enumerate(table.rows)
+    ]  # fmt: skip
+
+
+def _row_view(table: Table, row: Row, separated: str | None, extras: list[tuple[str, str]]) -> RowView:
     failure = []
     if row.status == "failed":
         failure = [labels.clean(error) for error in row.errors] or ["no run finished"]
+        if len(failure) > _MOST_REASONS:
+            failure = [*failure[:_MOST_REASONS], f"and {len(failure) - _MOST_REASONS} further runs"]
     facts = [label_html(fact) for fact in marks.row_facts(table, row) if fact != "baseline"]  # cells say that
     cells = [_cell_view(table, row, column, column == separated) for column in table.columns]
-    extras = [texts[index] for _, texts in marks.extras(table)]
     return RowView(label_html(row.label), facts, failure, [] if failure else cells, extras)
 
 
-def _scale_view(scale: HeatScale) -> ScaleView:
+def _scale_view(scale: HeatScale, decimal: str) -> ScaleView:
     """Swatches with the size of Δ at which each begins."""
+    bounds = marks.scale_bounds(scale, decimal)
 
     def swatches(side: Sequence[str]) -> list[SwatchView]:
-        found = []
-        for index, (bound, colour) in enumerate(zip(scale.steps, side, strict=False)):
-            number = f">{bound:g}" if index == 0 else f"≥{bound:g}"
-            found.append(SwatchView(_heat_class(colour) if colours.is_colour(colour) else "", number))
-        return found
+        return [
+            SwatchView(_heat_class(colour) if colours.is_colour(colour) else "", bound)
+            for bound, colour in zip(bounds, side, strict=False)
+        ]
 
-    what = labels.clean(f"points of {scale.metric}" if scale.unit == "%" else f"{scale.metric} {scale.unit}")
-    return ScaleView(swatches(scale.loss)[::-1], swatches(scale.gain), what)
+    return ScaleView(swatches(scale.loss)[::-1], swatches(scale.gain), marks.scale_unit(scale))
 
 
-def _plot_views(table: Table, anchor: str) -> list[tuple[plots.Plot, Markup, list[tuple[str, Markup]]]]:
+def plot_views(found: Sequence[plots.Plot]) -> list[PlotView]:
+    """Cards as the template prints them."""
     return [
-        (plot, Markup(plot.svg), [(e.variable, label_html(e.label)) for e in plot.legend])
-        for plot in plots.plots(table, anchor)
+        PlotView(
+            heading=label_html(plot.heading),
+            figures=[FigureView(label_html(p.heading), Markup(p.svg), p.description) for p in plot.panels],
+            legend=[EntryView(e.variable, _dash(e.dash), label_html(e.label)) for e in plot.legend],
+            note=plot.note,
+        )
+        for plot in found
     ]
+
+
+def _dash(index: int | None) -> str:
+    """The line style of a legend's swatch as an SVG dash pattern; "0" is a solid line."""
+    if index is None:
+        return ""
+    style = canvas.DASHES[index]
+    return "0" if isinstance(style, str) else " ".join(f"{1.6 * length:g}" for length in style[1])
 
 
 def table_view(table: Table, anchor: str) -> TableView:
@@ -181,7 +242,7 @@ def table_view(table: Table, anchor: str) -> TableView:
         anchor: id of its section, unique on the page.
     """
     separated = _first_after_subsets(table)
-    has_heat = any(c.heat is not None for row in table.rows for c in row.cells.values())
+    notes = marks.column_notes(table)
     partial = [row for row in table.rows if row.status != "failed"]
     return TableView(
         anchor=anchor,
@@ -190,15 +251,22 @@ def table_view(table: Table, anchor: str) -> TableView:
         chips=[(chip.kind, label_html(chip.text)) for chip in marks.chips(table)],
         row_header=label_html(table.row_header),
         columns=[
-            ("sep" if c == separated else "", labels.clean(c), marks.column_note(table, c)) for c in table.columns
+            ColumnView(
+                classes="sep" if column == separated else "",
+                name=label_html(marks.column_label(table, column)),
+                note=notes[column],
+                first="ascending" if marks.info(table, column).direction == "min" else "descending",
+            )
+            for column in table.columns
         ],
         extra_names=[name for name, _ in marks.extras(table)],
-        rows=[_row_view(table, row, index) for index, row in enumerate(table.rows)],
+        rows=_row_views(table),
         caption=Markup(labels.with_sub_tags(table.caption, lambda text: str(escape(text)))),
         key=marks.key(table, best="bold", delta="with a sign", pale=" (pale)"),
-        scales=[_scale_view(scale) for scale in table.heat_scales] if has_heat else [],
+        scales=[_scale_view(scale, table.decimal) for scale in table.heat_scales] if marks.has_heat(table) else [],
         failures=[(label_html(row.label), labels.clean(error)) for row in partial for error in row.errors],
-        plots=_plot_views(table, anchor),
+        evidence=evidence.evidence_view(table),
+        plots=plot_views(plots.plots(table, anchor)),
         notes=[labels.clean(note) for note in table.notes],
         attribution=labels.clean(table.dataset.attribution or ""),
     )
@@ -208,13 +276,15 @@ def render_page(tables: Sequence[Table]) -> str:
     """One HTML page with all tables; opened from disk it needs nothing else."""
     views = [table_view(table, f"t{index}") for index, table in enumerate(tables, start=1)]
     heading = views[0].title if len(views) == 1 else f"{len(views)} ablation studies"
-    return fill_page(tables, heading=heading, tables=views, listed=len(views) != 1, links=[], scenes=None)
+    return fill_page(tables, heading=heading, tables=views, listed=len(views) != 1)
 
 
 def fill_page(sources: Sequence[Table], **values: Any) -> str:
     """page.html.j2 with these values and the heat colours of the tables that they came from."""
     heats = [(_heat_class(colour), style) for colour, style in colours.heat_styles(sources).items()]
-    return templating.fill("page.html.j2", heats=heats, **values)
+    code = script.page_script()
+    further = {"links": [], "scenes": None, "details": None, **values}
+    return templating.fill("page.html.j2", heats=heats, script=code, policy=script.policy(code), **further)
 
 
 def render(tables: Sequence[Table], *, single: bool) -> str:

@@ -1,122 +1,84 @@
-"""Figures as inline SVG: drawn by matplotlib, coloured by the page's style sheet, the same bytes every time.
-
-Matplotlib draws in placeholder colours, which become CSS variables afterwards, so that one figure serves the
-light and the dark theme. Text stays text. Legends are HTML and belong to the page.
-"""
+"""Figures that a table gives reason for: sensitivity curves and bars by modality subset."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from mmablate.analysis.table import Row, Table
-from mmablate.report import labels, marks, numbers
+from mmablate.analysis.table import Cell, Row, Table
+from mmablate.report import canvas, labels, marks, numbers
+from mmablate.report.canvas import PAGE, Drawing, LegendEntry, Palette
 
-PALETTE_SIZE = 8
 _MOST_BARS = 8
-# Placeholder colours and what they stand for on the page.
-_INK, _MUTED, _RULE, _CARD, _CURVE, _BASE = "#0f0f01", "#0f0f02", "#0f0f03", "#0f0f04", "#0f0f05", "#0f0f06"
-_BARS = tuple(f"#0f0f1{i}" for i in range(PALETTE_SIZE))
-_LEVELS = tuple(f"#0f0f2{i}" for i in range(PALETTE_SIZE))
-_VARIABLES = {
-    _INK: "--ink",
-    _MUTED: "--muted",
-    _RULE: "--rule",
-    _CARD: "--card",
-    _CURVE: "--curve",
-    _BASE: "--base",
-    **{colour: f"--bar{i}" for i, colour in enumerate(_BARS)},
-    **{colour: f"--level{i}" for i, colour in enumerate(_LEVELS)},
-}
-_SIZE = (4.6, 2.7)
-_FONT_SIZE = 9.5
+_MOST_SUBSETS = 40
+_MOST_PANELS = 12
 
 
-class LegendEntry(NamedTuple):
-    """One swatch of a legend.
+class Panel(NamedTuple):
+    """One figure on the page.
 
     Attributes:
-        variable: CSS variable of its colour.
-        label: may hold `_x` subscripts.
-    """
-
-    variable: str
-    label: str
-
-
-class Plot(NamedTuple):
-    """A figure for the page.
-
-    Attributes:
-        heading: above it, as text.
+        heading: above it; may hold `_x` subscripts.
         svg: markup, safe to inline: every text in it was escaped by matplotlib.
         description: what it shows, for those who cannot see it.
-        note: below it, as text.
     """
 
     heading: str
     svg: str
     description: str
+
+
+class Plot(NamedTuple):
+    """A card of the page: one figure, or several side by side under a common heading.
+
+    Attributes:
+        heading: above all of it; may hold `_x` subscripts.
+        panels: its figures; a single one has no heading of its own.
+        note: below it, as text.
+    """
+
+    heading: str
+    panels: tuple[Panel, ...]
     legend: tuple[LegendEntry, ...] = ()
     note: str = ""
 
 
-def _axes() -> tuple[Figure, Axes]:
-    """An empty figure in the page's style: horizontal rules only."""
-    figure = Figure(figsize=_SIZE, layout=None)
-    FigureCanvasSVG(figure)
-    axes = figure.add_axes((0.1, 0.12, 0.88, 0.82))
-    figure.patch.set_visible(False)
-    axes.patch.set_visible(False)
-    for side in ("top", "left", "right"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_RULE)
-    axes.tick_params(length=0, labelsize=_FONT_SIZE, colors=_MUTED, pad=6)
-    axes.grid(axis="y", color=_RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _plain_ticks(axes: Axes, positions: Sequence[float], texts: Sequence[str]) -> None:
-    """Ticks with texts that are never read as mathematics ("$" in a name is a "$")."""
-    axes.set_xticks(list(positions), list(texts), parse_math=False)
-    axes.set_xticks([], minor=True)
-
-
-def _inline_svg(figure: Figure, prefix: str) -> str:
-    """The figure as an `<svg>` element for HTML.
+def plots(table: Table, prefix: str) -> list[Plot]:
+    """The cards that this table gives reason for.
 
     Args:
-        figure: finished.
-        prefix: of every id in it; ids must be unique on the page.
+        table: the table.
+        prefix: of every id in the figures, unique on the page.
     """
-    out = io.StringIO()
-    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "mmablate", "font.family": ["DejaVu Sans"]}
-    with mpl.rc_context(style), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(out, format="svg")
-    text = out.getvalue()
-    text = text[text.index("<svg") :]
-    # The metadata hold the date; without them the same figure is the same text.
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
-    view_box = re.search(r'viewBox="[^"]*"', text)
-    root = f'<svg {view_box[0] if view_box else ""} aria-hidden="true">'
-    text = root + text[text.index(">") + 1 :]
-    text = text.replace("xlink:href", "href").replace("'DejaVu Sans'", "inherit").replace('"DejaVu Sans"', "inherit")
-    text = re.sub(r"font: ([\d.]+px) inherit", r"font-size: \1", text)
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = re.sub(r'(href="|url\()#', rf"\1#{prefix}-", text)
-    for colour, variable in _VARIABLES.items():
-        text = text.replace(colour, f"var({variable})")
-    return re.sub(r"\n\s*", "\n", text).strip()
+    return cards(drawings(table), prefix)
+
+
+def cards(found: Sequence[Drawing], prefix: str) -> list[Plot]:
+    """Drawings in the colours of the page as its cards; those of one group share one."""
+    grouped: dict[str, list[Drawing]] = {}
+    for drawing in found:
+        grouped.setdefault(drawing.group or f"\0{drawing.name}", []).append(drawing)
+    made = []
+    for index, some in enumerate(grouped.values()):
+        first = some[0]
+        panels = tuple(
+            Panel(d.heading if d.group else "", canvas.inline_svg(d.figure, f"{prefix}-{index}-{i}"), d.description)
+            for i, d in enumerate(some)
+        )
+        made.append(Plot(first.group or first.heading, panels, first.legend, first.note))
+    return made
+
+
+def drawings(table: Table, palette: Palette = PAGE) -> list[Drawing]:
+    """The figures that this table gives reason for, in the order of the page."""
+    found = (sensitivity(table, palette), subset_bars(table, palette))
+    return [*(drawing for drawing in found if drawing is not None), *sensitivity_panels(table, palette)]
+
+
+# --- bars -------------------------------------------------------------------------------------------------
 
 
 def _shown_rows(rows: Sequence[Row], column: str) -> list[Row]:
@@ -127,47 +89,76 @@ def _shown_rows(rows: Sequence[Row], column: str) -> list[Row]:
     return [row for row in rows if row in (rows[0], best, rows[-1])]
 
 
-def subset_bars(table: Table, prefix: str) -> Plot | None:
+def _bar_columns(table: Table) -> list[str]:
+    """The subset columns that share one metric."""
+    subsets = [c for c in table.columns if marks.info(table, c).subset]
+    kinds = {c: (marks.info(table, c).metric, marks.info(table, c).unit) for c in subsets}
+    return [c for c in subsets if kinds[c] == kinds[subsets[0]]]
+
+
+def subset_bars(table: Table, palette: Palette = PAGE) -> Drawing | None:
     """Grouped bars of the rows over the modality subsets, None for a table without subset columns."""
-    metric = next((marks.info(table, c).metric for c in table.columns if marks.info(table, c).subset), None)
-    columns = [c for c in table.columns if marks.info(table, c).subset and marks.info(table, c).metric == metric]
+    columns = _bar_columns(table)
     measured = [row for row in table.rows if any(numbers.is_number(marks.cell(row, c).mean) for c in columns)]
     summary = marks.summary_column(table)
-    if not table.column_info or len(columns) < 2 or not measured or summary is None:
+    if not table.column_info or not 2 <= len(columns) <= _MOST_SUBSETS or not measured or summary is None:
         return None
     rows = _shown_rows(measured, summary)
-    palette = _LEVELS if marks.sweep_curve(table) else _BARS  # levels have an order, other rows have none
-    figure, axes = _axes()
-    width = 0.8 / len(rows)
+    # Levels have an order, other rows have none.
+    colours = palette.levels if marks.sweep_curve(table) else palette.bars
+    figure, axes = canvas.new_axes(palette)
     for index, row in enumerate(rows):
-        cells = [marks.cell(row, column) for column in columns]
+        width = 0.8 / len(rows)
         places = [i + (index - (len(rows) - 1) / 2) * width for i in range(len(columns))]
-        found = [(x, c) for x, c in zip(places, cells, strict=True) if numbers.is_number(c.mean)]
-        axes.bar([x for x, _ in found], [c.mean or 0.0 for _, c in found], width=width * 0.92, color=palette[index])
-        whiskers = [(x, c.mean or 0.0, c.std) for x, c in found if numbers.is_number(c.std)]
-        axes.errorbar(
-            [x for x, _, _ in whiskers],
-            [mean for _, mean, _ in whiskers],
-            yerr=[std for _, _, std in whiskers],
-            fmt="none",
-            ecolor=_INK,
-            elinewidth=0.8,
-        )
-    _plain_ticks(axes, range(len(columns)), [labels.clean(column) for column in columns])
+        _bars(axes, places, [marks.cell(row, c) for c in columns], width * 0.92, colours[index], palette.ink)
+    names = [labels.plain(marks.column_label(table, column)) for column in columns]
+    upright = sum(len(name) + 1.5 for name in names) <= 58
+    canvas.name_ticks(axes, range(len(columns)), names, rotation=0 if upright else 90)
     axes.margins(x=0.01)
-    unit = marks.info(table, columns[0]).unit
+    canvas.settle(axes, decimal=table.decimal)
+    if not upright:
+        _raise_bottom(figure, axes, max(map(len, names)))
+    about = marks.info(table, columns[0])
+    what = labels.clean(f"{about.metric}{f' in {about.unit}' if about.unit else ''}")
     spread = any(numbers.is_number(marks.cell(row, column).std) for row in rows for column in columns)
-    note = labels.clean(f"{metric}{f' in {unit}' if unit else ''}{'; whiskers: ± std over seeds' if spread else ''}")
+    note = f"{what}{'; whiskers: ± std over seeds' if spread else ''}"
     if len(rows) < len(measured):
         note += f"; first, best and last of {len(measured)} rows"
-    return Plot(
+    return Drawing(
+        name="subsets",
+        figure=figure,
         heading="By modality subset",
-        svg=_inline_svg(figure, prefix),
-        description=f"Bars of {labels.clean(str(metric))} for {len(rows)} rows over {len(columns)} subsets "
+        description=f"Bars of {labels.clean(about.metric)} for {len(rows)} rows over {len(columns)} subsets "
         "of the modalities; the numbers stand in the table.",
-        legend=tuple(LegendEntry(_VARIABLES[palette[i]], row.label) for i, row in enumerate(rows)),
+        legend=tuple(LegendEntry(colours[i], row.label) for i, row in enumerate(rows)),
         note=note,
+        axis_names=("", what),
     )
+
+
+def _bars(axes: Axes, places: Sequence[float], cells: Sequence[Cell], width: float, colour: str, ink: str) -> None:
+    found = [(x, c) for x, c in zip(places, cells, strict=True) if numbers.is_number(c.mean)]
+    axes.bar([x for x, _ in found], [c.mean or 0.0 for _, c in found], width=width, color=colour)
+    whiskers = [(x, c.mean or 0.0, c.std) for x, c in found if numbers.is_number(c.std)]
+    axes.errorbar(
+        [x for x, _, _ in whiskers],
+        [mean for _, mean, _ in whiskers],
+        yerr=[std for _, _, std in whiskers],
+        fmt="none",
+        ecolor=ink,
+        elinewidth=0.8,
+    )
+
+
+def _raise_bottom(figure: Figure, axes: Axes, longest: int) -> None:
+    """Room for tick labels that stand upright; very long names get half of the figure."""
+    box = axes.get_position()
+    height = 72 * figure.get_size_inches()[1]
+    bottom = min((min(longest, 24) * canvas.FONT_SIZE * 0.62 + 10) / height, 0.55)
+    axes.set_position((box.x0, bottom, box.width, box.y1 - bottom))
+
+
+# --- sensitivity ------------------------------------------------------------------------------------------
 
 
 def _scale(axes: Axes, values: Sequence[float]) -> None:
@@ -184,7 +175,7 @@ def _scale(axes: Axes, values: Sequence[float]) -> None:
 def _readable(axes: Axes, points: Sequence[marks.SweepPoint]) -> list[marks.SweepPoint]:
     """The points whose tick labels do not run into each other; the ends and the used value come first."""
     places = {p: axes.transData.transform((p.value, 0))[0] for p in points}
-    half = {p: len(numbers.level(p.value)) * _FONT_SIZE * 0.42 + 3 for p in points}  # in points, as are places
+    half = {p: len(numbers.level(p.value)) * canvas.FONT_SIZE * 0.42 + 3 for p in points}  # in points, as are places
     ends = (points[0], points[-1])
     chosen: list[marks.SweepPoint] = []
     for point in sorted(points, key=lambda p: (not p.used, p not in ends)):
@@ -193,57 +184,163 @@ def _readable(axes: Axes, points: Sequence[marks.SweepPoint]) -> list[marks.Swee
     return sorted(chosen, key=lambda p: p.value)
 
 
-def sensitivity(table: Table, prefix: str) -> Plot | None:
+def _ring(axes: Axes, places: Sequence[tuple[float, float]], palette: Palette, size: float = 9) -> None:
+    axes.plot(
+        [x for x, _ in places],
+        [y for _, y in places],
+        linestyle="none",
+        marker="o",
+        markersize=size,
+        markerfacecolor=palette.card,
+        markeredgecolor=palette.curve,
+        markeredgewidth=2.2,
+    )
+
+
+def _level_ticks(axes: Axes, table: Table, points: Sequence[marks.SweepPoint], n_ticks: int) -> None:
+    """Scales, the room for the texts, and a tick at every value whose text has room."""
+    axes.autoscale_view()
+    canvas.settle(axes, decimal=table.decimal, n_ticks=n_ticks)
+    shown = _readable(axes, points)
+    texts = [numbers.level(p.value, table.decimal) for p in shown]
+    canvas.name_ticks(axes, [p.value for p in shown], texts)
+
+
+def sensitivity(table: Table, palette: Palette = PAGE) -> Drawing | None:
     """The summary column over one swept numeric parameter, None for any other table."""
     curve = marks.sweep_curve(table)
-    if curve is None:
+    points = [p for p in curve.points if numbers.is_number(p.mean)] if curve else []
+    if curve is None or len(points) < 2:
         return None
-    points = [p for p in curve.points if numbers.is_number(p.mean)]
-    if len(points) < 2:
-        return None
-    figure, axes = _axes()
-    figure.set_dpi(72)
+    figure, axes = canvas.new_axes(palette)
     values, means = [p.value for p in points], [p.mean or 0.0 for p in points]
     spreads = [p.std if numbers.is_number(p.std) else 0.0 for p in points]
     if any(spreads):
         low = [mean - std for mean, std in zip(means, spreads, strict=True)]
         high = [mean + std for mean, std in zip(means, spreads, strict=True)]
-        axes.fill_between(values, low, high, color=_CURVE, alpha=0.16, linewidth=0)
+        axes.fill_between(values, low, high, color=palette.curve, alpha=0.16, linewidth=0)
     _scale(axes, values)
     axes.margins(x=0.04, y=0.12)
-    baseline = curve.baseline_mean
-    if numbers.is_number(baseline):
-        axes.axhline(baseline, color=_BASE, linewidth=1.2, dashes=(4, 3))
-    axes.plot(values, means, color=_CURVE, linewidth=1.8, marker="o", markersize=4.5)
+    if numbers.is_number(curve.baseline_mean):
+        axes.axhline(curve.baseline_mean, color=palette.base, linewidth=1.2, dashes=(4, 3))
+    axes.plot(values, means, color=palette.curve, linewidth=1.8, marker="o", markersize=4.5)
     ring = [(p.value, p.mean or 0.0) for p in points if p.used]
-    axes.plot(
-        [x for x, _ in ring],
-        [y for _, y in ring],
-        linestyle="none",
-        marker="o",
-        markersize=9,
-        markerfacecolor=_CARD,
-        markeredgecolor=_CURVE,
-        markeredgewidth=2.2,
-    )
-    axes.autoscale_view()
-    shown = _readable(axes, points)
-    _plain_ticks(axes, [p.value for p in shown], [numbers.level(p.value) for p in shown])
-    note = f"dashed: baseline ({numbers.fixed(curve.baseline_mean, table.n_decimals)})"
-    parts = [note if numbers.is_number(curve.baseline_mean) else "", "ring: value used" if ring else ""]
+    _ring(axes, ring, palette)
+    _level_ticks(axes, table, points, 5)
+    base = numbers.fixed(curve.baseline_mean, table.n_decimals, table.decimal)
+    parts = [f"dashed: baseline ({base})" if numbers.is_number(curve.baseline_mean) else ""]
+    parts.append("ring: value used" if ring else "")
     missing = len(curve.points) - len(points)
     parts.append(f"{missing} failed level{'' if missing == 1 else 's'} left out" if missing else "")
-    return Plot(
-        heading=f"Sensitivity to {curve.symbol} ({labels.clean(curve.column)})",
-        svg=_inline_svg(figure, prefix),
+    return Drawing(
+        name="sensitivity",
+        figure=figure,
+        heading=f"Sensitivity to {curve.symbol} ({marks.column_label(table, curve.column)})",
         description=f"Curve of {labels.clean(curve.column)} over {len(points)} values of {curve.symbol}; "
         "the numbers stand in the table.",
-        legend=(LegendEntry("--curve", "mean over seeds ± std" if any(spreads) else "mean over seeds"),),
+        legend=(LegendEntry(palette.curve, "mean over seeds ± std" if any(spreads) else "mean over seeds"),),
         note="; ".join(part for part in parts if part),
+        axis_names=(curve.symbol, _measured(table, curve.column)),
     )
 
 
-def plots(table: Table, prefix: str) -> list[Plot]:
-    """The figures that this table gives reason for."""
-    found = (sensitivity(table, f"{prefix}-curve"), subset_bars(table, f"{prefix}-bars"))
-    return [plot for plot in found if plot is not None]
+def _measured(table: Table, column: str) -> str:
+    about = marks.info(table, column)
+    name = (
+        ""
+        if labels.clean(column) == labels.clean(about.metric)
+        else f", {labels.plain(marks.column_label(table, column))}"
+    )
+    return labels.clean(f"{about.metric}{name}{f' in {about.unit}' if about.unit else ''}")
+
+
+def sensitivity_panels(table: Table, palette: Palette = PAGE) -> list[Drawing]:
+    """Δ of every column over one swept numeric parameter, with its interval; none for any other table."""
+    curve = marks.sweep_curve(table)
+    if curve is None or len(table.columns) < 2:
+        return []
+    levels = {row.name: row.level.get(table.sweep.parameters[0]) for row in table.rows} if table.sweep else {}
+    rows = [row for row in table.rows if not row.reference and numbers.is_number(_level(levels[row.name]))]
+    rows.sort(key=lambda row: _level(levels[row.name]) or 0.0)
+    columns = [c for c in table.columns if sum(marks.cell(row, c).delta is not None for row in rows) >= 2]
+    limits = _common_limits(table, rows, columns)
+    found = []
+    for column in columns[:_MOST_PANELS]:
+        points = [(_level(levels[row.name]) or 0.0, row, marks.cell(row, column)) for row in rows]
+        found.append(_delta_panel(table, curve, column, points, limits, palette))
+    return found
+
+
+def _level(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _common_limits(table: Table, rows: Sequence[Row], columns: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """The vertical range of the columns of each metric, so that panels side by side can be compared."""
+    ends: dict[str, list[float]] = {}
+    for column in columns:
+        for row in rows:
+            cell = marks.cell(row, column)
+            some = [cell.delta, *(cell.ci or ())]
+            ends.setdefault(marks.info(table, column).metric, [0.0]).extend(x for x in some if numbers.is_number(x))
+    found = {}
+    for metric, values in ends.items():
+        room = 0.06 * (max(values) - min(values)) or 1.0
+        found[metric] = (min(values) - room, max(values) + room)
+    return found
+
+
+def _delta_panel(
+    table: Table,
+    curve: marks.SweepCurve,
+    column: str,
+    points: Sequence[tuple[float, Row, Cell]],
+    limits: dict[str, tuple[float, float]],
+    palette: Palette,
+) -> Drawing:
+    """One column of `sensitivity_panels`; a baseline among the levels is the zero that the others start from."""
+    figure, axes = canvas.new_axes(palette, canvas.PANEL)
+    drawn = [
+        (x, row, cell.delta if cell.delta is not None else 0.0, cell.ci)
+        for x, row, cell in points
+        if numbers.is_number(cell.delta) or (marks.is_baseline(row) and numbers.is_number(cell.mean))
+    ]
+    axes.axhline(0, color=palette.base, linewidth=1.2, dashes=(4, 3))
+    banded = [(x, ci or (delta, delta)) for x, _, delta, ci in drawn]
+    has_intervals = any(ci for _, _, _, ci in drawn)
+    if has_intervals:
+        low, high = [ci[0] for _, ci in banded], [ci[1] for _, ci in banded]
+        axes.fill_between([x for x, _ in banded], low, high, color=palette.curve, alpha=0.16, linewidth=0)
+    axes.plot(
+        [x for x, _, _, _ in drawn],
+        [y for _, _, y, _ in drawn],
+        color=palette.curve, linewidth=1.6, marker="o", markersize=3.5,
+    )  # fmt: skip
+    _scale(axes, [x for x, _, _, _ in drawn])
+    axes.margins(x=0.05)
+    _ring(axes, [(x, y) for x, row, y, _ in drawn if marks.is_used(table, row)], palette, 7)
+    _level_ticks_of_panel(axes, table, curve, [x for x, _, _, _ in drawn], limits[marks.info(table, column).metric])
+    about = marks.info(table, column)
+    band = f"; band: {numbers.percent(table.confidence, table.decimal)} interval" if has_intervals else ""
+    unit = {"%": " in points", "": ""}.get(about.unit, f" in {labels.clean(about.unit)}")
+    return Drawing(
+        name=f"sensitivity_{column}",
+        figure=figure,
+        heading=marks.column_label(table, column),
+        description=f"Δ of {labels.clean(column)} over {len(drawn)} values of {curve.symbol}.",
+        legend=(LegendEntry(palette.curve, f"Δ to the baseline{unit}{band}"),),
+        note="ring: value used" if any(p.used for p in curve.points) else "",
+        group=f"Sensitivity to {curve.symbol} by column",
+        axis_names=(curve.symbol, f"Δ {labels.plain(marks.column_label(table, column))}{unit}"),
+    )
+
+
+def _level_ticks_of_panel(
+    axes: Axes, table: Table, curve: marks.SweepCurve, values: Sequence[float], limits: tuple[float, float]
+) -> None:
+    axes.set_ylim(*limits)
+    axes.autoscale_view(scaley=False)
+    canvas.settle(axes, decimal=table.decimal, n_ticks=4)
+    kept = [point for point in curve.points if point.value in values]
+    shown = _readable(axes, kept) if kept else []
+    canvas.name_ticks(axes, [p.value for p in shown], [numbers.level(p.value, table.decimal) for p in shown])

@@ -1,32 +1,55 @@
-"""The page of a study: its table, the tables of single conditions, and predictions on a few scenes."""
+"""The page of a study: its tables, figures, predictions on a few scenes, and what its runs were."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mmablate.analysis.details import StudyDetails
 from mmablate.analysis.scenes import Scenes
 from mmablate.analysis.table import Table
-from mmablate.report import html, labels
+from mmablate.report import details_view, html, labels
 from mmablate.report.scenes import scenes_view
 
 
-def render_study(table: Table, conditions: Sequence[Table] = (), scenes: Scenes | None = None) -> str:
-    """The page of one study: its table, those of single conditions, and what its models predict.
+def render_study(
+    table: Table,
+    conditions: Sequence[Table] = (),
+    scenes: Scenes | None = None,
+    *,
+    details: StudyDetails | None = None,
+    effects: Sequence[Table] = (),
+) -> str:
+    """The page of one study.
 
-    What the tables of conditions would only repeat (notes, source) stands under the first one.
+    What further tables would only repeat (notes, source) stands under the first one.
+
+    Args:
+        table: of the study.
+        conditions: tables of single conditions.
+        scenes: what its models predict.
+        details: training, recipe, settings by row, machines, failures.
+        effects: main effects, interactions, contributions: tables whose cells have a Δ only.
     """
-    below = [
-        other.model_copy(
-            update={
-                "notes": tuple(note for note in other.notes if note not in table.notes),
-                "dataset": other.dataset.model_copy(update={"attribution": None}),
-            }
-        )
-        for other in conditions
-    ]
-    tables = [table, *below]
+    further = [_without_repetition(table, other) for other in (*effects, *conditions)]
+    tables = [table, *further]
     views = [html.table_view(one, f"t{index}") for index, one in enumerate(tables, start=1)]
+    if details is not None and details.failures:
+        views = [view._replace(failures=[]) for view in views]  # they have a section of their own
     shown = scenes_view(scenes, "scenes") if scenes is not None else None
-    links = [(view.anchor, labels.clean(one.condition or "")) for view, one in zip(views, tables, strict=True)][1:]
-    links += [(shown.anchor, "predictions")] if shown else []
-    return html.fill_page(tables, heading=views[0].title, tables=views, listed=False, links=links, scenes=shown)
+    told = details_view.details_view(details, table) if details is not None else None
+    links = [(view.anchor, labels.clean(one.condition or view.title)) for view, one in zip(views, tables, strict=True)]
+    links = links[1:] + (details_view.links(told) if told else [])
+    if shown:
+        links.insert(len(further) + (1 if told and told.training else 0), (shown.anchor, "predictions"))
+    return html.fill_page(
+        tables, heading=views[0].title, tables=views, listed=False, links=links, scenes=shown, details=told
+    )
+
+
+def _without_repetition(table: Table, other: Table) -> Table:
+    return other.model_copy(
+        update={
+            "notes": tuple(note for note in other.notes if note not in table.notes),
+            "dataset": other.dataset.model_copy(update={"attribution": None}),
+        }
+    )
