@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from mmablate.analysis import Table, build_table, condition_tables, load_tables
+from mmablate.analysis.details import load_details
+from mmablate.analysis.effects import view_tables
+from mmablate.analysis.importing import CsvOptions
 from mmablate.analysis.scenes import load_scenes
 from mmablate.errors import UsageError
 from mmablate.report import render
@@ -14,44 +20,118 @@ from mmablate.report.terminal import print_tables
 from mmablate.results import StudyStore
 from mmablate.results.files import telling, write_atomic
 
-ENDINGS = {".html": "html", ".htm": "html", ".md": "markdown", ".csv": "csv", ".json": "json"}
+ENDINGS = {
+    ".html": "html", ".htm": "html", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json",
+}  # fmt: skip
 
 
-def print_table(
-    paths: list[Path],
-    format: str | None,
-    output: Path | None,
-    *,
-    baseline: str | None = None,
-    condition: str | None = None,
-    subset: str | None = None,
-) -> int:
-    """Prints the tables of all paths, in that order; without a format, by the ending of the output file."""
-    if condition is not None and subset is not None:
-        raise UsageError("--condition or --subset, not both")
-    if format is None:
-        format = ENDINGS.get(output.suffix.lower(), "terminal") if output else "terminal"
+@dataclass(frozen=True)
+class TableRequest:
+    """The options of `table`, as typed."""
+
+    paths: list[Path]
+    format: str | None = None
+    output: Path | None = None
+    baseline: str | None = None
+    condition: str | None = None
+    subset: str | None = None
+    confidence: float | None = None
+    view: str | None = None
+    standalone: bool = False
+    figures: Path | None = None
+    color: str = "auto"
+    row_column: str | None = None
+    seed_column: str | None = None
+    columns: str | None = None
+    lower: str | None = None
+    primary: str | None = None
+
+    @property
+    def csv(self) -> CsvOptions:
+        """How to read a CSV of runs."""
+        return CsvOptions(
+            row=_names(self.row_column), seed=self.seed_column, columns=_names(self.columns),
+            lower=_names(self.lower), primary=self.primary,
+        )  # fmt: skip
+
+    @property
+    def chosen_format(self) -> str:
+        """The format asked for, or that of the output file's ending."""
+        if self.format is not None:
+            return self.format
+        return ENDINGS.get(self.output.suffix.lower(), "terminal") if self.output else "terminal"
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+
+
+def print_table(request: TableRequest) -> int:
+    """Prints the tables of all paths, in that order.
+
+    Raises:
+        UsageError: options that do not go together or are out of range; see also `load_tables`.
+    """
+    _check(request)
     tables: list[Table] = []
-    single = len(paths) == 1
-    for path in paths:
-        found, one = load_tables(path, baseline=baseline, condition=condition, subset=subset)
+    single = len(request.paths) == 1
+    for path in request.paths:
+        found, one = load_tables(
+            path, baseline=request.baseline, condition=request.condition, subset=request.subset,
+            confidence=request.confidence, csv=request.csv,
+        )  # fmt: skip
         tables += found
         single = single and one
-    if format == "terminal" and output is None:
-        print_tables(tables, Console())
+    if request.view is not None:
+        tables = [view for table in tables for view in view_tables(table, request.view)]
+        single = single and len(tables) == 1
+    if request.figures is not None:
+        _write_figures(tables, request.figures)
+    format = request.chosen_format
+    if format == "terminal" and request.output is None:
+        print_tables(tables, _console(request.color))
         return 0
-    text = render(tables, format, single=single)
-    write_text(text, output)
+    write_text(render(tables, format, single=single, standalone=request.standalone), request.output)
     return 0
 
 
-def write_study_page(store: StudyStore) -> tuple[Table, Path]:
-    """Writes a study's index.html anew; its table and the page's path."""
-    from mmablate.report.study_page import render_study  # brings matplotlib
+def _check(request: TableRequest) -> None:
+    if request.condition is not None and request.subset is not None:
+        raise UsageError("--condition or --subset, not both")
+    if request.confidence is not None and not 0.5 < request.confidence < 1:
+        raise UsageError(f"--confidence {request.confidence:g}: a share between 0.5 and 1, e.g. 0.95")
+    if request.standalone and request.chosen_format != "latex":
+        raise UsageError("--standalone goes with --format latex")
 
-    table = build_table(store)
+
+def _console(color: str) -> Console:
+    """ "auto" leaves it to rich: colours on a terminal, none in a pipe or under NO_COLOR."""
+    if color == "never":
+        return Console(no_color=True, highlight=False)
+    return Console(force_terminal=True, no_color=False, highlight=False) if color == "always" else Console()
+
+
+def _write_figures(tables: Sequence[Table], folder: Path) -> None:
+    """The figures of each table; of several in a folder each."""
+    from mmablate.report.figures import write_figures
+
+    with telling(folder):
+        for table in tables:
+            place = folder if len(tables) == 1 else folder / table.study
+            for path in write_figures(table, None, place):
+                print(path, file=sys.stderr)
+
+
+def write_study_page(store: StudyStore) -> tuple[Table, Path]:
+    """Writes a study's index.html and figures anew; its table and the page's path."""
+    from mmablate.report.figures import write_figures  # these bring matplotlib
+    from mmablate.report.study_page import render_study
+
+    table, details = build_table(store), load_details(store)
     page = store.folder / "index.html"
-    write_atomic(page, render_study(table, condition_tables(store), load_scenes(store)).encode())
+    text = render_study(table, condition_tables(store), load_scenes(store), details=details)
+    write_atomic(page, text.encode())
+    write_figures(table, details, store.folder / "figures")
     return table, page
 
 

@@ -69,11 +69,13 @@ class LegendEntry(NamedTuple):
         colour: of the figure's palette.
         label: may hold `_x` subscripts.
         dash: index into `DASHES` for a line, None for a patch.
+        ring: an open circle; in files only, the page says it in words.
     """
 
     colour: str
     label: str
     dash: int | None = None
+    ring: bool = False
 
     @property
     def variable(self) -> str:
@@ -91,6 +93,7 @@ class Drawing(NamedTuple):
         note: below it, as text.
         group: figures of one group stand side by side, under this heading and one legend and note.
         axis_names: (horizontal, vertical), for papers; the page says it in words.
+        further: entries of the legend, for papers; the page says them in its note.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Drawing(NamedTuple):
     note: str = ""
     group: str = ""
     axis_names: tuple[str, str] = ("", "")
+    further: tuple[LegendEntry, ...] = ()
 
 
 def new_axes(palette: Palette, size: tuple[float, float] = CARD) -> tuple[Figure, Axes]:
@@ -173,16 +177,19 @@ def inline_svg(figure: Figure, prefix: str) -> str:
     return re.sub(r"\n\s*", "\n", text).strip()
 
 
-def svg_text(figure: Figure, *, font_type: Literal["none", "path"], **options: Any) -> str:
+def svg_text(
+    figure: Figure, *, font_type: Literal["none", "path"], fonts: Sequence[str] = (FONT,), **options: Any
+) -> str:
     """The figure as an SVG file without date and generator: the same figure is the same text.
 
     Args:
         figure: finished.
         font_type: "none" keeps text as text, "path" draws it, which looks the same everywhere.
+        fonts: families, the first that has a letter sets it.
         options: of matplotlib's savefig.
     """
     out = io.StringIO()
-    style: Any = {"svg.fonttype": font_type, "svg.hashsalt": "mmablate", "font.family": [FONT]}
+    style: Any = {"svg.fonttype": font_type, "svg.hashsalt": "mmablate", "font.family": list(fonts)}
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, **options)

@@ -241,7 +241,14 @@ def sensitivity(table: Table, palette: Palette = PAGE) -> Drawing | None:
         legend=(LegendEntry(palette.curve, "mean over seeds ± std" if any(spreads) else "mean over seeds"),),
         note="; ".join(part for part in parts if part),
         axis_names=(curve.symbol, _measured(table, curve.column)),
+        further=_further(palette, baseline=numbers.is_number(curve.baseline_mean), ring=bool(ring)),
     )
+
+
+def _further(palette: Palette, *, baseline: bool, ring: bool) -> tuple[LegendEntry, ...]:
+    """What a note says on the page, as entries of a legend."""
+    entries = (LegendEntry(palette.base, "baseline", dash=1), LegendEntry(palette.curve, "value used", ring=True))
+    return tuple(entry for entry, there in zip(entries, (baseline, ring), strict=True) if there)
 
 
 def _measured(table: Table, column: str) -> str:
@@ -331,6 +338,7 @@ def _delta_panel(
         legend=(LegendEntry(palette.curve, f"Δ to the baseline{unit}{band}"),),
         note="ring: value used" if any(p.used for p in curve.points) else "",
         group=f"Sensitivity to {curve.symbol} by column",
+        further=_further(palette, baseline=True, ring=any(p.used for p in curve.points)),
         axis_names=(curve.symbol, f"Δ {labels.plain(marks.column_label(table, column))}{unit}"),
     )
 

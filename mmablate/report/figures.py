@@ -1,0 +1,163 @@
+"""Figures as files for papers: each as SVG and PDF, in the colours of the light theme, the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import font_manager
+from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from mmablate.analysis.details import StudyDetails
+from mmablate.analysis.table import Table
+from mmablate.report import canvas, labels
+from mmablate.report.canvas import PAPER, Drawing, LegendEntry
+from mmablate.report.plots import drawings
+from mmablate.report.training_plots import training_drawings
+from mmablate.results.files import telling, write_atomic
+
+# What may be set as a subscript by matplotlib's mathematics without any of it being read as a command.
+_PLAIN = re.compile(r"[A-Za-z0-9Α-Ωα-ω ,.+:/()=-]+")
+# Fonts for letters that matplotlib's own lacks, as far as the machine has them.
+_FURTHER_FONTS = (
+    "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Droid Sans Fallback", "Arial Unicode MS",
+    "WenQuanYi Micro Hei", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic",
+    "Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji",
+)  # fmt: skip
+_ROOM = 62  # letters of a legend that stand in one line
+
+
+def write_figures(
+    table: Table, details: StudyDetails | None, folder: Path, *, effects: Sequence[Table] = ()
+) -> list[Path]:
+    """Writes every figure of a study's page as SVG and PDF.
+
+    Args:
+        table: of the study.
+        details: for the training curves; None leaves them out.
+        folder: is made where it is not there; a figure's earlier files are replaced.
+        effects: further tables, whose figures are written, too.
+
+    Returns:
+        The files, in the order of the page: "sensitivity.svg", "sensitivity.pdf", "subsets.svg", ...
+
+    Raises:
+        StoreError: names the file that cannot be written.
+    """
+    found = [drawing for one in (table, *effects) for drawing in drawings(one, PAPER)]
+    if details is not None and details.training is not None:
+        found += training_drawings(details.training, PAPER, decimal=table.decimal)
+    if found:
+        with telling(folder, "created"):
+            folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for stem, drawing in zip(_stems(found), found, strict=True):
+        for path, content in zip((folder / f"{stem}.svg", folder / f"{stem}.pdf"), _files(drawing), strict=True):
+            write_atomic(path, content)
+            written.append(path)
+    return written
+
+
+def _stems(found: Sequence[Drawing]) -> list[str]:
+    """File names that every system can hold, each once: letters, digits, "_" and "-"."""
+    taken: set[str] = set()
+    stems = []
+    for drawing in found:
+        plain = unicodedata.normalize("NFKD", drawing.name).encode("ascii", "ignore").decode()
+        base = re.sub(r"[^a-z0-9_-]+", "_", plain.lower()).strip("_")[:60] or "figure"
+        stem, number = base, 2
+        while stem in taken:
+            stem, number = f"{base}_{number}", number + 1
+        taken.add(stem)
+        stems.append(stem)
+    return stems
+
+
+def _files(drawing: Drawing) -> tuple[bytes, bytes]:
+    """SVG with its text drawn as paths, so that it looks the same everywhere, and PDF with its fonts embedded."""
+    fonts = _fonts(drawing)
+    style: Any = {"font.family": fonts, "pdf.fonttype": 42, "pdf.compression": 6, "savefig.pad_inches": 0.04}
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        _complete(drawing)
+        svg = canvas.svg_text(drawing.figure, font_type="path", fonts=fonts, bbox_inches="tight")
+        out = io.BytesIO()
+        no_date = {"CreationDate": None, "Creator": None, "Producer": None}
+        drawing.figure.savefig(out, format="pdf", metadata=no_date, bbox_inches="tight")
+    return svg.encode(), out.getvalue()
+
+
+def _texts(drawing: Drawing) -> list[str]:
+    """Every text that the figure will hold."""
+    ticks = [tick.get_text() for axes in drawing.figure.axes for tick in axes.get_xticklabels()]
+    return [*ticks, *drawing.axis_names, *(entry.label for entry in (*drawing.legend, *drawing.further))]
+
+
+def _fonts(drawing: Drawing) -> list[str]:
+    """Matplotlib's own font, and for letters that it lacks those of `_FURTHER_FONTS` that the machine has."""
+    own = font_manager.get_font(font_manager.findfont(canvas.FONT)).get_charmap()
+    if all(ord(letter) in own for text in _texts(drawing) for letter in labels.clean(text)):
+        return [canvas.FONT]
+    there = {entry.name for entry in font_manager.fontManager.ttflist}
+    return [canvas.FONT, *(name for name in _FURTHER_FONTS if name in there)]
+
+
+def _complete(drawing: Drawing) -> None:
+    """Names of the axes and the legend, which the page says in HTML."""
+    figure = drawing.figure
+    FigureCanvasAgg(figure)
+    axes = figure.axes[0]
+    horizontal, vertical = drawing.axis_names
+    size: Any = {"fontsize": canvas.FONT_SIZE - 0.5, "color": PAPER.muted}
+    axes.set_xlabel(_label_text(horizontal), parse_math=_has_safe_subscripts(horizontal), **size)
+    axes.set_ylabel(_label_text(vertical), parse_math=_has_safe_subscripts(vertical), **size)
+    entries = (*drawing.legend, *drawing.further)
+    if not entries:
+        return
+    longest = max(len(labels.plain(entry.label)) for entry in entries) + 6
+    drop = (-34 if horizontal else -20) / (72 * figure.get_size_inches()[1] * axes.get_position().height)
+    legend = axes.legend(
+        [_handle(entry) for entry in entries],
+        [_label_text(entry.label) for entry in entries],
+        loc="upper center", bbox_to_anchor=(0.5, drop), ncols=max(1, min(len(entries), _ROOM // longest)),
+        frameon=False, fontsize=canvas.FONT_SIZE - 1, handlelength=1.8, handleheight=0.8, columnspacing=1.4,
+        labelcolor=PAPER.ink,
+    )  # fmt: skip
+    for text, entry in zip(legend.get_texts(), entries, strict=True):
+        text.set_parse_math(_has_safe_subscripts(entry.label))
+
+
+def _handle(entry: LegendEntry) -> Artist:
+    """The swatch of an entry: a patch, a line or a ring."""
+    if entry.ring:
+        return Line2D(
+            [], [], linestyle="none", marker="o", markersize=6, markerfacecolor=PAPER.card,
+            markeredgecolor=entry.colour, markeredgewidth=1.8,
+        )  # fmt: skip
+    if entry.dash is None:
+        return Patch(facecolor=entry.colour)
+    return Line2D([], [], color=entry.colour, linewidth=1.6, linestyle=canvas.DASHES[entry.dash])
+
+
+def _has_safe_subscripts(label: str) -> bool:
+    runs = labels.runs(label)
+    return any(run.subscript for run in runs) and all(_PLAIN.fullmatch(run.text) for run in runs)
+
+
+def _label_text(label: str) -> str:
+    """The label with real subscripts where every letter of it is harmless, else as plain text."""
+    if not _has_safe_subscripts(label):
+        return labels.plain(label)
+    return "".join(
+        f"$_{{\\mathregular{{{run.text.replace(' ', chr(92) + ' ')}}}}}$" if run.subscript else run.text
+        for run in labels.runs(label)
+    )
