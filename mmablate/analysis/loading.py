@@ -1,4 +1,4 @@
-"""Tables from whatever PATH is: a study, a folder of studies, or a JSON file that `mmablate table` wrote."""
+"""Tables from whatever PATH is: a study or a folder of them, JSON that `mmablate table` wrote, a CSV of runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TypedDict
 from pydantic import ValidationError
 
 from mmablate.analysis.building import build_table
+from mmablate.analysis.importing import CsvOptions, table_from_csv
 from mmablate.analysis.table import Table
 from mmablate.errors import StoreError, UsageError
 from mmablate.results import find_studies
@@ -30,17 +31,28 @@ def load_tables(
     condition: str | None = None,
     subset: str | None = None,
     confidence: float | None = None,
+    csv: CsvOptions | None = None,
 ) -> tuple[list[Table], bool]:
     """The tables at `path`, and whether it names exactly one.
 
     Args:
         baseline, condition, subset, confidence: see `build_table`.
+        csv: how to read a CSV; see `CsvOptions`.
 
     Raises:
         StoreError: nothing there, or nothing that is a study or a table.
         UsageError: one of the options for a finished table, or one that the study does not have.
     """
     options: Options = {"baseline": baseline, "condition": condition, "subset": subset, "confidence": confidence}
+    if path.is_file() and path.suffix.lower() == ".csv":
+        if condition is not None or subset is not None:
+            option = "condition" if condition is not None else "subset"
+            raise UsageError(f"--{option}: {path} has no scores by condition")
+        return [table_from_csv(path, csv, baseline=baseline, confidence=confidence)], True
+    if csv:
+        raise UsageError(
+            f"--row-column, --seed-column, --columns, --lower and --primary are for a CSV of runs, not {path}"
+        )
     if path.is_file():
         given = [name for name, value in options.items() if value is not None]
         if given:

@@ -27,6 +27,7 @@ class Found:
         constant: (row, column) of a Δ ≠ 0 that is the same for every seed.
         superseded: number of runs of earlier settings.
         of_the_study: notes that the study brought with it.
+        seeds_are_named: seeds of the same name in two rows are the same seed.
     """
 
     missing: tuple[str, ...] = ()
@@ -35,6 +36,7 @@ class Found:
     constant: tuple[tuple[str, str], ...] = ()
     superseded: int = 0
     of_the_study: tuple[str, ...] = ()
+    seeds_are_named: bool = True
 
 
 SYNTHETIC = "Synthetic data: these numbers say how the code behaves, not how a method does on real data."
@@ -44,7 +46,7 @@ def table_notes(table: Table, found: Found) -> list[str]:
     """The notes of a table, in the order of print."""
     notes = [SYNTHETIC] if table.dataset.synthetic else []
     notes += found.of_the_study
-    notes += [*_seeds(table), *significance_notes(table), *_planning(table)]
+    notes += [*_seeds(table, named=found.seeds_are_named), *significance_notes(table), *_planning(table)]
     notes += [*_lacking(table), *_rounding(table), *_constant(found)]
     if len(found.devices) > 1:
         notes.append(f"Runs of different devices are compared: {', '.join(found.devices)}.")
@@ -66,7 +68,7 @@ def _seeds_of(row: Row) -> tuple[str, ...]:
     return max((tuple(cell.values) for cell in row.cells.values()), key=len, default=())
 
 
-def _seeds(table: Table) -> Iterator[str]:
+def _seeds(table: Table, *, named: bool) -> Iterator[str]:
     """How many seeds there are, what ± covers, and where rows differ in their seeds."""
     counted = {row.name: _seeds_of(row) for row in _counted(table)}
     largest = max((len(seeds) for seeds in counted.values()), default=0)
@@ -77,7 +79,7 @@ def _seeds(table: Table) -> Iterator[str]:
             "± is the sample standard deviation over training seeds; neither it nor the intervals cover the choice "
             "of the test samples."
         )
-    if len(set(counted.values())) > 1:
+    if named and len(set(counted.values())) > 1:
         listing = "; ".join(f"{name}: {', '.join(seeds) or 'none'}" for name, seeds in _some(counted.items()))
         more = f"; and {len(counted) - _MOST_LISTED} more" if len(counted) > _MOST_LISTED else ""
         yield f"Rows have different seeds ({listing}{more}); Δ is taken over the seeds that both rows have."

@@ -201,9 +201,11 @@ def train(
 @app.command()
 @told
 def table(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH ...", help="Studies, folders of them, JSON tables.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH ...", help="Studies, folders of them, JSON tables, CSVs of runs.")
+    ],
     format: Annotated[
-        Literal["terminal", "html", "markdown", "csv", "json"] | None,
+        Literal["terminal", "html", "markdown", "latex", "csv", "json"] | None,
         typer.Option("--format", help="Default: by the ending of FILE, else terminal."),
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: stdout.")] = None,
@@ -214,12 +216,55 @@ def table(
     subset: Annotated[
         str | None, typer.Option("--subset", metavar="COLUMN", help="One column (F, Mean) under each condition.")
     ] = None,
+    confidence: Annotated[
+        float | None, typer.Option("--confidence", metavar="0.95", help="Of the intervals (default: the recipe's).")
+    ] = None,
+    view: Annotated[
+        Literal["effects", "leave-one-out", "add-one-in"] | None,
+        typer.Option("--view", help="Of a factorial study: what each term does, or only rows one term apart."),
+    ] = None,
+    standalone: Annotated[
+        bool, typer.Option("--standalone", help="LaTeX: a whole document, not a fragment for \\input.")
+    ] = False,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="DIR", help="Write the figures there too, as SVG and PDF.")
+    ] = None,
+    color: Annotated[
+        Literal["auto", "always", "never"], typer.Option("--color", help="In a terminal (NO_COLOR is heeded).")
+    ] = "auto",
+    row_column: Annotated[
+        str | None, typer.Option("--row-column", metavar="A,B", help="CSV: what names a run's row.")
+    ] = None,
+    seed_column: Annotated[
+        str | None, typer.Option("--seed-column", metavar="NAME", help="CSV: where the seed stands.")
+    ] = None,
+    columns: Annotated[str | None, typer.Option("--columns", metavar="A,B", help="CSV: the metrics.")] = None,
+    lower: Annotated[str | None, typer.Option("--lower", metavar="A,B", help="CSV: metrics to be low.")] = None,
+    primary: Annotated[
+        str | None, typer.Option("--primary", metavar="NAME", help="CSV: the metric tested as a family of its own.")
+    ] = None,
     verbose: Verbose = False,
 ) -> int:
-    """Print the table of a study, or of every study in a folder."""
-    from mmablate.cli.tables import print_table
+    """Print the table of a study, of every study in a folder, or of somebody else's runs."""
+    from mmablate.cli.tables import TableRequest, print_table
 
-    return print_table(paths, format, output, baseline=baseline, condition=condition, subset=subset)
+    request = TableRequest(paths, format, output, baseline, condition, subset, confidence, view, standalone, figures,
+                           color, row_column, seed_column, columns, lower, primary)  # fmt: skip
+    return print_table(request)
+
+
+@app.command()
+@told
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A study, a JSON table, or a CSV.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one, or a published table: mmablate list published.")],
+    format: TwoFormats = "terminal",
+    verbose: Verbose = False,
+) -> int:
+    """Set two tables side by side: which Δ agree in sign, and which lie inside the other's interval."""
+    from mmablate.cli.comparing import compare_paths
+
+    return compare_paths(a, b, format)
 
 
 @app.command()
@@ -233,6 +278,27 @@ def check(
     from mmablate.cli.checking import check
 
     return check(path, format)
+
+
+@app.command()
+@told
+def audit(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A table as HTML, Markdown, LaTeX or CSV.")],
+    format: TwoFormats = "terminal",
+    baseline: Annotated[str | None, typer.Option("--baseline", metavar="ROW", help="Row that Δ refers to.")] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", metavar="N", help="Test samples: finds accuracies that no count gives.")
+    ] = None,
+    grim_columns: Annotated[
+        str | None, typer.Option("--grim-columns", metavar="A,B", help="The columns that hold accuracies.")
+    ] = None,
+    runs: Annotated[int, typer.Option("--runs", metavar="N", help="Runs that an accuracy is the mean of.")] = 1,
+    verbose: Verbose = False,
+) -> int:
+    """Check a published table: does each Δ and Mean follow from its numbers?"""
+    from mmablate.cli.auditing import audit as audit_file
+
+    return audit_file(file, format, baseline=baseline, samples=samples, grim_columns=grim_columns, runs=runs)
 
 
 @app.command("list")

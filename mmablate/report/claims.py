@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mmablate.analysis.claims import Checked, Verdict
 from mmablate.report import labels, numbers
-from mmablate.report.terminal import wrap
+from mmablate.report.wrapping import wrap
 
 _STYLES = {"holds": Style(color="green"), "contradicted": Style(color="red", bold=True), "undecided": Style(dim=True)}
 _TESTS = {"paired": "pairs of seeds", "welch": "seeds, not paired (Welch)", "one sample": "seeds", "slope": "seeds"}

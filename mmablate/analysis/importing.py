@@ -1,0 +1,299 @@
+"""Somebody else's runs as a `Table`: a CSV with one line a run (row, seed, metrics), as W&B and MLflow export it.
+
+A CSV with one line a row, such as a published table, is read too: as rows of a single run each.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmablate.analysis.assembly import Draft, Rules, assemble
+from mmablate.analysis.notes import Found, table_notes
+from mmablate.analysis.table import ColumnInfo, Row, Table
+from mmablate.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_BYTES = 1 << 28
+"""A larger file is refused: runs are lines, and this is a million of them."""
+
+_ROW_NAMES = ("row", "method", "variant", "arm", "model", "config", "group", "experiment")
+_SEED_NAMES = ("seed", "random_seed", "rng_seed")
+# Columns of exports that are no metric, whatever they hold.
+_BOOKKEEPING = frozenset(
+    (
+        "id", "run", "run id", "run_id", "name", "state", "status", "created", "runtime", "duration", "notes", "user",
+        "tags", "sweep", "hostname", "epoch", "step", "_step", "_runtime", "_timestamp", "start time", "start_time",
+        "end time", "end_time", "experiment_id", "artifact_uri", "source type", "source name", "version",
+    )
+)  # fmt: skip
+_LOWER = re.compile(
+    r"(?i)(^|[^a-z])(loss|nll|error|err|hd95|hd|hausdorff|rmse|mse|mae|ece|fid|perplexity|ppl|wer|cer)([^a-z]|$)"
+)
+_GOOD_STATES = frozenset({"finished", "ok", "completed", "complete", "success", ""})
+
+
+@dataclass(frozen=True)
+class CsvOptions:
+    """How to read a CSV of runs; what is None or empty is found out from the names of its columns.
+
+    Attributes:
+        row: column, or columns, that name a run's row.
+        seed: column of the seed.
+        columns: the metric columns, in the order of print.
+        lower: those of them where lower is better, beside those whose name says so (loss, HD95, RMSE, ...).
+        primary: the column that is a family of its own.
+    """
+
+    row: tuple[str, ...] = ()
+    seed: str | None = None
+    columns: tuple[str, ...] = ()
+    lower: tuple[str, ...] = ()
+    primary: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.row or self.seed or self.columns or self.lower or self.primary)
+
+
+@dataclass
+class _Rows:
+    """Runs by row, as they are read."""
+
+    values: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    seeds: dict[str, dict[str, int]] = field(default_factory=dict)
+    levels: dict[str, dict[str, str]] = field(default_factory=dict)
+    errors: dict[str, list[str]] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+
+def table_from_csv(
+    path: Path, options: CsvOptions | None = None, *, baseline: str | None = None, confidence: float | None = None
+) -> Table:
+    """Reads the runs of a CSV and computes their table.
+
+    Args:
+        path: of the file; commas, semicolons or tabs, UTF-8. With semicolons, numbers may have decimal commas.
+        options: which columns mean what.
+        baseline: name of a row; by default the first row of the file.
+        confidence: of the intervals, by default 0.95.
+
+    Raises:
+        StoreError: the file cannot be read as such a CSV.
+        UsageError: an option names a column or row that is not there, or the metric columns cannot be told.
+    """
+    options = options or CsvOptions()
+    frame, comma = _read(path)
+    columns = _Columns.of(frame, options, path, decimal_comma=comma)
+    rows = _gather(frame, columns, decimal_comma=comma)
+    if not rows.values:
+        raise StoreError(f"{path}: no run in it that finished")
+    names = list(rows.values)
+    if baseline is not None and baseline not in names:
+        raise UsageError(f"--baseline {baseline}: no row has that name (there are: {', '.join(names[:20])})")
+    info = {c: _info(c, options) for c in columns.metrics}
+    labels = {column: _short(column) for column in columns.metrics}
+    if len(set(labels.values())) == len(labels):
+        info = {c: about.model_copy(update={"label": labels[c] if labels[c] != c else ""}) for c, about in info.items()}
+    rules = Rules(primary=options.primary or "Mean", confidence=confidence or Rules.confidence)
+    drafts = [_draft(name, rows, baseline or names[0]) for name in names]
+    made = assemble(drafts, info, rules)
+    table = Table(
+        schema=1,
+        study=path.stem,
+        title=path.stem,
+        caption=f"Runs of {path.name}. Δ: difference to {baseline or names[0]}.",
+        row_header=", ".join(columns.row),
+        baseline=baseline or names[0],
+        columns=tuple(columns.metrics),
+        column_info=info,
+        rows=made.rows,
+        heat_scales=made.heat_scales,
+        confidence=rules.confidence,
+        primary=rules.primary,
+        families=made.families,
+    )
+    found = Found(left_out=tuple(rows.left_out), constant=made.constant, seeds_are_named=columns.seed is not None)
+    said = [f"Read from {path.name}, not trained by mmablate: what its runs share or differ in is not known here."]
+    if baseline is None:
+        said.append(f"The baseline is the first row of the file, {names[0]}; --baseline names another.")
+    if columns.seed is None and any(len(s) > 1 for s in rows.seeds.values()):
+        said.append("The file has no column of seeds: no two runs are paired (--seed-column names one).")
+    return table.model_copy(update={"notes": (*said, *table_notes(table, found))})
+
+
+# --- the file ---------------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> tuple[pd.DataFrame, bool]:
+    """The lines as text, and whether numbers may have decimal commas."""
+    import pandas as pd
+
+    try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise StoreError(f"{path}: larger than {MOST_BYTES >> 20} MB")
+        with path.open(encoding="utf-8-sig") as file:
+            head = file.readline()
+        separator = max(",;\t", key=head.count)
+        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
+        raise StoreError(f"{path}: not a CSV of runs: {' '.join(str(error).split())}") from error
+    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
+    if {"row", "label", "n_seeds"} <= set(frame.columns):
+        raise StoreError(f"{path}: a table that mmablate printed, without its seeds; give the study or its JSON")
+    if frame.empty or len(frame.columns) < 2:
+        raise StoreError(f"{path}: not a CSV of runs: it needs a header, a line a run, and two columns at least")
+    return frame, separator == ";"
+
+
+def _number(text: str, *, decimal_comma: bool) -> float | None:
+    """A finite number, or None; a percent sign is left aside."""
+    plain = text.strip().removesuffix("%").strip().replace("−", "-")
+    if decimal_comma and "." not in plain:
+        plain = plain.replace(",", ".")
+    try:
+        value = float(plain)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What the columns of a file mean."""
+
+    row: tuple[str, ...]
+    seed: str | None
+    metrics: tuple[str, ...]
+    state: str | None
+    prefixed: bool
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, options: CsvOptions, path: Path, *, decimal_comma: bool) -> _Columns:
+        names = list(frame.columns)
+        for option, wanted in (
+            ("--row-column", options.row),
+            ("--seed-column", (options.seed,) if options.seed else ()),
+            ("--columns", options.columns),
+            ("--lower", options.lower),
+            ("--primary", (options.primary,) if options.primary else ()),
+        ):
+            lacking = [name for name in wanted if name not in names]
+            if lacking:
+                raise UsageError(f"{option} {lacking[0]}: {path} has no such column (it has: {', '.join(names[:30])})")
+        row = options.row or _find(names, _ROW_NAMES)
+        seed = options.seed or next(iter(_find(names, _SEED_NAMES)), None)
+        prefixed = False
+        if not row:
+            # A table as it is printed: its first column tells the rows apart.
+            first = names[0]
+            if seed is not None or frame[first].duplicated().any():
+                raise UsageError(
+                    f"{path}: which column names the rows? --row-column NAME (it has: {', '.join(names[:30])})"
+                )
+            row, prefixed = (first,), _all_numbers(frame[first], decimal_comma=decimal_comma)
+        state = next((n for n in names if n.lower() in ("state", "status")), None)
+        metrics = options.columns or _metrics(frame, {*row, seed or ""}, path, decimal_comma=decimal_comma)
+        return cls(row, seed, metrics, state, prefixed)
+
+
+def _find(names: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """The first column with one of the wanted names, perhaps behind "params." or "config."."""
+    for want in wanted:
+        for name in names:
+            if re.sub(r"^(params|config|tags)[./]", "", name.lower()) == want:
+                return (name,)
+    return ()
+
+
+def _all_numbers(values: Iterable[str], *, decimal_comma: bool) -> bool:
+    return all(_number(value, decimal_comma=decimal_comma) is not None for value in values)
+
+
+def _metrics(frame: pd.DataFrame, taken: set[str], path: Path, *, decimal_comma: bool) -> tuple[str, ...]:
+    """The metric columns: those that MLflow marks, or every column of numbers in a file that is no export."""
+    names = [str(name) for name in frame.columns]
+    marked = tuple(name for name in names if name.startswith("metrics."))
+    if marked:
+        return marked
+    if {"State", "Created"} <= set(names) or {"Run ID", "Start Time"} <= set(names):
+        raise UsageError(f"{path}: an export mixes settings with metrics; name the metrics: --columns acc,f1")
+    found = []
+    for name in names:
+        values = [value for value in frame[name] if value.strip()]
+        if name in taken or name.lower() in _BOOKKEEPING or name.startswith(("params.", "config.", "tags.")):
+            continue
+        if any(_number(value, decimal_comma=decimal_comma) is not None for value in values):
+            found.append(name)
+    if not found:
+        raise StoreError(f"{path}: no column of numbers beside those of row and seed")
+    return tuple(found)
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("metrics.")
+
+
+def _info(column: str, options: CsvOptions) -> ColumnInfo:
+    lower = column in options.lower or _LOWER.search(column) is not None
+    return ColumnInfo(metric=_short(column), unit="", direction="min" if lower else "max", subset=False)
+
+
+# --- the runs ---------------------------------------------------------------------------------------------
+
+
+def _gather(frame: pd.DataFrame, columns: _Columns, *, decimal_comma: bool) -> _Rows:
+    rows = _Rows()
+    counts: Counter[str] = Counter()
+    for number, line in enumerate(frame.to_dict("records"), start=2):
+        levels = {_short(name): str(line[name]).strip() for name in columns.row}
+        name = "+".join(levels.values())
+        if columns.prefixed:  # as a sweep names its rows
+            name = f"{columns.row[0]}={_number(name, decimal_comma=decimal_comma):g}"
+        counts[name] += 1
+        # Without seeds no two runs belong together: every run is a seed of its own, of its row alone.
+        seed = str(line[columns.seed]).strip() if columns.seed else f"{name}#{counts[name]}"
+        rows.levels.setdefault(name, levels if len(levels) > 1 else {})
+        known = rows.seeds.setdefault(name, {})
+        state = str(line[columns.state]).strip() if columns.state else ""
+        if state.lower() not in _GOOD_STATES:
+            rows.errors.setdefault(name, []).append(f"seed {seed}: {state} in line {number}")
+            rows.values.setdefault(name, {})
+            continue
+        scores = {c: _number(str(line[c]), decimal_comma=decimal_comma) for c in columns.metrics}
+        if seed in known:
+            rows.left_out.append(f"line {number}: the row {name} has another run of seed {seed} (line {known[seed]}).")
+            continue
+        known[seed] = number
+        values = rows.values.setdefault(name, {})
+        for column, score in scores.items():
+            if score is not None:
+                values.setdefault(column, {})[seed] = score
+    return rows
+
+
+def _draft(name: str, rows: _Rows, baseline: str) -> Draft:
+    errors = tuple(rows.errors.get(name, ()))
+    n_seeds = len(rows.seeds[name])
+    values: Mapping[str, Mapping[str, float]] = rows.values[name]
+    row = Row(
+        name=name,
+        label=name,
+        baseline=baseline,
+        status="failed" if not n_seeds else "partial" if errors else "ok",
+        n_seeds=n_seeds,
+        errors=errors,
+        levels=rows.levels[name],
+    )
+    return Draft(row, values)
