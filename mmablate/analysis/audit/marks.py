@@ -1,0 +1,198 @@
+"""Bold that is not the best of its column, and colours that say the contrary of their Δ."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from mmablate.analysis.audit.colours import hue
+from mmablate.analysis.audit.intervals import rounded
+from mmablate.analysis.audit.model import Column, Finding, PrintedNumber, PublishedTable, Series
+
+_TIED_BY_TEST = re.compile(
+    r"signifi[ck]|\btied?\b|within|confidence|top[\s-]?(?:2|3|two|three)|second|zweit", re.IGNORECASE
+)
+
+
+class MarkCheck(NamedTuple):
+    """What came of the marks of one table."""
+
+    found: list[Finding]
+    checked: int
+    notes: list[str]
+
+
+class _Bold(NamedTuple):
+    """A bold value of a column, and the best that it should be.
+
+    Attributes:
+        worst: it is the worst of the column: bold may mark the lowest value.
+    """
+
+    column: Column
+    row: int
+    printed: PrintedNumber
+    best: PrintedNumber
+    best_row: int
+    is_best: bool
+    worst: bool
+
+
+def _same(first: PrintedNumber, second: PrintedNumber) -> bool:
+    """Equal as printed; numbers of different digits may be equal if their roundings meet."""
+    if first.digits != second.digits:
+        return rounded(first).meets(rounded(second))
+    return first.value == second.value
+
+
+def _best_of(values: Mapping[int, PrintedNumber], direction: int) -> int:
+    """Position of the best value."""
+    return max(values, key=lambda row: direction * values[row].value)
+
+
+def _bold_of(table: PublishedTable, column: Column) -> list[_Bold]:
+    """Every bold value of a column. One that is the best of its section, or of all but references, is the best."""
+    rows = {i: v for i, r in enumerate(table.rows) if r.role == "data" and (v := r.entries[column.index].value)}
+    bold = [i for i, v in rows.items() if v.bold]
+    if len(rows) < 2 or not bold or len(bold) == len(rows) or column.direction == 0:
+        return []
+    own = {i: v for i, v in rows.items() if not table.rows[i].reference} or rows
+    found = []
+    for i in bold:
+        section = {j: v for j, v in rows.items() if table.rows[j].section == table.rows[i].section}
+        fields = [rows, own, *([section] if 1 < len(section) < len(rows) else [])]
+        best_row = _best_of(own, column.direction)
+        is_best = any(_same(rows[i], field[_best_of(field, column.direction)]) for field in fields if i in field)
+        worst = _same(rows[i], rows[_best_of(rows, -column.direction)])
+        found.append(_Bold(column, i, rows[i], rows[best_row], best_row, is_best, worst))
+    return found
+
+
+def check_bold(table: PublishedTable) -> MarkCheck:
+    """Bold values that are not the best of their column in its direction."""
+    notes: list[str] = []
+    columns = [bold for c in table.measured() if (bold := _bold_of(table, c))]
+    checked = sum(map(len, columns))
+    turned = [bold for bold in columns if all(b.worst and not b.is_best for b in bold)]
+    if len(turned) >= 2 and 2 * len(turned) > len(columns):
+        names = ", ".join(bold[0].column.name for bold in turned)
+        notes.append(f"bold marks the worst value of {names}: read as a direction that the header does not say")
+        columns = [bold for bold in columns if bold not in turned]
+    several = _TIED_BY_TEST.search(table.caption) is not None
+    found = []
+    for bold in columns:
+        if several and len(bold) > 1 and any(b.is_best for b in bold):
+            continue
+        for item in bold:
+            if not item.is_best:
+                row, best = table.rows[item.row], table.rows[item.best_row].label
+                against = f"best of the column: {best}"
+                found.append(
+                    Finding(
+                        table.number, row.label, row.index, item.column.name, item.printed, item.best.value, against
+                    )
+                )
+    return MarkCheck(found, checked, notes)
+
+
+class _Coloured(NamedTuple):
+    """A coloured Δ.
+
+    Attributes:
+        side: "warm" or "other" (blue, green).
+        better: the Δ is a gain.
+    """
+
+    series: Series
+    row: int
+    printed: PrintedNumber
+    side: str
+    better: bool
+
+
+def _way(series: Series, sign: int) -> int:
+    """+1 where a positive Δ is a gain, -1 where it is a loss, 0 where the headers contradict each other."""
+    column = series.column
+    plain = not re.search(r"[↑↓▲▼]", column.header + column.group)
+    if plain and column.direction > 0 and re.search(r"[↓▼]", series.header):
+        return 0
+    return column.direction * (sign or 1)
+
+
+def _coloured(table: PublishedTable, signs: Mapping[tuple[int, int], int]) -> list[_Coloured]:
+    hues = [hue(d.colour) for s in table.series for d in s.deltas.values()]
+    neutral = "yellow" if "green" in hues else None  # of a traffic light
+    found = []
+    for series in table.series:
+        sign = signs.get((series.column.index, series.rank), 1)
+        way = _way(series, sign)
+        for row, delta in series.deltas.items():
+            shade = hue(delta.colour)
+            if shade is None or shade == neutral or delta.value == 0 or way == 0 or sign == 0:
+                continue
+            side = "warm" if shade in ("warm", "yellow") else "other"
+            found.append(_Coloured(series, row, delta, side, (delta.value > 0) == (way > 0)))
+    return found
+
+
+def _warm_is_good(items: Sequence[_Coloured], green: bool) -> bool:
+    """The reading of the colours with fewer contradictions; without a majority what is usual with this pair."""
+    against = sum((item.side == "warm") != item.better for item in items)
+    if 2 * against == len(items):
+        return not green
+    return 2 * against < len(items)
+
+
+def check_colours(table: PublishedTable, signs: Mapping[tuple[int, int], int]) -> MarkCheck:
+    """Colours that contradict the sign of their Δ, and a note where they do not follow its size.
+
+    Args:
+        table: to check.
+        signs: by (column index, rank): -1 where Δ is printed as baseline minus value.
+    """
+    items = _coloured(table, signs)
+    notes = _shades(items)
+    printed = sum(d.value != 0 for s in table.series for d in s.deltas.values())
+    one_side = len({item.side for item in items}) == 1
+    if one_side and len(items) == printed and len({item.better for item in items}) == 2:
+        notes.append("all Δ have one colour, gains and losses: read as decoration")
+        return MarkCheck([], len(items), notes)
+    green = any(hue(item.printed.colour) == "green" for item in items)
+    warm_good = _warm_is_good(items, green)
+    found = []
+    for item in items:
+        if ((item.side == "warm") == warm_good) != item.better:
+            row = table.rows[item.row]
+            said, is_ = ("a gain", "a loss") if not item.better else ("a loss", "a gain")
+            found.append(
+                Finding(
+                    table.number, row.label, row.index, item.series.column.name, item.printed, item.printed.value,
+                    f"{_called(item)} marks {said} in this table, the Δ is {is_}", item.printed.colour,
+                )
+            )  # fmt: skip
+    return MarkCheck(found, len(items), notes)
+
+
+def _called(item: _Coloured) -> str:
+    return {"cold": "blue", "green": "green"}.get(str(hue(item.printed.colour)), "a warm colour")
+
+
+def _shades(items: Sequence[_Coloured]) -> list[str]:
+    """A note where a stronger and a weaker shade of one side overlap in the sizes of their Δ."""
+    notes = []
+    for side in ("warm", "other"):
+        sizes: dict[str, list[PrintedNumber]] = {}
+        for item in items:
+            if item.side == side and item.better == (side == "warm"):
+                sizes.setdefault(str(item.printed.colour), []).append(item.printed)
+        ranges = [(min(abs(n.value) for n in v), max(abs(n.value) for n in v), c) for c, v in sizes.items()]
+        ranges.sort()
+        for (_, high, first), (low, _, second) in itertools.pairwise(ranges):
+            if high > low:
+                notes.append(
+                    f"shades do not follow the size of Δ: {first} reaches |Δ| {high}, {second} begins at {low}"
+                )
+                break
+    return notes

@@ -1,0 +1,78 @@
+"""CSV: comma, semicolon or tab; tables of several studies or parts under each other."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+
+from mmablate.analysis.audit.model import Cell, Grid, Run
+
+_DELIMITERS = (",", ";", "\t", "|")
+
+
+def _parsed(text: str, delimiter: str) -> list[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    try:
+        return [[field.strip() for field in row] for row in reader]
+    except csv.Error as error:
+        raise ValueError(f"not a CSV table: {error}") from error
+
+
+def _score(rows: list[list[str]]) -> tuple[float, int]:
+    """How well a delimiter divides: the share of lines as wide as the most frequent width, then that width."""
+    widths = [len(row) for row in rows if any(row)]
+    if not widths:
+        return 0.0, 0
+    common = max(set(widths), key=lambda w: (widths.count(w) * (w > 1), w))
+    return (widths.count(common) / len(widths) if common > 1 else 0.0), common
+
+
+def _cell(text: str) -> Cell:
+    """A cell; Markdown's bold is understood, the apostrophe against spreadsheets is taken off."""
+    bold = len(text) > 4 and text.startswith("**") and text.endswith("**")
+    plain = text[2:-2] if bold else text[1:] if text[:1] == "'" and text[1:2] in "=+-@" else text
+    return Cell((Run(plain, bold),)) if plain else Cell()
+
+
+def _views(rows: list[list[str]]) -> list[list[list[str]]]:
+    """Several studies, conditions or subsets under one header are tables of their own (`mmablate table`)."""
+    header = rows[0]
+    keys = [i for i, name in enumerate(header) if name in ("study", "condition", "subset")]
+    if "row" not in header or not keys:
+        return [rows]
+    groups = itertools.groupby(rows[1:], key=lambda row: tuple(row[i] for i in keys if i < len(row)))
+    tables = []
+    for _, group in groups:
+        lines = list(group)
+        used = [i for i in range(len(header)) if i not in keys and any(len(r) > i and r[i] for r in lines)]
+        tables.append([[row[i] if i < len(row) else "" for i in used] for row in (header, *lines)])
+    return tables
+
+
+def read(text: str) -> list[Grid]:
+    """The tables of a CSV text; parts between empty lines are tables of their own.
+
+    Raises:
+        ValueError: not CSV.
+    """
+    lines = [line for line in text.split("\n") if not line.startswith("#")]
+    plain = "\n".join(lines).strip("\n")
+    head = "\n".join(plain.split("\n")[:200])
+    best = max(_DELIMITERS, key=lambda d: (_score(_parsed(head, d)), -_DELIMITERS.index(d)))
+    grids = []
+    for filled, part in itertools.groupby(_parsed(plain, best), key=any):
+        rows = list(part)
+        if not filled or len(rows) < 2 or max(map(len, rows)) < 2 or _score(rows)[0] < 0.5:
+            continue
+        for view in _views(rows):
+            width = max(map(len, view))
+            cells = tuple(
+                tuple(
+                    Cell(_cell(f).runs, header=y == 0, origin=(y, x))
+                    for x, f in enumerate([*row, *[""] * (width - len(row))])
+                )
+                for y, row in enumerate(view)
+            )
+            grids.append(Grid(cells, n_header=1))
+    return grids

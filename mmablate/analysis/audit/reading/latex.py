@@ -1,0 +1,243 @@
+"""Tables of LaTeX: tabular and its kin, booktabs, spans, colours and simple macros that the file defines."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mmablate.analysis.audit.colours import mixed_colour, model_colour
+from mmablate.analysis.audit.model import Cell, Grid
+from mmablate.analysis.audit.reading import latex_text
+from mmablate.analysis.audit.reading.latex_text import argument, option
+from mmablate.analysis.audit.reading.spans import Spanning, fill
+
+ENVIRONMENTS = (
+    "tabular*", "tabularx", "tabulary", "xltabular", "tabular", "longtable*", "longtable", "supertabular", "tabu",
+    "NiceTabular", "NiceTabular*", "NiceTabularX", "tblr", "longtblr", "talltblr", "array",
+)  # fmt: skip
+_TWO_FORMS = frozenset(("tabular*", "tabularx", "tabulary", "xltabular", "NiceTabular*", "NiceTabularX"))
+
+_COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%.*(?:\n[ \t]*)?")
+_VERBATIM = re.compile(r"\\begin\{(verbatim|lstlisting|minted|comment)\}.*?\\end\{\1\}|\\iffalse\b.*?\\fi\b", re.DOTALL)
+_EDGE = re.compile(r"\\(begin|end)\s*\{\s*(" + "|".join(map(re.escape, ENVIRONMENTS)) + r")\s*\}")
+_SPLIT = re.compile(
+    r"\\begin\s*\{[^{}]*\}|\\end\s*\{[^{}]*\}|\\\\\*?|\\tabularnewline(?![a-zA-Z])|\\cr(?![a-zA-Z])|\\.|[{}&]",
+    re.DOTALL,
+)
+_RULE = re.compile(
+    r"\s*\\(?:(toprule|midrule|bottomrule|hline|Xhline|hhline|Hline|firsthline|lasthline|specialrule|addlinespace)"
+    r"|(cmidrule|cline|morecmidrules|noalign|rowcolor|rowcolors|arrayrulecolor|pagebreak|nopagebreak|caption|label"
+    r"|vspace|endfirsthead|endhead|endfoot|endlastfoot|centering|small|footnotesize|scriptsize|rowfont|SetRow))"
+    r"(?![a-zA-Z])\*?(?:\s*\([a-z]*\))?"
+)
+_MACRO = re.compile(
+    r"\\(?:new|renew|provide)command\*?\s*\{?\s*\\([a-zA-Z@]+)\s*\}?\s*(?:\[(\d)\])?(\[[^\]]*\])?\s*(?=\{)"
+)
+_DEF = re.compile(r"\\def\s*\\([a-zA-Z@]+)((?:#\d)*)\s*(?=\{)")
+MAX_EXPANDED = 5_000_000
+
+
+class _Macro(NamedTuple):
+    n_arguments: int
+    default: str | None
+    body: str
+
+
+def _colours(text: str) -> dict[str, str]:
+    """Colours that the file defines."""
+    found: dict[str, str] = {}
+    for match in re.finditer(r"\\(definecolor|colorlet|providecolor)\b", text):
+        _, i = option(text, match.end())
+        name, i = argument(text, i)
+        first, i = argument(text, i)
+        colour = mixed_colour(first, found) if match[1] == "colorlet" else model_colour(first, argument(text, i)[0])
+        if colour is not None:
+            found[name] = colour
+    return found
+
+
+def _macros(text: str) -> dict[str, _Macro]:
+    """Macros that the file defines and that cells may use; redefinitions of what is known here are not taken."""
+    known = latex_text.SYMBOLS.keys() | {"textbf", "multirow", "multicolumn", "arraystretch", "tabcolsep"}
+    found: dict[str, _Macro] = {}
+    for match in _MACRO.finditer(text):
+        if match[1] not in known:
+            default = match[3][1:-1] if match[3] else None
+            found[match[1]] = _Macro(int(match[2] or 0), default, argument(text, match.end())[0])
+    for match in _DEF.finditer(text):
+        if match[1] not in known:
+            found[match[1]] = _Macro(match[2].count("#"), None, argument(text, match.end())[0])
+    return found
+
+
+def _argument_of(values: list[str], match: re.Match[str]) -> str:
+    """What "#1" stands for; nothing where the macro takes no such argument."""
+    number = int(match[1])
+    return values[number - 1] if 0 < number <= len(values) else ""
+
+
+def _expanded(text: str, macros: dict[str, _Macro]) -> str:
+    """The text with its macros replaced, to a depth of eight.
+
+    Raises:
+        ValueError: it grows beyond all measure (a macro that calls itself twice).
+    """
+    if not macros:
+        return text
+    names = re.compile(r"\\(" + "|".join(sorted(macros, key=len, reverse=True)) + r")(?![a-zA-Z@])")
+    for _ in range(8):
+        parts, start, size = [], 0, 0
+        for match in names.finditer(text):
+            if match.start() < start:
+                continue
+            macro, i = macros[match[1]], match.end()
+            values = []
+            if macro.default is not None:
+                given, i = option(text, i)
+                values.append(macro.default if given is None else given)
+            while len(values) < macro.n_arguments:
+                value, i = argument(text, i)
+                values.append(value)
+            body = re.sub(r"#(\d)", functools.partial(_argument_of, values), macro.body)
+            parts += [text[start : match.start()], "{" + body + "}" if macro.n_arguments else body + " "]
+            size += len(parts[-1]) + len(parts[-2])
+            if size > MAX_EXPANDED + len(text):
+                raise ValueError("LaTeX macros that expand without end")
+            start = i
+        if not parts:
+            break
+        text = "".join(parts) + text[start:]
+    return text
+
+
+def _bodies(text: str) -> Iterator[tuple[int, int, str]]:
+    """(begin, end, name) of every environment that holds a table of its own.
+
+    One within a cell that has no "&" only breaks lines; one that holds such tables only lays them out.
+    """
+    stack: list[tuple[str, int, int]] = []
+    closed: list[tuple[int, int, int, str]] = []
+    for match in _EDGE.finditer(text):
+        if match[1] == "begin":
+            stack.append((match[2], match.start(), match.end()))
+        elif stack and stack[-1][0] == match[2]:
+            name, outer, inner = stack.pop()
+            closed.append((outer, inner, match.start(), name))
+    real = sorted(c for c in closed if re.search(r"(?<!\\)&", text[c[1] : c[2]]))
+    for index, (_, inner, end, name) in enumerate(real):
+        if not (index + 1 < len(real) and real[index + 1][0] < end):
+            yield inner, end, name
+
+
+def _rows(body: str) -> Iterator[list[str]]:
+    """Rows as texts between "&", divided outside of braces and inner environments only."""
+    depth = inner = start = 0
+    cells: list[str] = []
+    for match in _SPLIT.finditer(body):
+        token = match[0]
+        if token == "{":
+            depth += 1
+        elif token == "}":
+            depth = max(0, depth - 1)
+        elif token.startswith("\\begin"):
+            inner += 1
+        elif token.startswith("\\end"):
+            inner = max(0, inner - 1)
+        elif depth or inner:
+            continue
+        elif token == "&":
+            cells.append(body[start : match.start()])
+            start = match.end()
+        elif token.startswith("\\\\") or token[1:] in ("tabularnewline", "cr"):
+            yield [*cells, body[start : match.start()]]
+            cells, start = [], option(body, match.end())[1]
+    if body[start:].strip() or cells:
+        yield [*cells, body[start:]]
+
+
+def _ruled(text: str) -> tuple[str, set[str]]:
+    """The first cell of a row without the rules above it, and the names of what stood there."""
+    seen: set[str] = set()
+    while match := _RULE.match(text):
+        seen.add(match[1] or match[2])
+        i = match.end()
+        for _ in range(4):
+            given, j = option(text, i)
+            k = j
+            while k < len(text) and text[k] in " \t":
+                k += 1
+            if given is None and not (k < len(text) and text[k] == "{" and (match[1] or match[2]) in _TAKES):
+                break
+            i = j if given is not None else argument(text, k)[1]
+        text = text[i:]
+    return text, seen
+
+
+_TAKES = frozenset(
+    ("cmidrule", "cline", "hhline", "specialrule", "noalign", "rowcolor", "rowcolors", "arrayrulecolor", "caption",
+     "label", "vspace", "Xhline", "rowfont", "SetRow")
+)  # fmt: skip
+_LINES = frozenset(("midrule", "hline", "specialrule", "Xhline", "hhline", "Hline"))
+
+
+def _grid(body: str, caption: str, colours: dict[str, str]) -> Grid:
+    rows: list[list[Spanning]] = []
+    rules: set[int] = set()
+    listed = [(_ruled(texts[0]), texts[1:]) for texts in _rows(body)]
+    skipping = False
+    for position, ((first, seen), others) in enumerate(listed):
+        if "endfirsthead" in seen or (
+            "endhead" in seen and any(s & {"endfoot", "endlastfoot"} for (_, s), _ in listed)
+        ):
+            later = [s for (_, s), _ in listed[position + 1 :]]
+            skipping = any(s & {"endhead", "endfoot", "endlastfoot"} for s in later)  # header or foot of further pages
+        elif seen & {"endhead", "endlastfoot"} or ("endfoot" in seen and skipping):
+            skipping = any("endlastfoot" in s for (_, s), _ in listed[position + 1 :])
+        if skipping:
+            continue
+        if seen & (_LINES | {"endhead", "endlastfoot", "endfirsthead"}):
+            rules.add(len(rows))
+        texts = [first, *others]
+        if not any(text.strip() for text in texts):
+            continue
+        read = [latex_text.cell(text, colours) for text in texts]
+        rows.append([Spanning(Cell(tuple(c.runs), c.background), c.n_columns, c.n_rows) for c in read])
+    inner = sorted(rule for rule in rules if 0 < rule < len(rows))
+    return Grid(fill(rows, pushes=False), caption, inner[0] if inner else None, frozenset(inner[1:]))
+
+
+def _caption(text: str, begin: int) -> str:
+    """The caption of the float around a position, or the nearest one before it within the float."""
+    start = max(text.rfind("\\begin{table", 0, begin), text.rfind("\\begin{wraptable", 0, begin))
+    end = text.find("\\end{", begin)
+    while end != -1 and not text.startswith(("table", "wraptable"), end + 5):
+        end = text.find("\\end{", end + 5)
+    if start == -1 or end == -1:
+        return ""
+    match = re.compile(r"\\caption(?:of\s*\{[^}]*\})?\s*(?=[\[{])").search(text, start, end)
+    if match is None:
+        return ""
+    _, i = option(text, match.end())
+    inner, _ = argument(text, i)
+    return Cell(tuple(latex_text.runs(inner, {}))).text[:500]
+
+
+def read(text: str) -> list[Grid]:
+    """All tables.
+
+    Raises:
+        ValueError: nested too deeply, macros without end, a table too large.
+    """
+    plain = _VERBATIM.sub("", _COMMENT.sub(r"\1", text))
+    colours, macros = _colours(plain), _macros(plain)
+    grids = []
+    for begin, end, name in _bodies(plain):
+        i = begin
+        for _ in range(2 if name in _TWO_FORMS else 1):
+            _, i = option(plain, i)
+            _, i = argument(plain, i)
+        _, i = option(plain, i)
+        grids.append(_grid(_expanded(plain[i:end], macros), _caption(plain, begin), colours))
+    return grids
