@@ -86,7 +86,8 @@ def _float(environment: str, size: str, heading: Sequence[str], tabulars: Sequen
     """One float: heading, tabulars one below the other, notes."""
     place = r"\centering" if len(tabulars) == 1 else r"\raggedright"  # row labels of a folded table stand alike
     lines = [rf"\begin{{{environment}}}", *heading, rf"\par\smallskip{place}{size}", r"\setlength{\tabcolsep}{3pt}"]
-    lines.append(r"\newcommand{\ablmark}[1]{\makebox[13pt][l]{\scriptsize#1}}% room for the marks behind a number")
+    if any(r"\ablmark" in tabular for tabular in tabulars):
+        lines.append(r"\newcommand{\ablmark}[1]{\makebox[13pt][l]{\scriptsize#1}}% room for marks behind a number")
     lines.append("\n\\par\\medskip\n".join(tabulars))
     if notes:
         lines += [r"\par\smallskip", r"\begin{minipage}{\linewidth}\footnotesize\raggedright", *_paragraphs(notes)]
