@@ -5,6 +5,7 @@ file --reading--> Grid --layout--> PublishedTable --checks--> Audit
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, NamedTuple
@@ -49,11 +50,12 @@ class Cell:
     def text(self) -> str:
         """The text on one line, a subscript behind "_"; raised text (footnotes) is left out unless it is all."""
         parts: list[str] = []
-        for run in self.runs:
-            if run.script == "sub" and parts and run.text.strip():
-                parts.append("_" + run.text.strip())
-            elif run.script != "sup":
-                parts.append(run.text)
+        for script, group in itertools.groupby(self.runs, key=lambda run: run.script):
+            text = "".join(run.text for run in group)
+            if script == "sub" and parts and text.strip():
+                parts.append("_" + text.strip())
+            elif script != "sup":
+                parts.append(text)
         return " ".join(("".join(parts) or "".join(run.text for run in self.runs)).replace(APART, "").split())
 
 

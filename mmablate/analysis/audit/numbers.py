@@ -6,6 +6,7 @@ A cell counts as a number only if nothing is left over that could change its mea
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -55,16 +56,14 @@ class _Found(NamedTuple):
 def _characters(cell: Cell) -> list[_Char]:
     """The cell's characters as they count: footnote marks dropped, dashes made one, scripts set apart."""
     found: list[_Char] = []
-    for run in cell.runs:
-        if run.script and (not any(c.isdigit() for c in run.text) or _is_footnote(run)):
+    for script, group in itertools.groupby(cell.runs, key=lambda run: run.script):
+        runs = list(group)
+        text = "".join(run.text for run in runs)
+        if script and (not any(c.isdigit() for c in text) or (script == "sup" and _FOOTNOTE.fullmatch(text))):
             continue
-        text = f" {run.text} " if run.script else run.text
-        found += [_Char(_plain(c), run.bold, run.colour) for c in text]
+        around = [Run(" ")] if script else []
+        found += [_Char(_plain(c), run.bold, run.colour) for run in (*around, *runs, *around) for c in run.text]
     return found
-
-
-def _is_footnote(run: Run) -> bool:
-    return run.script == "sup" and _FOOTNOTE.fullmatch(run.text) is not None
 
 
 def _plain(character: str) -> str:
@@ -183,7 +182,7 @@ def _roles(found: list[_Found], text: str) -> Entry:
             return Entry(readable=False)
         if "±" in item.sign or "/" in item.sign:
             has_std = True
-        elif delta is None and (item.number.signed or (item.raised and item.number.value == 0)):
+        elif delta is None and (item.number.signed or item.number.value == 0):
             delta = item.number
         elif item.raised or re.search(r"p\s*[=<]\s*$", text[: item.start]):
             continue  # "(0.3)": a spread or a rank, no Δ without a sign; "p = 0.03"
@@ -200,10 +199,14 @@ def _is_range(item: _Found, text: str) -> bool:
 
 
 def has_decimal_commas(cells: Iterable[Cell]) -> bool:
-    """Whether a table writes "43,71": commas that cannot divide thousands, and no decimal points."""
-    commas = points = 0
+    """Whether a table writes "43,71": commas that cannot divide thousands, and no decimal points.
+
+    Where every number has three digits behind its only comma ("43,712"), it is read as a decimal comma too.
+    """
+    commas = points = thirds = 0
     for cell in cells:
         text = "".join(run.text for run in cell.runs)
-        commas += len(re.findall(r"(?<![\d.,])\d+,(?:\d{1,2}|\d{4,})(?![\d.,])", text))
+        commas += len(re.findall(r"(?<![\d.,])(?:\d+,(?:\d{1,2}|\d{4,})|0,\d{3})(?![\d.,])", text))
         points += len(re.findall(r"(?<![\d.,])\d+\.\d+(?![\d.,])", text))
-    return commas > points
+        thirds += len(re.findall(r"(?<![\d.,])\d{1,2},\d{3}(?![\d.,])", text))
+    return commas > points or (thirds > 3 and points == 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 
 from mmablate.analysis.audit.model import Cell, Grid, Run
 
@@ -50,8 +51,19 @@ def _views(rows: list[list[str]]) -> list[list[list[str]]]:
     return tables
 
 
-def read(text: str) -> list[Grid]:
+def _is_prose(rows: list[list[str]]) -> bool:
+    """Lines of unequal width, or without a column of numbers: sentences with commas."""
+    if _score(rows)[0] < 1:
+        return True
+    return not any(all(re.match(r"[+\-−–]?[.\d]", row[x]) for row in rows[1:]) for x in range(1, len(rows[0])))
+
+
+def read(text: str, *, surely: bool = True) -> list[Grid]:
     """The tables of a CSV text; parts between empty lines are tables of their own.
+
+    Args:
+        text: to read.
+        surely: the file's name says that it is CSV; otherwise what may be prose is passed over.
 
     Raises:
         ValueError: not CSV.
@@ -64,6 +76,8 @@ def read(text: str) -> list[Grid]:
     for filled, part in itertools.groupby(_parsed(plain, best), key=any):
         rows = list(part)
         if not filled or len(rows) < 2 or max(map(len, rows)) < 2 or _score(rows)[0] < 0.5:
+            continue
+        if not surely and _is_prose(rows):
             continue
         for view in _views(rows):
             width = max(map(len, view))

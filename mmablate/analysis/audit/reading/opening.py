@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from mmablate.analysis.audit.model import Grid
@@ -11,7 +13,6 @@ from mmablate.analysis.audit.reading import csv_text, html, latex, markdown
 from mmablate.errors import DataError
 
 MAX_BYTES = 50_000_000
-MAX_PLACES = 2_000_000  # of one table, spans filled
 
 _HTML = re.compile(r"<table[\s>]", re.IGNORECASE)
 _LATEX = re.compile(r"\\begin\s*\{\s*(?:" + "|".join(map(re.escape, latex.ENVIRONMENTS)) + r")\s*\}")
@@ -71,7 +72,13 @@ def read_grids(path: Path) -> list[Grid]:
         DataError: cannot be read as text, holds no table, or one of more than two million places; names the path.
     """
     text = read_text(path)
-    reader = {"latex": latex.read, "html": html.read, "markdown": markdown.read, "csv": csv_text.read}
+    as_csv = functools.partial(csv_text.read, surely=path.suffix.lower() in (".csv", ".tsv"))
+    reader: dict[str, Callable[[str], list[Grid]]] = {
+        "latex": latex.read,
+        "html": html.read,
+        "markdown": markdown.read,
+        "csv": as_csv,
+    }
     for name in _readers(path, text):
         try:
             grids = [grid for grid in reader[name](text) if grid.rows]
