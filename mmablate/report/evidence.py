@@ -117,7 +117,7 @@ def _columns(table: Table) -> list[Column]:
     return [
         ("mean", "over seeds", number(lambda c: c.mean, n)),
         ("std", "standard deviation over seeds (n − 1)", number(lambda c: c.std, n)),
-        ("Δ", "difference to the baseline", delta),
+        ("Δ", "effect of the term or factor" if marks.is_effects(table) else "difference to the baseline", delta),
         (f"{numbers.percent(table.confidence, sign)} interval", "of Δ, from Student's t", interval),
         ("n", "pairs of seeds", lambda c: (str(c.n_pairs) if c.n_pairs is not None else numbers.MISSING, c.n_pairs)),
         ("p", "two-sided t test", p(lambda c: c.p)),
