@@ -30,8 +30,8 @@ HOSTILE = (
 )  # fmt: skip
 NUMBERS = (
     st.floats(-1e4, 1e4)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.sampled_from([0.0, -0.0, -0.004, 0.005, 0.125, 1e15, -1e15, 999.995, 1e300, 5e-324])
+    | st.floats(-1e100, 1e100)
+    | st.sampled_from([0.0, -0.0, -0.004, 0.005, 0.125, 1e15, -1e15, 999.995, 1e60, 5e-324])
 )
 MISSING = st.sampled_from([None, math.nan, math.inf, -math.inf])
 WORDS = st.sampled_from(HOSTILE)
