@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmablate.analysis.differences import Difference, contrast, difference
+from mmablate.analysis.differences import Difference, contrast, difference, difference_p
 from mmablate.analysis.heat import heat, heat_scale
 from mmablate.analysis.statistics import holm, mean, seeds_needed, spread_upper_bound, std
 from mmablate.analysis.table import Cell, ColumnInfo, Family, HeatScale, Row, Table
@@ -104,7 +104,7 @@ def assemble(
     for family in families:
         _adjust(family, cells, rules)
     if not effects:
-        _mark_best(drafts, info, cells, rules)
+        _mark_best(drafts, info, cells)
     scales = _paint(info, cells)
     rows = [
         draft.row.model_copy(update={"cells": {c: _cell(draft, i, c, cells, effects=effects) for c in info}})
@@ -159,7 +159,7 @@ def _adjust(family: Family, cells: _Cells, rules: Rules) -> None:
             }
 
 
-def _mark_best(drafts: Sequence[Draft], info: Mapping[str, ColumnInfo], cells: _Cells, rules: Rules) -> None:
+def _mark_best(drafts: Sequence[Draft], info: Mapping[str, ColumnInfo], cells: _Cells) -> None:
     """The best mean of every column (equal means are all the best), and what is not significantly worse.
 
     The dagger is a comparison of its own: each row against the best one, paired, Holm over the rows of the
@@ -176,11 +176,11 @@ def _mark_best(drafts: Sequence[Draft], info: Mapping[str, ColumnInfo], cells: _
         best = (max if about.direction == "max" else min)(means.values())
         first = next(i for i, m in means.items() if m == best)
         against = {
-            i: difference(drafts[i].values[column], drafts[first].values[column], rules.confidence)
+            i: difference_p(drafts[i].values[column], drafts[first].values[column])
             for i, m in means.items()
             if m != best
         }
-        p_values = {i: d.p for i, d in against.items() if d is not None and d.p is not None}
+        p_values = {i: p for i, p in against.items() if p is not None}
         for i, p in zip(p_values, holm(list(p_values.values())), strict=True):
             cells.fields[i, column]["tied"] = p >= ALPHA
         for i, m in means.items():

@@ -63,8 +63,9 @@ def _build(
         raise UsageError(f"--baseline {baseline}: no row has that name (there are: {', '.join(names)})")
     bases = {spec["name"]: baseline or _baseline_of(spec, layout) for spec in specs}
     rules = _rules(layout, confidence)
+    planned = _planned_seeds(study)
     drafts = [
-        _draft(spec, by_row[spec["name"]], bases[spec["name"]], view, study)
+        _draft(spec, by_row[spec["name"]], bases[spec["name"]], view, planned.get(spec["name"], set()))
         for spec in specs
         if by_row.get(spec["name"])
     ]
@@ -173,12 +174,20 @@ def _baseline_of(spec: Mapping[str, Any], layout: Mapping[str, Any]) -> str | No
     return spec.get("baseline") or layout.get("baseline")
 
 
+def _planned_seeds(study: Mapping[str, Any]) -> dict[str, set[int]]:
+    """Row -> the seeds that were planned for it."""
+    seeds: dict[str, set[int]] = defaultdict(set)
+    for entry in study["plan"]:
+        for row in entry["rows"]:
+            seeds[row].add(entry["seed"])
+    return seeds
+
+
 def _draft(
-    spec: Mapping[str, Any], records: Sequence[RunRecord], baseline: str | None, view: View, study: Mapping[str, Any]
+    spec: Mapping[str, Any], records: Sequence[RunRecord], baseline: str | None, view: View, planned: set[int]
 ) -> Draft:
     name = spec["name"]
     good = [record for record in records if record.status == "ok"]
-    planned = {entry["seed"] for entry in study["plan"] if name in entry["rows"]}
     complete = planned <= {record.seed for record in good} and len(good) == len(records)
     row = Row(
         name=name,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from mmablate.analysis.statistics import Estimate, mean, mean_estimate, sign_flip_p, welch_estimate
+from mmablate.analysis.statistics.summaries import average
 
 
 @dataclass(frozen=True)
@@ -82,18 +82,33 @@ def difference(values: Mapping[str, float], baseline: Mapping[str, float], confi
         return None
     common = common_seeds(values, baseline)
     if len(common) < 2:
-        estimate = welch_estimate(list(values.values()), list(baseline.values()))
         delta = (mean(values) or 0.0) - (mean(baseline) or 0.0)
-        return _judged(delta, "welch", estimate, confidence)
+        return _judged(delta, "welch", welch_estimate(list(values.values()), list(baseline.values())), confidence)
     first, second = [values[s] for s in common], [baseline[s] for s in common]
-    pairs = [a - b for a, b in zip(first, second, strict=True)]
-    estimate = mean_estimate(pairs, max(abs(v) for v in (*first, *second)))
-    assert estimate is not None  # there are two pairs
-    flips = [0.0] * len(pairs) if estimate.error == 0 and estimate.value == 0 else pairs
+    estimate = paired_estimate(first, second)
+    nothing = estimate.error == 0 and estimate.value == 0
+    flips = [0.0] * len(common) if nothing else [a - b for a, b in zip(first, second, strict=True)]
     return _judged(
         estimate.value, "paired", estimate, confidence,
-        p_sign_flip=sign_flip_p(flips), n_pairs=len(pairs), correlation=pearson(first, second),
+        p_sign_flip=sign_flip_p(flips), n_pairs=len(common), correlation=pearson(first, second),
     )  # fmt: skip
+
+
+def difference_p(values: Mapping[str, float], baseline: Mapping[str, float]) -> float | None:
+    """The two-sided p-value of `difference` alone."""
+    common = common_seeds(values, baseline)
+    if len(common) >= 2:
+        return paired_estimate([values[s] for s in common], [baseline[s] for s in common]).p()
+    estimate = welch_estimate(list(values.values()), list(baseline.values()))
+    return None if estimate is None else estimate.p()
+
+
+def paired_estimate(first: Sequence[float], second: Sequence[float]) -> Estimate:
+    """The mean of the differences of two pairs or more."""
+    scale = max(max(first), max(second), -min(first), -min(second))
+    estimate = mean_estimate([a - b for a, b in zip(first, second, strict=True)], scale)
+    assert estimate is not None  # there are two pairs
+    return estimate
 
 
 def contrast(values: Mapping[str, float], scale: float | None, confidence: float) -> Difference | None:
@@ -130,10 +145,10 @@ def pearson(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Correlation of pairs; None below three of them, or where a side has no spread."""
     if len(first) < 3:
         return None
-    a, b = (np.asarray(some, dtype=np.float64) for some in (first, second))
-    a, b = a - a.mean(), b - b.mean()
+    a, b = ([v - average(some) for v in some] for some in (first, second))
+    sizes = [math.sqrt(math.fsum(v * v for v in some)) for some in (a, b)]
     # Spread below the rounding of the scores is none.
-    sizes = [float(np.sqrt(x @ x)) for x in (a, b)]
-    if min(sizes) <= 1e-12 * max(*(abs(v) for v in first), *(abs(v) for v in second), 1e-300):
+    if min(sizes) <= 1e-12 * max(max(first), max(second), -min(first), -min(second), 1e-300):
         return None
-    return float(np.clip(a @ b / (sizes[0] * sizes[1]), -1.0, 1.0))
+    rho = math.fsum(x * y for x, y in zip(a, b, strict=True)) / (sizes[0] * sizes[1])
+    return min(max(rho, -1.0), 1.0)

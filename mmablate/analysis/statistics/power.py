@@ -5,12 +5,10 @@ from __future__ import annotations
 import functools
 import math
 
-from scipy.special import chdtri, nctdtr, ndtri, stdtrit
+from scipy.special import chdtri, nctdtrinc, stdtrit
 
 POWER = 0.8
 MOST_SEEDS = 10_000
-# Above this number of seeds the normal approximation is within a seed.
-_NORMAL_FROM = 200
 
 
 @functools.cache
@@ -23,21 +21,9 @@ def detectable_effect(n: int, alpha: float, power: float = POWER) -> float:
 
     Source: noncentral t distribution, df = n - 1, noncentrality Δ/sd·√n.
     """
-    if n >= _NORMAL_FROM:
-        return float((ndtri(1 - alpha / 2) + ndtri(power)) / math.sqrt(n))
     critical = float(stdtrit(n - 1, 1 - alpha / 2))
-
-    def reached(effect: float) -> bool:
-        # The other tail adds less than alpha/2 at no effect and nothing at the effects of interest.
-        return 1 - float(nctdtr(n - 1, effect * math.sqrt(n), critical)) >= power
-
-    low, high = 0.0, 1.0
-    while not reached(high):
-        low, high = high, high * 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
-    return high
+    # The other tail adds less than alpha/2 at no effect, and nothing at the effects of interest.
+    return float(nctdtrinc(n - 1, 1 - power, critical)) / math.sqrt(n)
 
 
 def seeds_needed(smallest_effect: float, spread: float, alpha: float, power: float = POWER) -> int | None:
