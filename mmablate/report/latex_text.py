@@ -12,7 +12,7 @@ import unicodedata
 
 from mmablate.report import labels
 
-_ASCII = {
+ASCII = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
@@ -73,7 +73,7 @@ _TEXT_NAMES = {
 }  # fmt: skip
 # Latin letters and signs that `inputenc` reads as UTF-8 and T1 has.
 _UNREAD = frozenset("ĦħĸĿŀŉŦŧſ\N{SOFT HYPHEN}")
-_READ = frozenset(chr(code) for code in (*range(0xA1, 0x180), *range(0x218, 0x21C), 0x1E9E)) - _UNREAD
+READ = frozenset(chr(code) for code in (*range(0xA1, 0x180), *range(0x218, 0x21C), 0x1E9E)) - _UNREAD
 # Letters without a decomposition that have an obvious one.
 _LATIN = {"Ħ": "H", "ħ": "h", "ĸ": "k", "Ŧ": "T", "ŧ": "t", "ſ": "s", "ə": "e", "ı": "i"}
 
@@ -102,7 +102,7 @@ def _escaped(text: str) -> str:
     found = []
     for index, character in enumerate(text):
         alone = character in _LIGATURES and text[index + 1 : index + 2] != character
-        found.append(character if alone else _ASCII.get(character, character))
+        found.append(character if alone else ASCII.get(character, character))
     return "".join(found)
 
 
@@ -145,7 +145,7 @@ def encode(fragment: str) -> tuple[str, dict[str, str]]:
         character = match[0]
         if character in COMMANDS:
             return COMMANDS[character]
-        if character in _READ:
+        if character in READ:
             return character
         replaced[character] = _transliterated(character)
         return replaced[character]
@@ -159,7 +159,7 @@ def _transliterated(character: str) -> str:
     kept = "".join(c for c in text if not unicodedata.combining(c))
     if not kept:
         return ""
-    parts = [COMMANDS.get(c, c if c in _READ else _escaped(c) if c.isascii() else "?") for c in kept]
+    parts = [COMMANDS.get(c, c if c in READ else _escaped(c) if c.isascii() else "?") for c in kept]
     return "".join(parts)
 
 

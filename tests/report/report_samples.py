@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from mmablate.analysis.table import Cell, ColumnInfo, DatasetInfo, HeatScale, Row, Sweep, Table
+from mmablate.analysis.table import Cell, ColumnInfo, DatasetInfo, Family, HeatScale, Row, Sweep, Table
 
 SUBSETS = ("F", "E", "L", "FE", "FL", "EL", "FEL")
 COLUMNS = (*SUBSETS, "Mean")
@@ -232,6 +232,48 @@ def per_row_baselines() -> Table:
     )
 
 
+def effects() -> Table:
+    """Main effects of two factors and their interaction: Δ only, all that is known of it, decimal comma."""
+    known: dict[str, Any] = {"mean": None, "std": None, "p_sign_flip": 0.0625, "n_pairs": 5, "correlation": 0.44}
+    known |= {"effect_size": 1.234, "seeds_needed": 8, "seeds_needed_upper": 19}
+    names = ("masking", "update", "masking × update")
+    return Table(
+        study="fx",
+        title="Main effects and interaction",
+        kind="effects",
+        row_header="Factor",
+        columns=("acc", "HD95", "Mean"),
+        column_info={"acc": ColumnInfo(label="L_mad Größe"), "Mean": ColumnInfo(subset=False)},
+        rows=tuple(
+            Row(
+                name=name,
+                label=name,
+                n_seeds=5,
+                cells={
+                    column: five_seeds(0.0, -delta).model_copy(update=known)
+                    for column, delta in (("acc", 2.5), ("HD95", 0.1), ("Mean", -0.3))
+                },
+            )
+            for name in names
+        ),
+        heat_scales=(SCALE,),
+        decimal=",",
+        smallest_effect=0.5,
+        families=(Family(columns=("Mean",), size=3), Family(columns=("acc", "HD95"), size=6)),
+    )
+
+
+def grown(n_rows: int, n_columns: int) -> Table:
+    """A table of any size."""
+    columns = tuple(f"m{i}" for i in range(n_columns))
+    base, further = five_seeds(50.0, None), five_seeds(51.0, 50.0)
+    rows = tuple(
+        Row(name=f"r{r}", label=f"variant {r}", baseline="r0", n_seeds=5, cells=dict.fromkeys(columns, cell_))
+        for r, cell_ in enumerate([base, *[further] * (n_rows - 1)])
+    )
+    return Table(study="grown", baseline="r0", columns=columns, rows=rows, heat_scales=(SCALE,))
+
+
 SAMPLES = {
     "losses": losses(),
     "one seed": losses(make=cell),
@@ -240,4 +282,5 @@ SAMPLES = {
     "hostile": hostile(),
     "wide": wide(),
     "factors": per_row_baselines(),
+    "effects": effects(),
 }
