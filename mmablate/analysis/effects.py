@@ -106,7 +106,9 @@ def _of_levels(rows: Sequence[Row]) -> Design | None:
 
 def _of_terms(rows: Sequence[Row]) -> Design | None:
     always = set.intersection(*(set(row.losses) for row in rows)) if rows else set()
-    terms = [t for t in dict.fromkeys(t for row in rows for t in row.losses) if t not in always]
+    # In the order of the recipe, which the fullest row has.
+    ordered = sorted(rows, key=lambda row: -len(row.losses))
+    terms = [t for t in dict.fromkeys(t for row in ordered for t in row.losses) if t not in always]
     points = {tuple(int(term in row.losses) for term in terms): row for row in rows}
     if not terms or len(points) != len(rows):
         return None

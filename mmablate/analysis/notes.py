@@ -132,25 +132,14 @@ def _planning(table: Table) -> Iterator[str]:
             f"per-seed differences on, after Holm's first step from {', '.join(steps)}: what is not significant may "
             "still be there."
         )
-    column = table.primary if table.primary in table.columns else next(iter(table.columns), None)
-    if table.smallest_effect is None or column is None:
-        return
-    needs = [
-        f"{row.name} {_upto(row.cells[column].seeds_needed)} (up to {_upto(row.cells[column].seeds_needed_upper)})"
-        for row in table.rows
-        if row.cells[column].p_adjusted is not None and row.cells[column].effect_size is not None
-    ]
-    if needs:
-        more = f", and {len(needs) - _MOST_LISTED} more rows" if len(needs) > _MOST_LISTED else ""
+    if table.smallest_effect is not None and any(
+        cell.seeds_needed is not None for row in table.rows for cell in row.cells.values()
+    ):
         yield (
-            f"Seeds to detect |Δ| = {table.smallest_effect:g} in {column} with 80 % power, by the spread seen (by its "
-            f"80 % upper bound): {', '.join(needs[:_MOST_LISTED])}{more}. This is for planning: adding seeds until p < "
-            "0.05 finds differences that are not there; confirm with fresh seeds."
+            f"Seeds to detect |Δ| = {table.smallest_effect:g} are for a power of 80 % at Holm's first step, from the "
+            "spread seen, not from the Δ seen. They are for planning: adding seeds until p < 0.05 finds differences "
+            "that are not there; confirm with fresh seeds."
         )
-
-
-def _upto(seeds: int | None) -> str:
-    return "more than 10,000" if seeds is None else str(seeds)
 
 
 def _lacking(table: Table) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from mmablate.analysis import Table, build_table, condition_tables, load_tables
 from mmablate.analysis.details import load_details
-from mmablate.analysis.effects import view_tables
+from mmablate.analysis.effects import effect_tables, view_tables
 from mmablate.analysis.importing import CsvOptions
 from mmablate.analysis.scenes import load_scenes
 from mmablate.errors import UsageError
@@ -116,8 +117,10 @@ def _write_figures(tables: Sequence[Table], folder: Path) -> None:
     from mmablate.report.figures import write_figures
 
     with telling(folder):
-        for table in tables:
-            place = folder if len(tables) == 1 else folder / table.study
+        for index, table in enumerate(tables, start=1):
+            # The name of a study in a JSON file is anybody's: it must not lead out of the folder.
+            name = re.sub(r"[^\w.+=-]", "_", table.study).strip(".")
+            place = folder if len(tables) == 1 else folder / f"{index}_{name}"[:120]
             for path in write_figures(table, None, place):
                 print(path, file=sys.stderr)
 
@@ -129,7 +132,8 @@ def write_study_page(store: StudyStore) -> tuple[Table, Path]:
 
     table, details = build_table(store), load_details(store)
     page = store.folder / "index.html"
-    text = render_study(table, condition_tables(store), load_scenes(store), details=details)
+    effects = effect_tables(table)
+    text = render_study(table, condition_tables(store), load_scenes(store), details=details, effects=effects)
     write_atomic(page, text.encode())
     write_figures(table, details, store.folder / "figures")
     return table, page

@@ -90,7 +90,9 @@ def _judged(
     digits = max(value.digits, base.digits)
     if relative:
         computed = to_decimal(sign * 100 * difference / abs(exact(base)), printed.digits) if base.value else Decimal(0)
-        return Judged(row, printed, computed, _relative_verdict(printed, value, base, sign))
+        verdict = _relative_verdict(printed, value, base, sign)
+        same = verdict != "wrong" and computed == printed.value
+        return Judged(row, printed, computed, "consistent" if same else verdict)
     pair = (value, base) if sign > 0 else (base, value)
     return Judged(row, printed, to_decimal(sign * difference, digits), judge(printed, pair, DIFFERENCE))
 

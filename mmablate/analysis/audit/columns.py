@@ -55,7 +55,8 @@ def _owner(position: int, drafts: Sequence[tuple[str, str, str, Kind]]) -> int |
     same_group = [i for i in named if drafts[i][2] == group or words.without_delta(group) == drafts[i][2]]
     if same_group or named:
         return (same_group or named)[0]
-    if position and drafts[position - 1][3] == "extra":
+    several = sum(kind == "delta" for _, _, _, kind in drafts) > 1
+    if several and position and drafts[position - 1][3] == "extra":
         return position - 1  # a Δ of seconds says nothing about the metric before them
     left = [i for i in measured if i < position]
     return left[-1] if left else next(iter(measured), None)

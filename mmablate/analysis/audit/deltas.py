@@ -161,7 +161,7 @@ def _collect(table: PublishedTable, found: Fit, against: str, check: DeltaCheck)
     elif found.sign == 0:
         check.notes.append(f"column {series.column.name!r} prints the size of Δ without its sign")
     for item in found.judged:
-        if item.verdict == "by rounding":
+        if item.verdict == "by rounding" and series.column.kind != "extra":
             check.by_rounding.append(finding(table, series, item, against))
         if item.verdict != "wrong":
             continue

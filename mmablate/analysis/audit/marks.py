@@ -155,12 +155,17 @@ def check_colours(table: PublishedTable, signs: Mapping[tuple[int, int], int]) -
     items = _coloured(table, signs)
     notes = _shades(items)
     printed = sum(d.value != 0 for s in table.series for d in s.deltas.values())
-    one_side = len({item.side for item in items}) == 1
-    if one_side and len(items) == printed and len({item.better for item in items}) == 2:
-        notes.append("all Δ have one colour, gains and losses: read as decoration")
-        return MarkCheck([], len(items), notes)
+    if len(items) == printed and len({item.printed.colour for item in items}) == 1:
+        return MarkCheck([], len(items), notes)  # one colour for every Δ is decoration
     green = any(hue(item.printed.colour) == "green" for item in items)
     warm_good = _warm_is_good(items, green)
+    against = sum(((item.side == "warm") == warm_good) != item.better for item in items)
+    one_side = len({item.side for item in items}) == 1
+    if against * (4 if one_side else 3) > len(items) and len(items) > 2:
+        notes.append(
+            f"colours do not go with the sign of Δ ({against} of {len(items)} against it): none is called wrong"
+        )
+        return MarkCheck([], len(items), notes)
     found = []
     for item in items:
         if ((item.side == "warm") == warm_good) != item.better:
