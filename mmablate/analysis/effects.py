@@ -139,8 +139,8 @@ class _Contrast:
 
 def _effect_tables(table: Table, design: Design) -> list[Table]:
     kinds: list[tuple[str, str, Callable[[Design], list[_Contrast]]]] = [
-        ("Main effects", _MAIN, _main_effects),
-        ("Pairwise interactions", _PAIRS, _interactions),
+        ("main effects", _MAIN, _main_effects),
+        ("pairwise interactions", _PAIRS, _interactions),
         ("Shapley contributions", _SHAPLEY, _shapley),
     ]
     made = [(title, caption, contrasts(design)) for title, caption, contrasts in kinds]
@@ -228,7 +228,7 @@ def _effects(table: Table, design: Design, title: str, caption: str, contrasts: 
     found = table.model_copy(
         update={
             "kind": "effects",
-            "title": f"{table.title or table.study}: {title[:1].lower()}{title[1:]}",
+            "title": f"{table.title or table.study}: {title}",
             "caption": caption,
             "row_header": "Term" if design.terms else "Factor",
             "baseline": None,
