@@ -71,7 +71,7 @@ def _caption(table: Table) -> str:
     warnings = "; ".join(latex_text.label(chip.text) for chip in marks.chips(table) if chip.kind != "plain")
     title = latex_text.escape(marks.title(table))
     parts = [f"{title}{'' if title.endswith(('.', '!', '?')) else '.'}", latex_text.label(table.caption)]
-    parts.append(rf"\textbf{{{warnings}.}}" if warnings else "")
+    parts.append(rf"\textbf{{{warnings[:1].upper()}{warnings[1:]}.}}" if warnings else "")
     return " ".join(part for part in parts if part)
 
 

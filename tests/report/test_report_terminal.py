@@ -6,7 +6,17 @@ import io
 import re
 
 import pytest
-from report_samples import SAMPLES, five_seeds, hostile, losses, sweep, wide, with_failures
+from report_samples import (
+    SAMPLES,
+    effects,
+    five_seeds,
+    hostile,
+    losses,
+    per_row_baselines,
+    sweep,
+    wide,
+    with_failures,
+)
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -141,3 +151,46 @@ def test_parameters_and_time_stand_beside_or_below() -> None:
 
 def test_empty_tables_print() -> None:
     assert "nothing" in printed(Table(study="nothing"))
+
+
+def on_console(table: Table, **options: object) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=80, **options)  # type: ignore[arg-type]
+    terminal.print_tables([table], console)
+    return out.getvalue()
+
+
+def test_the_scale_is_shown_where_colours_are() -> None:
+    text = re.sub(r"\x1b\[[\d;]*m", "", coloured(losses()))
+    assert "worse ≥2.2≥1.4≥0.7>0 >0≥0.7≥1.4≥2.2 better, |Δ| in points of mIoU" in text
+    assert "within its family (no colour)" in " ".join(text.split())
+    assert "worse" not in printed(losses())
+    assert "(no colour)" not in printed(losses())
+    assert "worse" not in coloured(per_row_baselines())  # it has no scale
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_no_coloured_line_is_wider_than_the_terminal(width: int) -> None:
+    for line in terminal.lines(losses(), width, coloured=True):
+        assert width < 40 or line.cell_len <= width, line.plain
+    scale = [line.plain for line in terminal.lines(losses(), width, coloured=True) if "≥" in line.plain]
+    assert all(cell_len(line) <= width for line in scale)
+
+
+def test_no_colour_means_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"color_system": "truecolor", "force_terminal": True}
+    colour = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9\d|10\d)[;m]")
+    for table in SAMPLES.values():
+        assert not colour.search(on_console(table, no_color=True, **settings))
+    assert colour.search(on_console(losses(), **settings))
+    assert "worse" not in on_console(losses(), no_color=True, **settings)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not colour.search(on_console(losses(), **settings))
+    monkeypatch.delenv("NO_COLOR")
+    assert "\x1b" not in on_console(losses())  # no terminal
+
+
+def test_effects_stand_where_means_do() -> None:
+    lines = printed(effects()).splitlines()
+    row = next(index for index, line in enumerate(lines) if line.startswith("masking "))
+    assert lines[row].split() == ["masking", "+2,50", "+0,10", "n.s.", "−0,30", "n.s."]
