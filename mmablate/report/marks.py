@@ -118,10 +118,12 @@ def summary_column(table: Table) -> str | None:
 
 
 def primary_column(table: Table) -> str | None:
-    """The column whose tests are a family of their own, beside one of further columns; else the summary column."""
-    alone = [family.columns[0] for family in table.families if len(family.columns) == 1]
-    if len(alone) == 1 and len(table.families) > 1 and alone[0] in table.columns:
-        return alone[0]
+    """The column whose tests are a family of their own before that of the others; else the summary column."""
+    if len(table.families) > 1:
+        first, second = table.families[0].columns, table.families[1].columns
+        by_column = len(second) == 1 and first[:1] == table.columns[:1]  # every column is a family, in their order
+        if len(first) == 1 and first[0] in table.columns and not by_column:
+            return first[0]
     return summary_column(table)
 
 

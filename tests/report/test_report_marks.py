@@ -84,6 +84,8 @@ def test_the_primary_column_is_the_one_that_is_a_family_alone() -> None:
     assert marks.primary_column(losses(families=families)) == "F"
     assert marks.primary_column(losses(families=families[:1])) == "Mean"
     assert marks.primary_column(losses(families=tuple(Family(columns=(c,), size=3) for c in "FE"))) == "Mean"
+    two = tuple(Family(columns=(c,), size=4) for c in ("HD95", "Accuracy"))
+    assert marks.primary_column(per_row_baselines().model_copy(update={"families": two})) == "HD95"
     assert marks.primary_column(per_row_baselines()) == "Accuracy"
     assert marks.primary_column(Table(study="s")) is None
 
