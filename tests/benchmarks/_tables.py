@@ -18,7 +18,12 @@ WARM_BLUE = (("#FFD580", "#FFA07A", "#FF6347", "#FF4500"), ("#E1F3FF", "#B5E0FC"
 GREEN_RED = (("#d9f2d9", "#9fdf9f", "#5fbf5f"), ("#f9d5d5", "#f19999", "#e06666"))
 NAMES = ("sup", "kd", "mad", "umd", "cmd", "ours", "w/o pixel", "full", "prompt", "late fusion", "Meta-Drop", "A + B")
 METRICS = ("F", "E", "L", "FE", "FL", "EL", "FEL", "RGB", "Depth", "KS", "CREMA-D", "Dice", "Acc.", "T1ce", "Flair")
-MINUSES = {"html": ("-", "−", "–", "&minus;"), "markdown": ("-", "−", "–"), "latex": ("-", "$-$", "math"), "csv": ("-",)}
+MINUSES = {
+    "html": ("-", "−", "–", "&minus;"),
+    "markdown": ("-", "−", "–"),
+    "latex": ("-", "$-$", "math"),
+    "csv": ("-",),
+}
 
 
 @dataclass(frozen=True)
@@ -214,11 +219,21 @@ def plant(stream: random.Random, made: Made, kind: str) -> bool:
         made.planted.append((kind, row, column, True))
         return True
     if kind == "colour_contradicts" and cell.colour is not None and cell.delta:
-        coloured = sum(c.colour is not None for c in made.cells.values())
         cell.colour = _shade(made, cell.delta, (cell.delta < 0) != (column in made.lower))
-        made.planted.append((kind, row, column, coloured > 2))
+        made.planted.append((kind, row, column, _colours_speak(made)))
         return True
     return False
+
+
+def _colours_speak(made: Made) -> bool:
+    """Whether one wrong colour stands out: the others must show what the colours mean.
+
+    One colour for all is decoration; shades of one side alone must leave no more than a quarter in doubt, and two
+    sides no more than a third.
+    """
+    colours = [cell.colour for cell in made.cells.values() if cell.colour is not None]
+    sides = {i for pair in (WARM_BLUE, GREEN_RED) for i, side in enumerate(pair) for c in colours if c in side}
+    return len(set(colours)) > 1 and len(colours) >= (4 if len(sides) == 1 else 3)
 
 
 # --- printing ---------------------------------------------------------------------------------------------
@@ -348,7 +363,10 @@ def _latex_cells(made: Made, row: str, column: str) -> list[str]:
 
 def to_latex(made: Made) -> str:
     """A floating table."""
-    names = [name.replace("Δ", "$\\Delta$").replace("↑", "$\\uparrow$").replace("↓", "$\\downarrow$") for name in _headers(made)]
+    names = [
+        name.replace("Δ", "$\\Delta$").replace("↑", "$\\uparrow$").replace("↓", "$\\downarrow$")
+        for name in _headers(made)
+    ]
     width = 2 if made.style.delta == "columns" else 1
     lines = ["\\begin{table}[t]", "\\caption{Results in \\%. % a remark", "$\\Delta$ to the baseline.}"]
     lines += [f"\\begin{{tabular}}{{l{'r' * len(names)}}}", "\\toprule"]
@@ -357,7 +375,10 @@ def to_latex(made: Made) -> str:
         rest = len(made.columns) - half - made.style.mean
         spans = [("single", half), ("several", rest), ("", int(made.style.mean))]
         cells = [f"\\multicolumn{{{n * width}}}{{c}}{{{name}}}" for name, n in spans if n > 0]
-        lines += ["\\multirow{2}{*}{Method} & " + " & ".join(cells) + " \\\\", f"\\cmidrule(lr){{2-{1 + half * width}}}"]
+        lines += [
+            "\\multirow{2}{*}{Method} & " + " & ".join(cells) + " \\\\",
+            f"\\cmidrule(lr){{2-{1 + half * width}}}",
+        ]
         lines.append(" & " + " & ".join(names) + " \\\\")
     else:
         lines.append("Method & " + " & ".join(names) + " \\\\")

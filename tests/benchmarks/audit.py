@@ -102,9 +102,7 @@ def main() -> None:
                 if options.keep and (found != provable or read != printed):
                     options.keep.mkdir(parents=True, exist_ok=True)
                     name = f"{total['tables']:04d}{'' if made.planted else 'clean'}"
-                    (options.keep / (name + path.suffix)).write_text(
-                        path.read_text(encoding="utf-8"), encoding="utf-8"
-                    )
+                    (options.keep / (name + path.suffix)).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
                     print(name, form, "missed", provable - found, "invented", found - provable, f"{read}/{printed}")
                     print("   ", made.style, audit.notes)
             total["tables"] += 1

@@ -156,6 +156,24 @@ def _nearest(table: PublishedTable, without: Sequence[int]) -> Scheme:
     return Scheme("the nearest row above without Δ", source)
 
 
+def _same_key(table: PublishedTable, without: Sequence[int], key: int) -> Scheme:
+    """In a long table (a row for each metric) the nearest row above without Δ that shares a label column."""
+
+    def source(series: Series, row: int) -> PrintedNumber | None:
+        own = table.rows[row].keys[key]
+        above = [r for r in without if r < row and table.rows[r].keys[key] == own]
+        return table.value(above[-1], series.column.index) if above else None
+
+    return Scheme("the nearest row above of the same kind without Δ", source)
+
+
+def _long_keys(table: PublishedTable) -> list[int]:
+    """Label columns but the first in which texts repeat."""
+    rows = [row.keys for row in table.rows]
+    count = min(map(len, rows), default=0)
+    return [k for k in range(1, count) if 1 < len({keys[k] for keys in rows}) < len(rows)]
+
+
 def _section_first(table: PublishedTable) -> Scheme:
     """The first row of the section."""
     first: dict[int, int] = {}
@@ -248,7 +266,8 @@ def assumed(
     if len(without) == 1:
         return [fixed(table, without[0])], True
     if without:
-        schemes = [_nearest(table, without), *(fixed(table, row) for row in without[:MAX_TRIED])]
+        long = [_same_key(table, without, key) for key in _long_keys(table)]
+        schemes = [*long, _nearest(table, without), *(fixed(table, row) for row in without[:MAX_TRIED])]
         return [*schemes, _best_other(table, without)], False
     labelled = [i for i, row in enumerate(table.rows) if row.role == "data" and words.BASELINE.search(row.label)]
     first = next((i for i, row in enumerate(table.rows) if row.role == "data"), 0)

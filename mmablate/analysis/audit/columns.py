@@ -12,6 +12,8 @@ from mmablate.analysis.audit.model import Cell, Column, Entry, Kind
 def _header(rows: Sequence[Sequence[Cell]], x: int) -> tuple[str, str]:
     """(name, group): the lowest text of the header above a column, and the different ones above that."""
     texts = list(dict.fromkeys(row[x].text for row in rows if row[x].text))
+    if len(texts) > 1 and words.UNIT.match(texts[-1]):
+        texts[-2:] = [f"{texts[-2]} ({texts[-1]})"]
     return (texts[-1], " / ".join(texts[:-1])) if texts else ("", "")
 
 
@@ -23,7 +25,17 @@ def _share_of_numbers(entries: Sequence[Sequence[Entry]], x: int) -> tuple[float
     return len(numbers) / max(len(printed), 1), len(numbers), sum(n.signed for n in numbers)
 
 
-def _kind(name: str, group: str, x: int, entries: Sequence[Sequence[Entry]], text: Sequence[str]) -> Kind:
+def _kind(
+    name: str, group: str, x: int, entries: Sequence[Sequence[Entry]], text: Sequence[str], others: frozenset[str]
+) -> Kind:
+    """The kind of a column.
+
+    Args:
+        name, group: of its header.
+        x: its index.
+        entries, text: of the body, and of this column.
+        others: names of all columns: "F_p" is a detail of "F".
+    """
     share, n_numbers, n_signed = _share_of_numbers(entries, x)
     delta = bool(words.DELTA.search(name) or (words.DELTA.search(group) and not words.DELTA.search(name)))
     if x == 0:
@@ -39,6 +51,8 @@ def _kind(name: str, group: str, x: int, entries: Sequence[Sequence[Entry]], tex
         return "delta"
     if not name and n_signed * 2 >= n_numbers and x > 1:
         return "delta"  # a column without a name that holds signed numbers
+    if any(name[:i] in others for i, c in enumerate(name) if c == "_" and i):
+        return "extra"
     if words.MEAN.search(name):
         return "mean"
     return "extra" if words.EXTRA.search(name) else "metric"
@@ -86,10 +100,11 @@ def make_columns(
         entries: the numbers of the body.
     """
     width = len(header[0]) if header else len(body[0]) if body else 0
+    others = frozenset(_header(header, x)[0] for x in range(width))
     drafts: list[tuple[str, str, str, Kind]] = []
     for x in range(width):
         name, group = _header(header, x)
-        kind = _kind(name, group, x, entries, [row[x].text for row in body])
+        kind = _kind(name, group, x, entries, [row[x].text for row in body], others)
         drafts.append((words.bare(name), name, group, kind))
     columns = []
     for x, name in enumerate(_names(drafts)):

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from mmablate.analysis.audit import words
 from mmablate.analysis.audit.columns import make_columns
-from mmablate.analysis.audit.model import Cell, Column, Entry, Grid, PrintedNumber, PublishedTable, Row, Series
+from mmablate.analysis.audit.model import (
+    Cell,
+    Column,
+    Entry,
+    Grid,
+    PrintedNumber,
+    PublishedTable,
+    Role,
+    Row,
+    Run,
+    Series,
+)
 from mmablate.analysis.audit.numbers import has_decimal_commas, read_entry
 
 
@@ -88,13 +100,52 @@ def _sections(grid: Grid, body: Sequence[int], skipped: frozenset[int]) -> list[
     return found
 
 
-def _role(label: str, entries: Sequence[Entry], measured: Sequence[Column]) -> str:
-    if words.MEAN.search(label) and len(label) < 40:
-        return "mean"
-    values = [v for v in (entries[c.index].value for c in measured) if v is not None]
-    if words.DELTA.search(label) and values and sum(v.signed or v.value == 0 for v in values) * 2 >= len(values):
-        return "delta"
-    return "data"
+def _goes_on(above: Cell, text: str, *, comma: bool) -> bool:
+    """Whether a text below a value belongs to it: "±0.5", "+0.2", "-0.2"."""
+    return read_entry(above, comma=comma).value is not None and re.match(r"[±+\-−–↑↓]\s*[\d.,]", text) is not None
+
+
+def _joined(rows: Sequence[Sequence[Cell]], start: int, *, comma: bool) -> tuple[tuple[Cell, ...], ...]:
+    """Rows that continue the one above them, "±0.52" or "+0.02" below a value, joined to it.
+
+    Such a row has no label of its own, or a word about the row above ("baseline"); one of nothing but "±" always
+    continues, and so does a row of differences behind it.
+    """
+    found: list[tuple[Cell, ...]] = []
+    after_spread = False
+    for y, row in enumerate(rows):
+        said = [(x, cell.text) for x, cell in enumerate(row) if x and cell.text]
+        spread = bool(said) and all(text.startswith("±") for _, text in said)
+        free = row[0].text == "" or words.FACT.match(row[0].text) is not None or spread or after_spread
+        continues = len(found) > start and bool(said) and free and row[0].origin[0] == y
+        if not continues or not all(_goes_on(found[-1][x], text, comma=comma) for x, text in said):
+            found.append(tuple(row))
+            after_spread = False
+            continue
+        after_spread, above = spread, found[-1]
+        tail = row[0].runs if words.PARTIAL.search(row[0].text) else ()
+        cells = [replace(above[0], runs=(*above[0].runs, *((Run(" "), *tail) if tail else ())))]
+        for over, under in zip(above[1:], row[1:], strict=True):
+            runs = (*over.runs, Run(" "), *under.runs) if under.runs else over.runs
+            cells.append(replace(over, runs=runs, background=over.background or under.background))
+        found[-1] = tuple(cells)
+    return tuple(found)
+
+
+def _roles(labels: Sequence[str], rows: Sequence[Sequence[Entry]], measured: Sequence[Column]) -> list[Role]:
+    """What each row holds: values, means of other rows, or differences."""
+    signed = []
+    for entries in rows:
+        values = [v for v in (entries[c.index].value for c in measured) if v is not None]
+        signed.append(bool(values) and all(v.signed or v.value == 0 for v in values))
+    found: list[Role] = []
+    for label, is_signed in zip(labels, signed, strict=True):
+        named = words.DELTA.search(label) is not None
+        if words.MEAN.search(label) and len(label) < 40:
+            found.append("mean")
+        else:  # among rows without signs a row of signed numbers holds differences, whatever it is called
+            found.append("delta" if is_signed and (named or 2 * sum(signed) < len(signed)) else "data")
+    return found
 
 
 def _rows(grid: Grid, entries: Sequence[Sequence[Entry]], columns: Sequence[Column], start: int) -> tuple[Row, ...]:
@@ -105,15 +156,17 @@ def _rows(grid: Grid, entries: Sequence[Sequence[Entry]], columns: Sequence[Colu
     measured = [c for c in columns if c.kind in ("metric", "mean")]
     sections = dict(zip(body, _sections(grid, list(body), skipped), strict=True))
     status = next((c.index for c in columns if c.header.lower() == "status"), None)
+    roles = _roles(labels, [entries[y] for y in kept], measured)
     rows = []
-    for y, label in zip(kept, labels, strict=True):
+    for y, label, role in zip(kept, labels, roles, strict=True):
         rows.append(
             Row(
                 index=y - start + 1,
                 label=label or f"row {y - start + 1}",
                 section=sections[y],
                 entries=tuple(entries[y]),
-                role=_role(label, entries[y], measured),  # type: ignore[arg-type]
+                keys=tuple(grid.rows[y][c.index].text for c in columns if c.kind == "label"),
+                role=role,
                 reference=words.REFERENCE.search(label) is not None,
                 partial=words.PARTIAL.search(label) is not None
                 or (status is not None and grid.rows[y][status].text == "partial"),
@@ -155,6 +208,10 @@ def publish(grid: Grid, number: int) -> PublishedTable:
     comma = has_decimal_commas(cell for row in grid.rows for cell in row)
     entries = [[read_entry(_unhighlighted(cell, row[0]), comma=comma) for cell in row] for row in grid.rows]
     start = header_rows(grid, entries)
+    joined = _joined(grid.rows, start, comma=comma)
+    if len(joined) < len(grid.rows):
+        grid = replace(grid, rows=joined, rules=frozenset())
+        entries = [[read_entry(_unhighlighted(cell, row[0]), comma=comma) for cell in row] for row in joined]
     columns = make_columns(grid.rows[:start], grid.rows[start:], entries[start:])
     rows = _rows(grid, entries, columns, start)
     counted = [c.index for c in columns if c.kind not in ("label", "extra")]

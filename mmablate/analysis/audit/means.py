@@ -43,8 +43,8 @@ def _finding(table: PublishedTable, item: _Item, against: str) -> Finding:
     return Finding(table.number, row.label, row.index, item.column.name, item.printed, computed, against)
 
 
-def _column_sets(table: PublishedTable, mean: Column) -> Iterator[tuple[Column, ...]]:
-    """Sets of columns that a Mean may average, the most natural first."""
+def _column_sets(table: PublishedTable, mean: Column) -> Iterator[tuple[tuple[Column, ...], bool]]:
+    """(columns that a Mean may average, a natural choice), the most natural first."""
     metrics = [c for c in table.columns if c.kind == "metric"]
     others = [c.index for c in table.columns if c.kind == "mean" and c.index != mean.index]
     left = [c for c in metrics if c.index < mean.index]
@@ -65,11 +65,11 @@ def _column_sets(table: PublishedTable, mean: Column) -> Iterator[tuple[Column, 
     )
     seen = set()
     trailing = [near[i:] for i in range(1, min(4, len(near)))]  # a parameter stands first without saying so
-    for columns in (*kept, *trailing):
+    for position, columns in enumerate((*kept, *trailing)):
         key = tuple(c.index for c in columns)
         if len(key) >= 2 and key not in seen:
             seen.add(key)
-            yield tuple(columns)
+            yield tuple(columns), position < 6
 
 
 def _over_columns(table: PublishedTable, mean: Column, columns: Sequence[Column]) -> list[_Item]:
@@ -83,17 +83,19 @@ def _over_columns(table: PublishedTable, mean: Column, columns: Sequence[Column]
     return items
 
 
-def _best(candidates: Sequence[tuple[str, list[_Item]]]) -> tuple[str, list[tuple[_Item, Verdict]]] | None:
+def _best(candidates: Sequence[tuple[str, list[_Item], bool]]) -> tuple[str, list[tuple[_Item, Verdict]]] | None:
     """The candidate under which most numbers are right; None where none makes enough of them right.
 
-    One right number among four is asked for: fewer can be right by chance, where something else is averaged.
+    One right number among three is asked for: fewer can be right by chance, where something else is averaged.
+    Of a set of columns or rows that is no natural choice three quarters, and two, must be right.
     """
     best: tuple[str, list[tuple[_Item, Verdict]]] | None = None
     most = 0
-    for text, items in candidates:
+    for text, items, natural in candidates:
         judged = [(item, item.verdict()) for item in items]
         right = sum(verdict != "wrong" for _, verdict in judged)
-        if right > most and 4 * right >= len(judged):
+        enough = 3 * right >= len(judged) if natural else right >= 2 and 4 * right >= 3 * len(judged)
+        if right > most and enough:
             best, most = (text, judged), right
             if right == len(judged):
                 break
@@ -112,11 +114,11 @@ def _sort(table: PublishedTable, found: tuple[str, list[tuple[_Item, Verdict]]],
 
 def _mean_columns(table: PublishedTable, check: MeanCheck) -> None:
     for mean in (c for c in table.columns if c.kind == "mean"):
-        sets = [
-            (f"mean of {', '.join(c.name for c in s)}", _over_columns(table, mean, s))
-            for s in _column_sets(table, mean)
-        ]
-        sets = [(text, items) for text, items in sets if items]
+        sets = []
+        for columns, natural in _column_sets(table, mean):
+            items = _over_columns(table, mean, columns)
+            if items:
+                sets.append((f"mean of {', '.join(c.name for c in columns)}", items, natural))
         if not sets:
             check.notes.append(f"column {mean.name!r} has no columns that it could average; it is not checked")
             continue
@@ -144,7 +146,7 @@ def _mean_rows(table: PublishedTable, check: MeanCheck) -> None:
                 if printed is not None and len(inputs) == len(values) >= 2:
                     items.append(_Item(position, column, printed, inputs, tuple(mean_weights(len(inputs)))))
             if items:
-                candidates.append((f"mean of {len(rows)} rows", items))
+                candidates.append((f"mean of {len(rows)} rows", items, True))
         found = _best(candidates)
         if found is not None:
             _sort(table, found, check)

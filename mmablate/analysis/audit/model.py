@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 Kind = Literal["label", "metric", "mean", "delta", "std", "extra"]
 Script = Literal["", "sub", "sup"]
+Role = Literal["data", "mean", "delta"]
 APART = "\x1f"  # stands between inline elements: numbers end there, words go on
 
 
@@ -143,6 +144,7 @@ class Row:
 
     Attributes:
         index: in the grid.
+        keys: the texts of all label columns.
         section: number of the block it stands in; blocks are divided by rules and by rows that span all columns.
         role: "mean" and "delta" are rows that are computed from others.
         reference: a teacher, an oracle: shown, but not in the competition.
@@ -153,9 +155,10 @@ class Row:
     label: str
     section: int
     entries: tuple[Entry, ...]
-    role: Literal["data", "mean", "delta"] = "data"
+    role: Role = "data"
     reference: bool = False
     partial: bool = False
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

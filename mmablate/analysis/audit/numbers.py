@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from mmablate.analysis.audit.colours import hue
 from mmablate.analysis.audit.model import APART, Cell, Entry, PrintedNumber, Run
 
 MAX_DIGITS = 15
@@ -132,7 +133,7 @@ def _find(characters: Sequence[_Char], comma: bool, background: str | None) -> l
             text=re.sub(r"[\s(]", "", printed).replace("-", "−") if sign else match["digits"],
             signed=bool(sign) and "±" not in sign and "/" not in sign,
             bold=all(c.bold for c in own),
-            colour=own[0].colour or background,
+            colour=next((c for c in (own[0].colour, background) if hue(c) is not None), None),
         )
         raised = bool(re.search(r"[(\[]\s*$", text[: match.start()]))
         found.append(_Found(number, sign, match.start(), match.end(), raised))

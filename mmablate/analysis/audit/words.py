@@ -14,7 +14,7 @@ DELTA = re.compile(
 RELATIVE = re.compile(r"\brel(?:ative|\.)?(?![a-z])|Δ\s*%|\(%\s*change\)", re.IGNORECASE)
 LOSS_IS_PRINTED = re.compile(r"\bdrop\b|\bdegradation\b|\bdecrease\b|\breduction\b", re.IGNORECASE)
 MEAN = re.compile(
-    r"^\W*(?:(?:arith\w*\.?|macro|overall|total)[\s\-]*)?(?:mean|avg|average|averaged|mittel(?:wert)?|durchschnitt|ø|∅|⌀|x̄)(?![a-z])",
+    r"^\W*(?:(?:arith\w*\.?|macro|overall|total)[\s\-]*)?(?:mean|avg|average|averaged|mittel(?:wert)?|durchschnitt|ø|∅|⌀|x̄)(?![a-z_])",
     re.IGNORECASE,
 )  # fmt: skip
 STD = re.compile(
@@ -48,6 +48,8 @@ REFERENCE = re.compile(
 )
 BASELINE = re.compile(r"\b(?:baseline|basis|base line)\b", re.IGNORECASE)
 PARTIAL = re.compile(r"\b\d+ seeds? only\b", re.IGNORECASE)
+UNIT = re.compile(r"^\W*(?:mm|cm|ms|px|dB|min|sec)?\W*$")
+FACT = re.compile(r"^\W*(?:baseline|reference|value used|Δ to\b.*|\d+ seeds? only)\W*$", re.IGNORECASE)
 AGAINST = re.compile(
     r"(?:\bvs\.?|\bversus|\bto|\bover|\bgegen(?:über)?|\bw\.?r\.?t\.?|\bfrom|\brel\.? to)\s+(.+)$", re.IGNORECASE
 )

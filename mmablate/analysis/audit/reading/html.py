@@ -14,8 +14,8 @@ from mmablate.analysis.audit.reading import css, latex_text
 from mmablate.analysis.audit.reading.spans import Spanning, fill
 
 # Elements whose text must not run into that beside it: "43.71<small>±0.52</small>" holds two numbers.
-_BLOCKS = frozenset(("br", "div", "p", "li", "ul", "ol", "table", "td", "th", "tr", "hr"))
-_INLINE = frozenset(("span", "small", "sup", "sub", "font", "i", "em", "wbr", "code", "kbd"))
+_BLOCKS = frozenset(("br", "div", "p", "li", "ul", "ol", "table", "td", "th", "tr", "hr", "small", "span"))
+_INLINE = frozenset(("sup", "sub", "font", "i", "em", "wbr", "code", "kbd"))
 _BOLD = frozenset(("b", "strong"))
 _SKIPPED = frozenset(("script", "style", "svg", "template", "head", "del", "s", "strike", "title"))
 _MATH = re.compile(r"\$([^$]{1,300})\$|\\\((.{1,300}?)\\\)", re.DOTALL)

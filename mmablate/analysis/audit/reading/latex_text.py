@@ -158,6 +158,9 @@ class _Setter:
             i = self._environment(name, text, i, state)
         elif name in ("\\", "tabularnewline", "newline"):
             self.say(" ", state)
+        elif name in ("makebox", "framebox"):
+            _, i = option(text, i)
+            _, i = option(text, i)
         elif name in ("makecell", "shortstack", "thead", "SI", "num", "qty"):
             _, i = option(text, i)
         elif name in _ACCENTS and i < len(text) and (text[i].isalpha() or text[i] == "{"):
