@@ -13,6 +13,7 @@ from mmablate.report.canvas import PAGE, Drawing, LegendEntry, Palette
 
 GROUP = "Training, by loss term"
 _MOST_TERMS = 12
+_MOST_LINEAR = 20  # largest over smallest loss from which the axis is logarithmic
 
 
 def training_drawings(
@@ -57,7 +58,7 @@ def _figure(
     for course in panel.courses:
         _course(axes, course, colours[course.place])
     values = [value for course in panel.courses for p in course.points for value in (p.low, p.high)]
-    logarithmic = not validation and min(values) > 0 and max(values) / min(values) > 50
+    logarithmic = not validation and min(values) > 0 and max(values) / min(values) > _MOST_LINEAR
     if logarithmic:
         axes.set_yscale("log")
     axes.margins(x=0.02, y=0.06)

@@ -7,10 +7,13 @@ import xml.etree.ElementTree as ET
 
 import matplotlib as mpl
 import pytest
-from report_samples import SAMPLES, hostile, losses, per_row_baselines, sweep, wide
+from report_samples import SAMPLES, cell, five_seeds, hostile, losses, per_row_baselines, sweep, wide
 
-from mmablate.analysis.table import Row, Table
-from mmablate.report import canvas, plots
+from mmablate.analysis.courses import Course, Panel, Point, Training
+from mmablate.analysis.table import Row, Sweep, Table
+from mmablate.report import canvas, plots, sensitivity
+from mmablate.report.interval_plot import delta_intervals
+from mmablate.report.training_plots import training_drawings
 
 
 def svg_of(drawing: canvas.Drawing) -> str:
@@ -57,7 +60,7 @@ def test_many_rows_show_first_best_and_last() -> None:
 
 
 def test_sensitivity_has_its_values_as_ticks_and_says_its_band() -> None:
-    plot = plots.sensitivity(sweep((0, 0.01, 1, 100)))
+    plot = sensitivity.sensitivity(sweep((0, 0.01, 1, 100)))
     assert plot is not None
     assert [text for text in texts(svg_of(plot)) if text in ("0", "0.01", "1", "100")] == [
         "0",
@@ -70,7 +73,7 @@ def test_sensitivity_has_its_values_as_ticks_and_says_its_band() -> None:
 
 
 def test_ring_only_where_the_used_value_was_run() -> None:
-    with_ring, without = plots.sensitivity(sweep(used=10)), plots.sensitivity(sweep(used=7))
+    with_ring, without = sensitivity.sensitivity(sweep(used=10)), sensitivity.sensitivity(sweep(used=7))
     assert with_ring is not None
     assert without is not None
     assert "ring" in with_ring.note
@@ -80,7 +83,7 @@ def test_ring_only_where_the_used_value_was_run() -> None:
 
 
 def test_crowded_ticks_leave_out_labels_but_never_the_used_value() -> None:
-    plot = plots.sensitivity(sweep((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100), used=3))
+    plot = sensitivity.sensitivity(sweep((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100), used=3))
     assert plot is not None
     shown = [text for text in texts(svg_of(plot)) if re.fullmatch(r"\d+", text)]
     assert "3" in shown
@@ -89,11 +92,11 @@ def test_crowded_ticks_leave_out_labels_but_never_the_used_value() -> None:
 
 
 def test_no_figure_without_reason() -> None:
-    assert plots.plots(per_row_baselines(), "t") == []
+    assert [drawing.name for drawing in plots.drawings(per_row_baselines())] == ["delta"]
     assert plots.plots(Table(study="s"), "t") == []
     empty = Table(study="s", columns=("a", "b"), rows=(Row(name="r", label="r", status="failed"),))
     assert plots.plots(empty, "t") == []
-    assert plots.sensitivity(wide()) is None
+    assert sensitivity.sensitivity(wide()) is None
 
 
 def test_text_is_no_mathematics_and_no_markup() -> None:
@@ -117,3 +120,129 @@ def test_letters_that_the_font_lacks_do_not_warn() -> None:
     plot = plots.subset_bars(table.model_copy(update={"columns": columns, "rows": rows, "column_info": info}))
     assert plot is not None
     assert "漢字" in texts(svg_of(plot))
+
+
+# --- intervals of Δ ---------------------------------------------------------------------------------------
+
+
+def test_intervals_of_the_primary_column_are_numbered_as_in_the_legend() -> None:
+    drawing = delta_intervals(losses())
+    assert drawing is not None
+    table = losses()
+    assert [entry.label for entry in drawing.legend] == [f"{i}: {table.rows[i].label}" for i in (1, 2, 3)]
+    assert [entry.colour for entry in drawing.legend] == list(canvas.PAGE.bars[1:4])  # as in the bars
+    assert texts(svg_of(drawing))[:3] == ["1", "2", "3"]
+    axes = drawing.figure.axes[0]
+    whiskers = [tuple(line.get_ydata()) for line in axes.lines if len(line.get_xdata()) == 2][1:]
+    assert whiskers == [row.cells["Mean"].ci for row in table.rows[1:]]
+    assert "95 % interval in points" in drawing.note
+
+
+def test_open_points_are_those_that_are_not_significant() -> None:
+    drawing = delta_intervals(losses())
+    assert drawing is not None
+    points = [line for line in drawing.figure.axes[0].lines if line.get_marker() == "o"]
+    opened = [line.get_markerfacecolor() == canvas.PAGE.card for line in points]
+    assert opened == [not row.cells["Mean"].significant for row in losses().rows[1:]]
+    assert ("open: not significant" in drawing.note) == any(opened)
+
+
+def test_no_intervals_without_seeds_and_none_beside_a_curve() -> None:
+    assert delta_intervals(losses(make=cell)) is None
+    assert delta_intervals(sweep()) is None
+    many = losses()
+    row = many.rows[1]
+    rows = (many.rows[0], *(row.model_copy(update={"name": f"r{i}"}) for i in range(17)))
+    assert delta_intervals(many.model_copy(update={"rows": rows})) is None
+
+
+# --- two swept parameters ---------------------------------------------------------------------------------
+
+
+def two_swept(second: tuple[float, ...] = (0, 1, 2), *, random: bool = False) -> Table:
+    rows = []
+    for x in (0.0, 10.0, 50.0):
+        for z in second:
+            level = {"lambda": x, "beta": z + (x / 100 if random else 0)}
+            cells = {"F": five_seeds(40 + x / 10 + z, None)}
+            rows.append(Row(name=f"lambda={x},beta={z}", label="x", n_seeds=5, level=level, cells=cells))
+    swept = Sweep(parameters=("lambda", "beta"), symbols=("λ", "β"), used=(10, 1))
+    return Table(study="s", columns=("F",), rows=tuple(rows), sweep=swept)
+
+
+def test_two_parameters_give_a_line_for_each_value_of_the_second() -> None:
+    drawing = sensitivity.sensitivity_grid(two_swept())
+    assert drawing is not None
+    assert [entry.label for entry in drawing.legend] == ["β = 0", "β = 1", "β = 2"]
+    assert "ring" in drawing.note
+    assert drawing.heading == "Sensitivity to λ and β (F)"
+    lines = [tuple(line.get_ydata()) for line in drawing.figure.axes[0].lines if len(line.get_xdata()) == 3]
+    assert lines == [(40 + z, 41 + z, 45 + z) for z in (0, 1, 2)]
+    assert sensitivity.sensitivity(two_swept()) is None
+
+
+def test_points_that_form_no_lines_are_not_joined() -> None:
+    assert sensitivity.sensitivity_grid(two_swept(random=True)) is None
+    assert sensitivity.sensitivity_grid(two_swept(tuple(range(9)))) is None
+    assert sensitivity.sensitivity_grid(sweep()) is None
+
+
+# --- panels by column -------------------------------------------------------------------------------------
+
+
+def test_panels_share_their_scale_and_one_card() -> None:
+    drawn = sensitivity.sensitivity_panels(sweep())
+    assert [drawing.heading for drawing in drawn] == ["F", "E", "Mean"]
+    assert len({drawing.figure.axes[0].get_ylim() for drawing in drawn}) == 1
+    card = plots.plots(sweep(), "t")[-1]
+    assert card.heading == "Sensitivity to β by column"
+    assert [panel.heading for panel in card.panels] == ["F", "E", "Mean"]
+    assert card.legend[0].label == "Δ to the baseline in points; band: 95 % interval"
+    for panel in card.panels:
+        assert re.search(r'id="t-\d-\d-', panel.svg)
+
+
+def test_a_decimal_comma_stands_on_the_axes() -> None:
+    table = sweep((0, 0.1, 0.5, 1)).model_copy(update={"decimal": ","})
+    for drawing in plots.drawings(table):
+        shown = texts(svg_of(drawing))
+        assert not [text for text in shown if "." in text]
+    drawing = sensitivity.sensitivity(table)
+    assert drawing is not None
+    assert "0,1" in texts(svg_of(drawing))
+    assert "39,29" in drawing.note
+
+
+# --- training ---------------------------------------------------------------------------------------------
+
+
+def training(n_rows: int = 2, scale: float = 1.0) -> Training:
+    names = tuple(f"L_{i}" for i in range(n_rows))
+
+    def courses(selected: bool) -> tuple[Course, ...]:
+        points = [Point(e, scale**e, scale**e * 0.9, scale**e * 1.1) for e in range(1, 6)]
+        chosen = ((4, scale**4),) if selected else ()
+        return tuple(Course(name, place, tuple(points), chosen) for place, name in enumerate(names))
+
+    terms = (Panel("sup", "L_{sup}", courses(False)), Panel("mad", "L_{mad}", courses(False)[1:]))
+    return Training(terms, Panel("Mean", "Mean", courses(True)), names, n_rows, False, 3)
+
+
+def test_one_panel_a_term_and_one_of_validation_with_what_was_chosen() -> None:
+    drawn = training_drawings(training())
+    assert [drawing.heading for drawing in drawn] == ["L_{sup}", "L_{mad}", "validation Mean"]
+    assert len({drawing.group for drawing in drawn}) == 1
+    lines = [[line for line in d.figure.axes[0].lines if len(line.get_xdata()) == 5] for d in drawn]
+    assert [len(some) for some in lines] == [2, 1, 2]
+    assert lines[1][0].get_color() == canvas.PAGE.bars[1]  # a row has one colour in all panels
+    dots = [tuple(line.get_xdata()) for line in drawn[2].figure.axes[0].lines if line.get_linestyle() == "None"]
+    assert dots == [(4,), (4,)]
+    assert "without their weights" in drawn[0].note
+    assert "smallest to largest" in drawn[0].note
+
+
+def test_losses_over_decades_have_a_logarithmic_axis_and_say_so() -> None:
+    drawn = training_drawings(training(scale=0.1))
+    assert [drawing.figure.axes[0].get_yscale() for drawing in drawn] == ["log", "log", "linear"]
+    assert drawn[0].heading == "L_{sup} (logarithmic)"
+    assert len(drawn[0].figure.axes[0].get_yticks()) >= 2
