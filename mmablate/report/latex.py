@@ -45,7 +45,7 @@ def _scale(scale: HeatScale, decimal: str) -> str:
     """The colour scale of the columns of one metric, worst to best."""
     bounds = marks.scale_bounds(scale, decimal)
     worse, better = _swatches(scale.loss, bounds)[::-1], _swatches(scale.gain, bounds)
-    boxes = rf"\fboxsep=1pt\relax worse {''.join(worse)} {''.join(better)} better"
+    boxes = rf"\fboxsep=2pt\relax worse {''.join(worse)} {''.join(better)} better"
     return rf"{{{boxes}}}, $|$Δ$|$ in {latex_text.escape(marks.scale_unit(scale))}"
 
 
