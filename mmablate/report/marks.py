@@ -16,6 +16,7 @@ WELCH = "ʷ"
 TIED = "†"
 NOT_SIGNIFICANT = "n.s."
 
+_MOST_EVIDENT = 3
 _EMPTY_CELL = Cell()
 _DEFAULT_INFO = ColumnInfo()
 
@@ -118,13 +119,13 @@ def summary_column(table: Table) -> str | None:
 
 
 def primary_column(table: Table) -> str | None:
-    """The column whose tests are a family of their own before that of the others; else the summary column."""
-    if len(table.families) > 1:
-        first, second = table.families[0].columns, table.families[1].columns
-        by_column = len(second) == 1 and first[:1] == table.columns[:1]  # every column is a family, in their order
-        if len(first) == 1 and first[0] in table.columns and not by_column:
-            return first[0]
-    return summary_column(table)
+    """The column that the recipe calls primary, where the table has it; else the summary column."""
+    return table.primary if table.primary in table.columns else summary_column(table)
+
+
+def evident_columns(table: Table) -> tuple[str, ...]:
+    """The columns whose tests are told line by line: the primary one; without one the first few metrics."""
+    return (str(table.primary),) if table.primary in table.columns else table.columns[:_MOST_EVIDENT]
 
 
 def one_metric(table: Table) -> ColumnInfo | None:
@@ -290,11 +291,10 @@ def key(table: Table, *, best: str, delta: str, pale: str = "") -> str:
     return "; ".join(text for holds, text in facts if holds)
 
 
-def _evident(table: Table) -> list[tuple[Row, Cell]]:
-    """The rows whose cell in the primary column has an interval."""
-    column = primary_column(table)
-    found = [] if column is None else [(row, cell(row, column)) for row in table.rows if not row.reference]
-    return [(row, c) for row, c in found if numbers.is_number(c.delta) and _interval(c) is not None]
+def _evident(table: Table) -> list[tuple[str, Row, Cell]]:
+    """The cells of the evident columns that have an interval, row by row."""
+    found = [(c, row, cell(row, c)) for row in table.rows if not row.reference for c in evident_columns(table)]
+    return [(c, row, one) for c, row, one in found if numbers.is_number(one.delta) and _interval(one) is not None]
 
 
 def _interval(cell: Cell) -> tuple[float, float] | None:
@@ -303,13 +303,15 @@ def _interval(cell: Cell) -> tuple[float, float] | None:
 
 
 def evidence(table: Table) -> list[str]:
-    """What is known of Δ in the primary column: one line for each row that has an interval there.
+    """What is known of Δ in the evident columns: one line for each of their cells that has an interval.
 
     A line is a label: it may hold `_x` subscripts. "Mean, L_sup + λL_mad: Δ +0.31 [−0.12, +0.74], p = 0.110
     (adjusted 0.220), sign-flip p = 0.125, n = 5, ρ = 0.31, d = 0.90; seeds to detect 0.5: 8 (up to 19)".
     """
-    column = column_label(table, primary_column(table) or "")
-    return [f"{column}, {clean(row.label)}: {_evidence_of(table, c)}" for row, c in _evident(table)]
+    return [
+        f"{column_label(table, column)}, {clean(row.label)}: {_evidence_of(table, one)}"
+        for column, row, one in _evident(table)
+    ]
 
 
 def _evidence_of(table: Table, cell: Cell) -> str:
@@ -343,7 +345,7 @@ def _seeds_needed(table: Table, cell: Cell) -> str:
 
 def evidence_key(table: Table) -> str:
     """The key to what stands in the lines of `evidence`, "" where there are none."""
-    cells = [c for _, c in _evident(table)]
+    cells = [one for _, _, one in _evident(table)]
     if not cells:
         return ""
     facts = (

@@ -8,7 +8,7 @@ import time
 import pytest
 from report_samples import cell, effects, five_seeds, grown, losses, per_row_baselines, sweep
 
-from mmablate.analysis.table import Cell, ColumnInfo, Family, HeatScale, Row, Table
+from mmablate.analysis.table import Cell, ColumnInfo, HeatScale, Row, Table
 from mmablate.report import marks, numbers, render
 
 PEOPLE = ("terminal", "html", "markdown", "latex")
@@ -79,14 +79,15 @@ def test_the_key_of_the_evidence_explains_what_stands_there_and_no_more() -> Non
     assert "power" not in marks.evidence_key(one(FULL))
 
 
-def test_the_primary_column_is_the_one_that_is_a_family_alone() -> None:
-    families = (Family(columns=("F",), size=3), Family(columns=("E", "Mean"), size=6))
-    assert marks.primary_column(losses(families=families)) == "F"
-    assert marks.primary_column(losses(families=families[:1])) == "Mean"
-    assert marks.primary_column(losses(families=tuple(Family(columns=(c,), size=3) for c in "FE"))) == "Mean"
-    two = tuple(Family(columns=(c,), size=4) for c in ("HD95", "Accuracy"))
-    assert marks.primary_column(per_row_baselines().model_copy(update={"families": two})) == "HD95"
+def test_the_primary_column_is_the_one_that_the_table_names() -> None:
+    assert marks.primary_column(losses()) == "Mean"
+    assert marks.primary_column(losses(primary="F")) == "F"
+    assert marks.primary_column(losses(primary=None)) == "Mean"
+    named = per_row_baselines().model_copy(update={"primary": "HD95"})
+    assert marks.primary_column(named) == "HD95"
     assert marks.primary_column(per_row_baselines()) == "Accuracy"
+    assert marks.evident_columns(named) == ("HD95",)
+    assert marks.evident_columns(per_row_baselines()) == ("Accuracy", "HD95")
     assert marks.primary_column(Table(study="s")) is None
 
 

@@ -64,7 +64,9 @@ def test_decimals_stand_under_each_other_with_and_without_a_mark() -> None:
 
 def test_twenty_columns_fold_and_keep_every_number() -> None:
     text = printed(wide())
-    assert text.count("fusion_first_all") == 1 + 2 * 4 + 1  # chip, both rows in each of four groups, interval
+    assert (
+        text.count("fusion_first_all") == 1 + 2 * 4 + 3
+    )  # chip, both rows in each of four groups, evidence of three columns
     assert "columns 1 to 5 of 20" in text
     assert "columns 16 to 20 of 20" in text
     for index in range(20):
