@@ -143,7 +143,8 @@ def _term_panel(study: Mapping[str, Any], term: str, rows: Sequence[str], read: 
         Course(row, place, _points([history.terms.get(term, {}) for history in some]))
         for place, (row, some) in enumerate(zip(rows, read, strict=True))
     ]
-    losses = study.get("recipe", {}).get("losses")
+    recipe = study.get("recipe")
+    losses = recipe.get("losses") if isinstance(recipe, dict) else None
     about = losses.get(term) if isinstance(losses, dict) else None
     label = about.get("label") if isinstance(about, dict) else None
     return Panel(term, f"L_{{{label or term}}}", tuple(course for course in courses if course.points))

@@ -192,5 +192,5 @@ def svg_text(
     style: Any = {"svg.fonttype": font_type, "svg.hashsalt": "mmablate", "font.family": list(fonts)}
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, **options)
+        figure.savefig(out, format="svg", **options)
     return re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", out.getvalue(), flags=re.DOTALL)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_samples import HOSTILE, losses
+from report_samples import HOSTILE, losses, with_failures
 from test_study_page import Page, assert_self_contained
 
 from mmablate.analysis import courses, details, settings
@@ -130,6 +130,14 @@ def test_missing_and_foreign_files_take_away_their_own_lines(tmp_path: Path) -> 
     assert load_details(store).training is None
 
 
+@pytest.mark.parametrize("odd", [None, [], "x", {"losses": []}, {"losses": {"sup": "x"}}])
+def test_a_study_without_a_usable_recipe_has_the_rest(tmp_path: Path, odd: object) -> None:
+    found = load_details(study(tmp_path, recipe=odd, execution=odd, created=None, profile=3))
+    assert found.training is not None
+    assert found.training.terms[0].label == "L_{sup}"
+    assert_self_contained(Page(render_study(losses(), details=found)))
+
+
 def test_many_rows_and_seeds_are_told_by_a_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = StudyStore(tmp_path, "made")
     names = [f"r{i}" for i in range(30)]
@@ -180,6 +188,7 @@ def test_no_folder_of_the_machine_reaches_the_page(tmp_path: Path) -> None:
     text = render_study(losses(), details=load_details(store))
     assert "anna" not in text
     assert "secret-host" not in text
+    assert "root:" not in text
     assert "…/teacher.safetensors" in text
 
 
@@ -234,7 +243,10 @@ def test_failures_have_one_section_with_reason_and_step(tmp_path: Path) -> None:
     found = load_details(store)
     assert [(f.row, f.seeds, f.step) for f in found.failures] == [("teacher", (0,), None), ("L_sup+mad", (0, 1), 17)]
     assert found.n_failures == 3
-    page = Page(render_study(losses(), details=found))
+    text = render_study(with_failures(), details=found)
+    assert 'class="failures"' not in text  # they stand in one place
+    assert 'class="failures"' in render_study(with_failures())
+    page = Page(text)
     assert_self_contained(page)
     section = page.text.partition("What failed")[2].partition("Settings by row")[0]
     for words in ("NonFiniteLoss", "became nan", "17", "0, 1", "out of memory", "–"):

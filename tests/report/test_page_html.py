@@ -205,6 +205,14 @@ def test_every_heat_style_is_legible_and_its_steps_go_one_way(side: tuple[str, .
     assert dark == sorted(dark)
 
 
+@given(st.integers(0, 0xFFFFFF), st.integers(-5, 9))
+def test_any_colour_of_a_file_is_legible_in_both_themes(colour: int, step: int) -> None:
+    style = colours.heat_style(f"#{colour:06X}", step)
+    assert colours.contrast(style.ink, style.background) >= colours.AA
+    assert colours.contrast(colours.DARK_INK, style.dark_background) >= colours.AA
+    assert colours.contrast(colours.INK, style.pale) >= colours.AA
+
+
 # --- size -------------------------------------------------------------------------------------------------
 
 
@@ -232,4 +240,7 @@ def test_tables_of_any_size_render_soon_and_stay_small(n_rows: int, n_columns: i
     page = Page(text)
     assert len(page.all("td")) >= n_rows * n_columns
     if n_rows * n_columns > evidence.MOST_LINES:
-        assert "JSON and CSV hold all" in page.text
+        assert "Listed are the column c0 only; JSON and CSV hold all." in page.text
+        view = evidence.evidence_view(table)
+        assert view is not None
+        assert len(view.lines) == n_rows

@@ -139,7 +139,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pages") / "page.html"
-    tables = [losses(), sweep(), with_failures(), hostile(), wide(), per_row_baselines()]
+    endless = losses(title="Übergröße" * 40, row_header="Kopf" * 30, notes=("Hinweis" * 60,), caption="Satz" * 90)
+    label = "unbreakable" * 20
+    endless = endless.model_copy(update={"rows": tuple(r.model_copy(update={"label": label}) for r in endless.rows)})
+    tables = [losses(), endless, sweep(), with_failures(), hostile(), wide(), per_row_baselines()]
     path.write_text(render_page(tables), encoding="utf-8")
     return path
 
@@ -152,6 +155,8 @@ def test_the_page_opens_without_complaint_request_or_overflow(
     browser.open(page, width, scheme=scheme, touch=width == 390)
     wider = browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wider == 0
+    spilled = "th => th.scrollWidth > th.clientWidth + 1"
+    assert browser.value(f"[...document.querySelectorAll('table.scores th.label')].filter({spilled}).length") == 0
     assert browser.value("document.querySelectorAll('thead button').length") > 0  # the script was let in
     assert browser.complaints == []
     assert browser.asked == [page.as_uri()]

@@ -191,7 +191,10 @@ def test_points_that_form_no_lines_are_not_joined() -> None:
 
 
 def test_panels_share_their_scale_and_one_card() -> None:
-    drawn = sensitivity.sensitivity_panels(sweep())
+    table = sweep()
+    wild = [{**r.cells, "E": r.cells["F"].model_copy(update={"delta": 7.0, "ci": (5, 9)})} for r in table.rows[1:]]
+    rows = (table.rows[0], *(r.model_copy(update={"cells": c}) for r, c in zip(table.rows[1:], wild, strict=True)))
+    drawn = sensitivity.sensitivity_panels(table.model_copy(update={"rows": rows}))
     assert [drawing.heading for drawing in drawn] == ["F", "E", "Mean"]
     assert len({drawing.figure.axes[0].get_ylim() for drawing in drawn}) == 1
     card = plots.plots(sweep(), "t")[-1]
