@@ -107,6 +107,16 @@ class Drawing(NamedTuple):
     further: tuple[LegendEntry, ...] = ()
 
 
+def line_levels(palette: Palette, n: int) -> tuple[str, ...]:
+    """Colours of n lines that have an order, at most 8: the faintest levels, made for areas, are taken last."""
+    others = palette.levels[1:]
+    skipped = max(0, min(2, len(others) - (n - 1)))
+    usable = others[skipped:]
+    wanted = max(1, n - 1)
+    picked = [usable[round(i * (len(usable) - 1) / max(1, wanted - 1))] for i in range(wanted)]
+    return (palette.levels[0], *(picked if n > 2 else [usable[len(usable) // 2]]))
+
+
 def new_axes(palette: Palette, size: tuple[float, float] = CARD) -> tuple[Figure, Axes]:
     """An empty figure in the page's style: horizontal rules only."""
     figure = Figure(figsize=size, layout=None)

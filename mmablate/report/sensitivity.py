@@ -228,8 +228,9 @@ def sensitivity_grid(table: Table, palette: Palette = PAGE) -> Drawing | None:
         return None
     symbols = [labels.clean(symbol) for symbol in (*table.sweep.symbols, first, second)[:2]]
     figure, axes = canvas.new_axes(palette)
+    colours = canvas.line_levels(palette, len(lines))
     for place, some in enumerate(lines.values()):
-        _grid_line(axes, some, column, palette.levels[place], canvas.DASHES[place % len(canvas.DASHES)])
+        _grid_line(axes, some, column, colours[place], canvas.DASHES[place % len(canvas.DASHES)])
     values = sorted({x for some in lines.values() for x, _ in some})
     _scale(axes, values)
     axes.margins(x=0.04, y=0.12)
@@ -238,9 +239,7 @@ def sensitivity_grid(table: Table, palette: Palette = PAGE) -> Drawing | None:
     _ring(axes, used, palette)
     _level_ticks(axes, table, [marks.SweepPoint(x, None, None, False, False) for x in values], 5)
     entries = (
-        LegendEntry(
-            palette.levels[place], f"{symbols[1]} = {numbers.level(z, table.decimal)}", place % len(canvas.DASHES)
-        )
+        LegendEntry(colours[place], f"{symbols[1]} = {numbers.level(z, table.decimal)}", place % len(canvas.DASHES))
         for place, z in enumerate(lines)
     )
     name = marks.column_label(table, column)

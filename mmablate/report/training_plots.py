@@ -42,7 +42,7 @@ def note_of(training: Training) -> str:
 
 
 def _colours(training: Training, palette: Palette) -> tuple[str, ...]:
-    return palette.levels if training.ordered else palette.bars
+    return canvas.line_levels(palette, len(training.rows)) if training.ordered else palette.bars
 
 
 def _legend(training: Training, palette: Palette) -> tuple[LegendEntry, ...]:

@@ -187,6 +187,15 @@ def test_points_that_form_no_lines_are_not_joined() -> None:
     assert sensitivity.sensitivity_grid(sweep()) is None
 
 
+@pytest.mark.parametrize("n", range(1, 9))
+def test_lines_in_order_have_colours_in_order_and_no_faint_ones_without_need(n: int) -> None:
+    colours = canvas.line_levels(canvas.PAPER, n)[:n]
+    assert len(set(colours)) == len(colours) == n
+    places = [canvas.PAPER.levels.index(colour) for colour in colours]
+    assert places == sorted(places)
+    assert n > 6 or not {1, 2} & set(places)
+
+
 # --- panels by column -------------------------------------------------------------------------------------
 
 
