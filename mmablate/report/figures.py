@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import re
 import unicodedata
 import warnings
@@ -17,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+import mmablate
 from mmablate.analysis.details import StudyDetails
 from mmablate.analysis.table import Table
 from mmablate.report import canvas, labels
@@ -33,6 +36,7 @@ _FURTHER_FONTS = (
     "WenQuanYi Micro Hei", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic",
     "Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji",
 )  # fmt: skip
+_MARGIN = 0.04  # in inches, around a figure
 _ROOM = 62  # letters of a legend that stand in one line
 
 
@@ -44,7 +48,7 @@ def write_figures(
     Args:
         table: of the study.
         details: for the training curves; None leaves them out.
-        folder: is made where it is not there; a figure's earlier files are replaced.
+        folder: is made where it is not there; files of an earlier, different figure are replaced.
         effects: further tables, whose figures are written, too.
 
     Returns:
@@ -61,10 +65,31 @@ def write_figures(
             folder.mkdir(parents=True, exist_ok=True)
     written = []
     for stem, drawing in zip(_stems(found), found, strict=True):
-        for path, content in zip((folder / f"{stem}.svg", folder / f"{stem}.pdf"), _files(drawing), strict=True):
-            write_atomic(path, content)
-            written.append(path)
+        svg, pdf = folder / f"{stem}.svg", folder / f"{stem}.pdf"
+        written += [svg, pdf]
+        mark = _mark(drawing)
+        if not (pdf.is_file() and _ends_with(svg, mark)):
+            # The SVG comes last: its mark says that both are there.
+            as_svg, as_pdf = _files(drawing)
+            write_atomic(pdf, as_pdf)
+            write_atomic(svg, as_svg + mark)
     return written
+
+
+def _mark(drawing: Drawing) -> bytes:
+    """What a figure's SVG ends with, by its content: embedding fonts is slow, and most figures are there already."""
+    plain = canvas.svg_text(drawing.figure, font_type="none")
+    made = (mmablate.__version__, mpl.__version__, plain, drawing.axis_names, drawing.legend, drawing.further)
+    return f"<!-- {hashlib.sha256(repr(made).encode()).hexdigest()} -->\n".encode()
+
+
+def _ends_with(path: Path, mark: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(mark), os.SEEK_END)
+            return file.read() == mark
+    except OSError:  # not there, or shorter than a mark
+        return False
 
 
 def _stems(found: Sequence[Drawing]) -> list[str]:
@@ -85,14 +110,16 @@ def _stems(found: Sequence[Drawing]) -> list[str]:
 def _files(drawing: Drawing) -> tuple[bytes, bytes]:
     """SVG with its text drawn as paths, so that it looks the same everywhere, and PDF with its fonts embedded."""
     fonts = _fonts(drawing)
-    style: Any = {"font.family": fonts, "pdf.fonttype": 42, "pdf.compression": 6, "savefig.pad_inches": 0.04}
+    style: Any = {"font.family": fonts, "pdf.fonttype": 42, "pdf.compression": 6}
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         _complete(drawing)
-        svg = canvas.svg_text(drawing.figure, font_type="path", fonts=fonts, bbox_inches="tight")
+        # Measured once: "tight" would draw the figure once more for each file.
+        room = drawing.figure.get_tightbbox().padded(_MARGIN)
+        svg = canvas.svg_text(drawing.figure, font_type="path", fonts=fonts, bbox_inches=room)
         out = io.BytesIO()
         no_date = {"CreationDate": None, "Creator": None, "Producer": None}
-        drawing.figure.savefig(out, format="pdf", metadata=no_date, bbox_inches="tight")
+        drawing.figure.savefig(out, format="pdf", metadata=no_date, bbox_inches=room)
     return svg.encode(), out.getvalue()
 
 

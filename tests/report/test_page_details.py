@@ -14,6 +14,7 @@ from test_study_page import Page, assert_self_contained
 
 from mmablate.analysis import courses, details, settings
 from mmablate.analysis.details import StudyDetails, load_details
+from mmablate.cli.tables import write_study_page
 from mmablate.report.study_page import render_study
 from mmablate.results import RunError, RunRecord, StudyStore
 
@@ -271,6 +272,18 @@ def test_sections_stand_in_order_and_are_linked(tmp_path: Path) -> None:
     assert [s["id"] for s in page.all("section")] == ["t1", *anchors]
     assert "checkpoint: …/teacher.safetensors" in page.text
     assert "in turn" in page.text
+
+
+def test_a_finished_study_gets_its_page_and_its_figures(tmp_path: Path) -> None:
+    store = study(tmp_path)
+    table, page = write_study_page(store)
+    assert table.study == "made"
+    assert_self_contained(Page(page.read_text(encoding="utf-8")))
+    names = {path.name for path in (store.folder / "figures").iterdir()}
+    assert {"training_sup.svg", "training_mad.pdf", "validation.svg"} <= names
+    before = {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
+    write_study_page(store)
+    assert {path: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()} == before
 
 
 def test_a_page_without_details_has_none_of_it() -> None:

@@ -70,6 +70,26 @@ def test_the_same_figure_is_the_same_bytes_and_holds_no_date(tmp_path: Path, mon
         assert mpl.rcParams[setting] == mpl.rcParamsDefault[setting]  # nothing global is left changed
 
 
+def test_figures_that_are_there_are_not_drawn_again_and_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    files = figures._files
+    monkeypatch.setattr(figures, "_files", lambda drawing: drawn.append(drawing.name) or files(drawing))
+    first = written(losses(), told(), tmp_path)
+    n_figures = len(drawn)
+    assert written(losses(), told(), tmp_path) == first
+    assert len(drawn) == n_figures
+    (tmp_path / "delta.pdf").unlink()
+    (tmp_path / "subsets.svg").write_text("cut off")
+    assert written(losses(), told(), tmp_path) == first
+    assert drawn[n_figures:] == ["subsets", "delta"]
+    table = losses()
+    other = table.model_copy(update={"rows": (table.rows[0].model_copy(update={"label": "new"}), *table.rows[1:])})
+    assert written(other, told(), tmp_path)["subsets.svg"] != first["subsets.svg"]
+    assert drawn[n_figures + 2 :] == ["subsets"]
+
+
 def test_colours_are_those_of_the_light_page(tmp_path: Path) -> None:
     style = templating.fill("style.css.j2", heats=[])
     light = style.partition("@media screen and (prefers-color-scheme: dark)")[0]
