@@ -82,8 +82,9 @@ def difference(values: Mapping[str, float], baseline: Mapping[str, float], confi
         return None
     common = common_seeds(values, baseline)
     if len(common) < 2:
-        delta = (mean(values) or 0.0) - (mean(baseline) or 0.0)
-        return _judged(delta, "welch", welch_estimate(list(values.values()), list(baseline.values())), confidence)
+        apart = welch_estimate(list(values.values()), list(baseline.values()))
+        delta = (mean(values) or 0.0) - (mean(baseline) or 0.0) if apart is None else apart.value
+        return _judged(delta, "welch", apart, confidence)
     first, second = [values[s] for s in common], [baseline[s] for s in common]
     estimate = paired_estimate(first, second)
     nothing = estimate.error == 0 and estimate.value == 0
@@ -128,8 +129,9 @@ def contrast(values: Mapping[str, float], scale: float | None, confidence: float
     estimate = mean_estimate(some, scale)
     if estimate is None:
         return Difference(some[0], "paired", n_pairs=1)
+    flips = [0.0] * len(some) if estimate.error == 0 and estimate.value == 0 else some
     return _judged(
-        estimate.value, "paired", estimate, confidence, p_sign_flip=sign_flip_p(some), n_pairs=len(some)
+        estimate.value, "paired", estimate, confidence, p_sign_flip=sign_flip_p(flips), n_pairs=len(some)
     )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ from scipy.special import chdtri, nctdtrinc, stdtrit
 
 POWER = 0.8
 MOST_SEEDS = 10_000
+# Beyond this critical t the normal part of the noncentral t is lost in its χ part, and scipy's search may not end.
+_LARGE_T = 1000.0
 
 
 @functools.cache
@@ -22,6 +24,8 @@ def detectable_effect(n: int, alpha: float, power: float = POWER) -> float:
     Source: noncentral t distribution, df = n - 1, noncentrality Δ/sd·√n.
     """
     critical = float(stdtrit(n - 1, 1 - alpha / 2))
+    if critical > _LARGE_T:
+        return critical * math.sqrt(float(chdtri(n - 1, 1 - power)) / (n - 1) / n)
     # The other tail adds less than alpha/2 at no effect, and nothing at the effects of interest.
     return float(nctdtrinc(n - 1, 1 - power, critical)) / math.sqrt(n)
 
