@@ -18,6 +18,7 @@ from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 
 import mmablate
 from mmablate.analysis.details import StudyDetails
@@ -29,13 +30,14 @@ from mmablate.report.training_plots import training_drawings
 from mmablate.results.files import telling, write_atomic
 
 # What may be set as a subscript by matplotlib's mathematics without any of it being read as a command.
-_PLAIN = re.compile(r"[A-Za-z0-9Α-Ωα-ω ,.+:/()=-]+")
+_PLAIN = re.compile(r"[A-Za-z0-9À-ɏΑ-Ωα-ω ,.+:/()=−-]+")
 # Fonts for letters that matplotlib's own lacks, as far as the machine has them.
 _FURTHER_FONTS = (
     "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Droid Sans Fallback", "Arial Unicode MS",
     "WenQuanYi Micro Hei", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic",
     "Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji",
 )  # fmt: skip
+_AMBER = "#8a5a00"
 _MARGIN = 0.04  # in inches, around a figure
 _ROOM = 62  # letters of a legend that stand in one line
 
@@ -60,6 +62,9 @@ def write_figures(
     found = [drawing for one in (table, *effects) for drawing in drawings(one, PAPER)]
     if details is not None and details.training is not None:
         found += training_drawings(details.training, PAPER, decimal=table.decimal)
+    if table.dataset.synthetic:
+        for drawing in found:  # a file leaves its page behind
+            drawing.figure.axes[0].set_title("SYNTHETIC DATA", loc="right", fontsize=7, color=_AMBER, pad=3)
     if found:
         with telling(folder, "created"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -114,6 +119,8 @@ def _files(drawing: Drawing) -> tuple[bytes, bytes]:
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         _complete(drawing)
+        for text in drawing.figure.findobj(Text):
+            text.set_fontfamily(fonts)
         # Measured once: "tight" would draw the figure once more for each file.
         room = drawing.figure.get_tightbbox().padded(_MARGIN)
         svg = canvas.svg_text(drawing.figure, font_type="path", fonts=fonts, bbox_inches=room)

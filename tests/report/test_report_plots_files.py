@@ -179,3 +179,22 @@ def test_formats_of_text_need_no_matplotlib() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "False"
+
+
+def test_figures_of_synthetic_data_say_so_on_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    files = figures._files
+
+    def spy(drawing: canvas.Drawing) -> tuple[bytes, bytes]:
+        titles.append(drawing.figure.axes[0].get_title(loc="right"))
+        return files(drawing)
+
+    monkeypatch.setattr(figures, "_files", spy)
+    table = losses()
+    write_figures(table, told(), tmp_path)
+    assert set(titles) == {"SYNTHETIC DATA"}
+    titles.clear()
+    measured = table.model_copy(update={"dataset": table.dataset.model_copy(update={"synthetic": False})})
+    write_figures(measured, told(), tmp_path)
+    assert len(titles) == 4  # the earlier ones do not stand for these
+    assert set(titles) == {""}
