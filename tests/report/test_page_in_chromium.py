@@ -21,8 +21,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from report_samples import hostile, losses, per_row_baselines, sweep, wide, with_failures
+from test_page_details import failed, study
+from test_study_page import shown
 
+from mmablate.analysis.details import load_details
 from mmablate.report.html import render_page
+from mmablate.report.study_page import render_study
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -164,6 +168,21 @@ def test_the_page_opens_without_complaint_request_or_overflow(
     assert pixels.shape == (900, width, 3)
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
     assert (pixels.mean() > 128) == (scheme == "light")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_of_a_study_opens_the_same_way(browser: Browser, tmp_path: Path, width: int) -> None:
+    store = study(tmp_path)
+    store.finish_run(failed("sup+mad1", "sup+mad", 1, "out of " + "memory" * 60, 3))
+    path = tmp_path / "index.html"
+    night = losses(condition="night", title="Night")
+    path.write_text(render_study(losses(), [night], shown(), details=load_details(store)), encoding="utf-8")
+    browser.open(path, width, touch=width == 390)
+    browser.value("document.querySelectorAll('details').forEach(part => part.open = true)")
+    assert browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    assert browser.value("document.querySelectorAll('.card svg').length") >= 4
+    assert browser.complaints == []
+    assert [url for url in browser.asked if not url.startswith("data:")] == [path.as_uri()]
 
 
 COLUMN = "[...document.querySelector('table.scores').tBodies[0].rows].map(r => r.cells[8].querySelector('b').innerText)"
