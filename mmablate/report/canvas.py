@@ -147,7 +147,12 @@ def epoch_ticks(axes: Axes) -> None:
 
 
 def settle(
-    axes: Axes, *, decimal: Literal[".", ","] = ".", n_ticks: int = 5, scale: Literal["linear", "log"] = "linear"
+    figure: Figure,
+    axes: Axes,
+    *,
+    decimal: Literal[".", ","] = ".",
+    n_ticks: int = 5,
+    scale: Literal["linear", "log"] = "linear",
 ) -> None:
     """Names the vertical ticks, few of them, and gives their texts the room that they need."""
     if scale == "linear":
@@ -160,7 +165,7 @@ def settle(
     texts = [f"{tick:.6g}".replace("-", numbers.MINUS).replace(".", decimal) for tick in ticks]
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, place: texts[place or 0] if len(texts) else ""))
-    width, height = (72 * side for side in axes.figure.get_size_inches())  # in points
+    width, height = (72 * side for side in figure.get_size_inches())  # in points
     left = (max(map(len, texts), default=1) * FONT_SIZE * 0.62 + 8) / width
     bottom = (FONT_SIZE * 1.3 + 10) / height
     axes.set_position((left, bottom, 0.985 - left, 0.96 - bottom))

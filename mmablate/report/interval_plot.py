@@ -33,7 +33,7 @@ def delta_intervals(table: Table, palette: Palette = PAGE) -> Drawing | None:
     axes.margins(y=0.1)
     axes.autoscale_view(scalex=False)
     canvas.name_ticks(axes, range(len(found)), [str(x + 1) for x in range(len(found))])
-    canvas.settle(axes, decimal=table.decimal)
+    canvas.settle(figure, axes, decimal=table.decimal)
     name, about = marks.column_label(table, column), marks.info(table, column)
     unit = {"%": " in points", "": ""}.get(about.unit, f" in {labels.clean(about.unit)}")
     notes = [f"whiskers: {numbers.percent(table.confidence, table.decimal)} interval{unit}"]

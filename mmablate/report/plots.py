@@ -118,7 +118,7 @@ def subset_bars(table: Table, palette: Palette = PAGE) -> Drawing | None:
     upright = sum(len(name) + 1.5 for name in names) <= 58
     canvas.name_ticks(axes, range(len(columns)), names, rotation=0 if upright else 90)
     axes.margins(x=0.01)
-    canvas.settle(axes, decimal=table.decimal)
+    canvas.settle(figure, axes, decimal=table.decimal)
     if not upright:
         _raise_bottom(figure, axes, max(map(len, names)))
     about = marks.info(table, columns[0])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from mmablate.analysis.table import Cell, Row, Table
 from mmablate.report import canvas, labels, marks, numbers
@@ -51,10 +53,10 @@ def _ring(axes: Axes, places: Sequence[tuple[float, float]], palette: Palette, s
     )
 
 
-def _level_ticks(axes: Axes, table: Table, points: Sequence[marks.SweepPoint], n_ticks: int) -> None:
+def _level_ticks(figure: Figure, axes: Axes, table: Table, points: Sequence[marks.SweepPoint], n_ticks: int) -> None:
     """Scales, the room for the texts, and a tick at every value whose text has room."""
     axes.autoscale_view()
-    canvas.settle(axes, decimal=table.decimal, n_ticks=n_ticks)
+    canvas.settle(figure, axes, decimal=table.decimal, n_ticks=n_ticks)
     shown = _readable(axes, points)
     texts = [numbers.level(p.value, table.decimal) for p in shown]
     canvas.name_ticks(axes, [p.value for p in shown], texts)
@@ -80,7 +82,7 @@ def sensitivity(table: Table, palette: Palette = PAGE) -> Drawing | None:
     axes.plot(values, means, color=palette.curve, linewidth=1.8, marker="o", markersize=4.5)
     ring = [(p.value, p.mean or 0.0) for p in points if p.used]
     _ring(axes, ring, palette)
-    _level_ticks(axes, table, points, 5)
+    _level_ticks(figure, axes, table, points, 5)
     base = numbers.fixed(curve.baseline_mean, table.n_decimals, table.decimal)
     parts = [f"dashed: baseline ({base})" if numbers.is_number(curve.baseline_mean) else ""]
     parts.append("ring: value used" if ring else "")
@@ -180,7 +182,9 @@ def _delta_panel(
     _scale(axes, [x for x, _, _, _ in drawn])
     axes.margins(x=0.05)
     _ring(axes, [(x, y) for x, row, y, _ in drawn if marks.is_used(table, row)], palette, 7)
-    _level_ticks_of_panel(axes, table, curve, [x for x, _, _, _ in drawn], limits[marks.info(table, column).metric])
+    _level_ticks_of_panel(
+        figure, axes, table, curve, [x for x, _, _, _ in drawn], limits[marks.info(table, column).metric]
+    )
     about = marks.info(table, column)
     band = f"; band: {numbers.percent(table.confidence, table.decimal)} interval" if has_intervals else ""
     unit = {"%": " in points", "": ""}.get(about.unit, f" in {labels.clean(about.unit)}")
@@ -198,11 +202,16 @@ def _delta_panel(
 
 
 def _level_ticks_of_panel(
-    axes: Axes, table: Table, curve: marks.SweepCurve, values: Sequence[float], limits: tuple[float, float]
+    figure: Figure,
+    axes: Axes,
+    table: Table,
+    curve: marks.SweepCurve,
+    values: Sequence[float],
+    limits: tuple[float, float],
 ) -> None:
     axes.set_ylim(*limits)
     axes.autoscale_view(scaley=False)
-    canvas.settle(axes, decimal=table.decimal, n_ticks=4)
+    canvas.settle(figure, axes, decimal=table.decimal, n_ticks=4)
     kept = [point for point in curve.points if point.value in values]
     shown = _readable(axes, kept) if kept else []
     canvas.name_ticks(axes, [p.value for p in shown], [numbers.level(p.value, table.decimal) for p in shown])
@@ -237,7 +246,7 @@ def sensitivity_grid(table: Table, palette: Palette = PAGE) -> Drawing | None:
     used = [(x, marks.cell(row, column).mean or 0.0)
             for some in lines.values() for x, row in some if marks.is_used(table, row)]  # fmt: skip
     _ring(axes, used, palette)
-    _level_ticks(axes, table, [marks.SweepPoint(x, None, None, False, False) for x in values], 5)
+    _level_ticks(figure, axes, table, [marks.SweepPoint(x, None, None, False, False) for x in values], 5)
     entries = (
         LegendEntry(colours[place], f"{symbols[1]} = {numbers.level(z, table.decimal)}", place % len(canvas.DASHES))
         for place, z in enumerate(lines)
@@ -255,7 +264,7 @@ def sensitivity_grid(table: Table, palette: Palette = PAGE) -> Drawing | None:
     )
 
 
-def _grid_line(axes: Axes, some: Sequence[tuple[float, Row]], column: str, colour: str, dash: object) -> None:
+def _grid_line(axes: Axes, some: Sequence[tuple[float, Row]], column: str, colour: str, dash: Any) -> None:
     xs = [x for x, _ in some]
     cells = [marks.cell(row, column) for _, row in some]
     means = [cell.mean or 0.0 for cell in cells]
@@ -263,4 +272,4 @@ def _grid_line(axes: Axes, some: Sequence[tuple[float, Row]], column: str, colou
     low = [mean - std for mean, std in zip(means, spreads, strict=True)]
     high = [mean + std for mean, std in zip(means, spreads, strict=True)]
     axes.fill_between(xs, low, high, color=colour, alpha=0.13, linewidth=0)
-    axes.plot(xs, means, color=colour, linewidth=1.6, linestyle=dash, marker="o", markersize=3.5)  # type: ignore[arg-type]
+    axes.plot(xs, means, color=colour, linewidth=1.6, linestyle=dash, marker="o", markersize=3.5)

@@ -64,7 +64,7 @@ def _figure(
     axes.margins(x=0.02, y=0.06)
     axes.autoscale_view()
     canvas.epoch_ticks(axes)
-    canvas.settle(axes, decimal=decimal, n_ticks=4, scale="log" if logarithmic else "linear")
+    canvas.settle(figure, axes, decimal=decimal, n_ticks=4, scale="log" if logarithmic else "linear")
     name = f"validation {panel.label}" if validation else panel.label
     return Drawing(
         name="validation" if validation else f"training_{panel.name}",
