@@ -180,10 +180,11 @@ def _config(store: StudyStore, records: Sequence[RunRecord]) -> dict[str, Any] |
 
 
 def _facts(records: Sequence[RunRecord]) -> tuple[Fact, ...]:
+    # What was measured during a run (a float, e.g. seconds of waiting) is no property of its machine.
     counts: dict[str, Counter[str]] = {name: Counter() for name in _FACTS}
     for record in records:
         for name, value in record.environment.items():
-            if name not in _OF_ONE_MACHINE and isinstance(value, str | int | float) and value != "":
+            if name not in _OF_ONE_MACHINE and isinstance(value, str | int) and value != "":
                 counts.setdefault(name, Counter())[str(without_paths(value))] += 1
     return tuple(Fact(name, tuple(some.most_common())) for name, some in counts.items() if some)
 

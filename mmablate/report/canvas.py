@@ -140,9 +140,13 @@ def name_ticks(axes: Axes, positions: Sequence[float], texts: Sequence[str], *, 
     axes.set_xticks([], minor=True)
 
 
-def epoch_ticks(axes: Axes) -> None:
-    """Whole numbers on the horizontal axis."""
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+def epoch_ticks(axes: Axes, first: int, last: int) -> None:
+    """Whole numbers on the horizontal axis; a single epoch stands in its middle."""
+    if first == last:
+        axes.set_xlim(first - 0.5, last + 0.5)
+        axes.set_xticks([first])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
 
 

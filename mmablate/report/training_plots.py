@@ -63,7 +63,8 @@ def _figure(
         axes.set_yscale("log")
     axes.margins(x=0.02, y=0.06)
     axes.autoscale_view()
-    canvas.epoch_ticks(axes)
+    epochs = [point.epoch for course in panel.courses for point in course.points]
+    canvas.epoch_ticks(axes, min(epochs), max(epochs))
     canvas.settle(figure, axes, decimal=decimal, n_ticks=4, scale="log" if logarithmic else "linear")
     name = f"validation {panel.label}" if validation else panel.label
     return Drawing(

@@ -19,7 +19,7 @@ from mmablate.report.study_page import render_study
 from mmablate.results import RunError, RunRecord, StudyStore
 
 ROWS = ("sup", "sup+mad")
-ENVIRONMENT = {"worker": "secret-host:77", "device": "cpu", "torch": "2.13.0", "threads": 1}
+ENVIRONMENT = {"worker": "secret-host:77", "seconds_waiting": 0.25, "device": "cpu", "torch": "2.13.0", "threads": 1}
 
 
 def epoch(number: int, value: float, *, mad: bool = False, mean: float | None = None) -> dict[str, Any]:
@@ -225,6 +225,7 @@ def test_machines_that_differ_are_said(tmp_path: Path) -> None:
     alike = Page(render_study(losses(), details=load_details(store)))
     assert "2.13.0" in alike.text
     assert "not made alike" not in alike.text
+    assert "seconds waiting" not in alike.text
     store.finish_run(record("sup1", "sup", 1, environment={**ENVIRONMENT, "torch": "2.9.1"}))
     told = Page(render_study(losses(), details=load_details(store))).text
     assert "The runs were not made alike: they differ in PyTorch." in told

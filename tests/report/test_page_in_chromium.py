@@ -181,6 +181,10 @@ def test_the_page_of_a_study_opens_the_same_way(browser: Browser, tmp_path: Path
     browser.value("document.querySelectorAll('details').forEach(part => part.open = true)")
     assert browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
     assert browser.value("document.querySelectorAll('.card svg').length") >= 4
+    seen = "['.as-classes', '.as-errors'].map(c => getComputedStyle(document.querySelector(c)).display)"
+    assert browser.value(seen) == ["block", "none"]
+    browser.value("document.querySelector('.to-errors').click()")
+    assert browser.value(seen) == ["none", "block"]
     assert browser.complaints == []
     assert [url for url in browser.asked if not url.startswith("data:")] == [path.as_uri()]
 

@@ -258,3 +258,17 @@ def test_losses_over_decades_have_a_logarithmic_axis_and_say_so() -> None:
     assert [drawing.figure.axes[0].get_yscale() for drawing in drawn] == ["log", "log", "linear"]
     assert drawn[0].heading == "L_{sup} (logarithmic)"
     assert len(drawn[0].figure.axes[0].get_yticks()) >= 2
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 400])
+def test_epochs_are_whole_numbers_each_once(n: int) -> None:
+    points = tuple(Point(e, 1.0 / e, 1.0 / e, 1.0 / e) for e in range(1, n + 1))
+    panel = Panel("sup", "L_{sup}", (Course("a", 0, points),))
+    (drawing,) = training_drawings(Training((panel,), None, ("a",), 1, False, 1))
+    axes = drawing.figure.axes[0]
+    drawing.figure.draw_without_rendering()
+    low, high = axes.get_xlim()
+    shown = [label.get_text() for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+    assert shown
+    assert len(set(shown)) == len(shown)
+    assert all(text.isdigit() for text in shown)
