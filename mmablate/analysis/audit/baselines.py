@@ -6,6 +6,8 @@ explains every Δ and the assumed one does not, the Δ follow that one and nobod
 
 from __future__ import annotations
 
+import bisect
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,6 +17,7 @@ from mmablate.analysis.audit import words
 from mmablate.analysis.audit.intervals import DIFFERENCE, Interval, Verdict, exact, judge, rounded
 from mmablate.analysis.audit.model import Column, PrintedNumber, PublishedTable, Series
 
+SAMPLE = 40
 MAX_TRIED = 200  # rows that are tried as the baseline of all others
 
 
@@ -86,15 +89,17 @@ def _relative_verdict(printed: PrintedNumber, value: PrintedNumber, base: Printe
 def _judged(
     row: int, printed: PrintedNumber, value: PrintedNumber, base: PrintedNumber, sign: int, relative: bool
 ) -> Judged:
-    difference = exact(value) - exact(base)
-    digits = max(value.digits, base.digits)
     if relative:
-        computed = to_decimal(sign * 100 * difference / abs(exact(base)), printed.digits) if base.value else Decimal(0)
+        computed = (
+            to_decimal(sign * 100 * (exact(value) - exact(base)) / abs(exact(base)), printed.digits)
+            if base.value
+            else Decimal(0)
+        )
         verdict = _relative_verdict(printed, value, base, sign)
         same = verdict != "wrong" and computed == printed.value
         return Judged(row, printed, computed, "consistent" if same else verdict)
     pair = (value, base) if sign > 0 else (base, value)
-    return Judged(row, printed, to_decimal(sign * difference, digits), judge(printed, pair, DIFFERENCE))
+    return Judged(row, printed, sign * (value.value - base.value), judge(printed, pair, DIFFERENCE))
 
 
 def fit(table: PublishedTable, series: Series, scheme: Scheme) -> Fit:
@@ -111,7 +116,7 @@ def fit(table: PublishedTable, series: Series, scheme: Scheme) -> Fit:
             value, base = table.value(row, column), scheme.source(series, row)
             if value is None or base is None:
                 continue
-            way = sign or (1 if exact(value) >= exact(base) else -1)
+            way = sign or (1 if value.value >= base.value else -1)
             items.append(_judged(row, printed, value, base, way, scheme.relative))
         return Fit(series, sign, tuple(items))
 
@@ -128,6 +133,20 @@ def fit(table: PublishedTable, series: Series, scheme: Scheme) -> Fit:
         if sizes.n_wrong == 0:
             return sizes
     return plain
+
+
+def is_plausible(table: PublishedTable, group: Sequence[Series], scheme: Scheme) -> bool:
+    """Whether a scheme explains half of a sample of Δ in size: a cheap look before all are judged."""
+    pairs = [(s, row) for s in group for row in s.deltas]
+    seen = near = 0
+    for series, row in pairs[:: max(1, len(pairs) // SAMPLE)]:
+        value, base = table.value(row, series.column.index), scheme.source(series, row)
+        if value is not None and base is not None:
+            printed = series.deltas[row]
+            unit = max(value.unit, base.unit, printed.unit)
+            seen += 1
+            near += abs(abs(value.value - base.value) - abs(printed.value)) < 3 * unit
+    return scheme.relative or 2 * near >= seen > 0
 
 
 def fixed(table: PublishedTable, row: int, *, relative: bool = False) -> Scheme:
@@ -150,8 +169,8 @@ def _nearest(table: PublishedTable, without: Sequence[int]) -> Scheme:
     """The nearest row above that has no Δ; for rows above the first of them that one."""
 
     def source(series: Series, row: int) -> PrintedNumber | None:
-        above = [r for r in without if r < row]
-        return table.value(above[-1] if above else without[0], series.column.index)
+        above = bisect.bisect_left(without, row)
+        return table.value(without[max(above - 1, 0)], series.column.index)
 
     return Scheme("the nearest row above without Δ", source)
 
@@ -161,8 +180,9 @@ def _same_key(table: PublishedTable, without: Sequence[int], key: int) -> Scheme
 
     def source(series: Series, row: int) -> PrintedNumber | None:
         own = table.rows[row].keys[key]
-        above = [r for r in without if r < row and table.rows[r].keys[key] == own]
-        return table.value(above[-1], series.column.index) if above else None
+        above = (r for r in reversed(without[: bisect.bisect_left(without, row)]) if table.rows[r].keys[key] == own)
+        nearest = next(above, None)
+        return None if nearest is None else table.value(nearest, series.column.index)
 
     return Scheme("the nearest row above of the same kind without Δ", source)
 
@@ -190,10 +210,13 @@ def _section_first(table: PublishedTable) -> Scheme:
 def _best_other(table: PublishedTable, without: Sequence[int]) -> Scheme:
     """The best of the rows without Δ, column by column: the strongest competitor."""
 
-    def source(series: Series, row: int) -> PrintedNumber | None:
-        values = [v for r in without if (v := table.value(r, series.column.index)) is not None and r != row]
-        best = max if series.column.direction >= 0 else min
-        return best(values, key=lambda v: v.value) if values else None
+    @functools.cache
+    def best_of(column: int, direction: int) -> PrintedNumber | None:
+        values = [v for r in without if (v := table.value(r, column)) is not None]
+        return max(values, key=lambda v: direction * v.value) if values else None
+
+    def source(series: Series, _: int) -> PrintedNumber | None:
+        return best_of(series.column.index, -1 if series.column.direction < 0 else 1)
 
     return Scheme("the best of the rows without Δ", source)
 

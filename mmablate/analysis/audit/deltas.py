@@ -14,6 +14,7 @@ from mmablate.analysis.audit.baselines import (
     assumed,
     fit,
     fixed,
+    is_plausible,
     named_row,
     without_delta,
 )
@@ -59,6 +60,8 @@ def _best_alternative(
     """The scheme that explains most, if it leaves fewer unexplained than the assumed one and sees as many Δ."""
     best: _Explained | None = None
     for scheme in alternatives(table, group, without):
+        if not is_plausible(table, group, scheme):
+            continue
         fits: list[Fit] = []
         wrong = 0
         for series in group:
@@ -83,7 +86,8 @@ def _choose(
     relative = any(words.RELATIVE.search(series.header) for series in group)
     if relative and len(without) == 1:
         schemes = [fixed(table, without[0], relative=True), *schemes]
-    first = min((_explain(table, group, s) for s in schemes), key=lambda e: (e.n_wrong, -e.n))
+    likely = [s for s in schemes if len(schemes) == 1 or is_plausible(table, group, s)] or schemes[:1]
+    first = min((_explain(table, group, s) for s in likely), key=lambda e: (e.n_wrong, -e.n))
     if first.n_wrong == 0:
         return first, first, ""
     n_deltas = sum(len(series.deltas) for series in group)

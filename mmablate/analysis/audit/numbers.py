@@ -147,6 +147,8 @@ def read_entry(cell: Cell, *, comma: bool = False) -> Entry:
         cell: as read from the file.
         comma: the table writes decimal commas.
     """
+    if sum(len(run.text) for run in cell.runs) > 2 * MAX_CHARACTERS:
+        return Entry(readable=False)
     characters = _squeezed(_characters(cell))
     if len(characters) > MAX_CHARACTERS:
         return Entry(readable=False)

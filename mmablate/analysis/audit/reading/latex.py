@@ -36,7 +36,8 @@ _MACRO = re.compile(
     r"\\(?:new|renew|provide)command\*?\s*\{?\s*\\([a-zA-Z@]+)\s*\}?\s*(?:\[(\d)\])?(\[[^\]]*\])?\s*(?=\{)"
 )
 _DEF = re.compile(r"\\def\s*\\([a-zA-Z@]+)((?:#\d)*)\s*(?=\{)")
-MAX_EXPANDED = 5_000_000
+MAX_NESTED = 50
+MAX_GROWTH = 20  # of a table by its macros
 
 
 class _Macro(NamedTuple):
@@ -87,6 +88,7 @@ def _expanded(text: str, macros: dict[str, _Macro]) -> str:
     if not macros:
         return text
     names = re.compile(r"\\(" + "|".join(sorted(macros, key=len, reverse=True)) + r")(?![a-zA-Z@])")
+    limit = MAX_GROWTH * len(text) + 10_000
     for _ in range(8):
         parts, start, size = [], 0, 0
         for match in names.finditer(text):
@@ -103,7 +105,7 @@ def _expanded(text: str, macros: dict[str, _Macro]) -> str:
             body = re.sub(r"#(\d)", functools.partial(_argument_of, values), macro.body)
             parts += [text[start : match.start()], "{" + body + "}" if macro.n_arguments else body + " "]
             size += len(parts[-1]) + len(parts[-2])
-            if size > MAX_EXPANDED + len(text):
+            if size > limit:
                 raise ValueError("LaTeX macros that expand without end")
             start = i
         if not parts:
@@ -122,6 +124,8 @@ def _bodies(text: str) -> Iterator[tuple[int, int, str]]:
     for match in _EDGE.finditer(text):
         if match[1] == "begin":
             stack.append((match[2], match.start(), match.end()))
+            if len(stack) > MAX_NESTED:
+                raise ValueError(f"more than {MAX_NESTED} nested tables")
         elif stack and stack[-1][0] == match[2]:
             name, outer, inner = stack.pop()
             closed.append((outer, inner, match.start(), name))

@@ -14,6 +14,7 @@ from mmablate.analysis.audit.colours import mixed_colour, model_colour
 from mmablate.analysis.audit.model import Run, Script
 
 MAX_DEPTH = 80
+MAX_LENGTH = 5000  # of a cell's source; a longer one is prose
 
 SYMBOLS = {
     "pm": "±", "mp": "∓", "uparrow": "↑", "downarrow": "↓", "Uparrow": "↑", "Downarrow": "↓", "nearrow": "↑",
@@ -39,6 +40,8 @@ _DROPPED = {
 _FIRST_IS_FORM = {"rotatebox", "scalebox", "raisebox", "adjustbox", "parbox", "href", "resizebox", "fcolorbox"}
 _BOLD = {"textbf", "mathbf", "boldsymbol", "bm", "bold", "pmb", "textsfbf", "B", "bfseries", "bf", "mathbfit"}
 _ACCENTS = {'"': "\u0308", "'": "\u0301", "`": "\u0300", "^": "\u0302", "~": "\u0303", "=": "\u0304"}
+_BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
+_ONE = re.compile(r"\\[a-zA-Z@]+|\\.|.", re.DOTALL)
 _TOKEN = re.compile(r"\\[a-zA-Z@]+\*?[ \t\n]*|\\.|[{}$^_~]|[^\\{}$^_~]+|\\", re.DOTALL)
 
 
@@ -61,15 +64,11 @@ class CellText:
 
 def braced(text: str, start: int) -> int | None:
     """Index behind the "}" that closes the "{" at `start`; None where it is not closed."""
-    depth, i = 0, start
-    while i < len(text):
-        if text[i] == "\\":
-            i += 2
-            continue
-        depth += (text[i] == "{") - (text[i] == "}")
-        i += 1
+    depth = 0
+    for match in _BRACES.finditer(text, start):
+        depth += (match[0] == "{") - (match[0] == "}")
         if depth == 0:
-            return i
+            return match.end()
     return None
 
 
@@ -80,7 +79,7 @@ def argument(text: str, i: int) -> tuple[str, int]:
     if i < len(text) and text[i] == "{":
         end = braced(text, i)
         return (text[i + 1 :], len(text)) if end is None else (text[i + 1 : end - 1], end)
-    match = re.compile(r"\\[a-zA-Z@]+|\\.|.", re.DOTALL).match(text, i)
+    match = _ONE.match(text, i)
     return (match[0], match.end()) if match else ("", i)
 
 
@@ -234,6 +233,9 @@ def cell(text: str, defined: Mapping[str, str]) -> CellText:
         ValueError: nested too deeply.
     """
     setter = _Setter(defined)
+    if len(text) > MAX_LENGTH:
+        setter.say(" ".join(text[:MAX_LENGTH].split()), _State())
+        return setter.cell
     setter.set(text.strip(), _State())
     return setter.cell
 

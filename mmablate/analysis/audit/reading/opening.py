@@ -81,7 +81,7 @@ def read_grids(path: Path) -> list[Grid]:
     }
     for name in _readers(path, text):
         try:
-            grids = [grid for grid in reader[name](text) if grid.rows]
+            grids = [grid for grid in reader[name](text) if grid.rows and grid.rows[0]]
         except ValueError as error:
             raise DataError(f"{path}: {error}") from error
         if grids:
