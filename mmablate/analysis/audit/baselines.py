@@ -262,7 +262,8 @@ def named_row(table: PublishedTable, group: Sequence[Series]) -> int | None:
 def alternatives(table: PublishedTable, group: Sequence[Series], without: Sequence[int]) -> Iterator[Scheme]:
     """Schemes that tables use, the plainest first."""
     rows = [i for i, row in enumerate(table.rows) if row.role == "data"]
-    for row in rows[:MAX_TRIED]:
+    n_deltas = sum(len(series.deltas) for series in group)
+    for row in rows[: min(MAX_TRIED, 1 + 100_000 // max(n_deltas, 1))]:
         yield fixed(table, row)
     yield _above(table)
     yield _section_first(table)

@@ -59,6 +59,7 @@ def _best_alternative(
 ) -> _Explained | None:
     """The scheme that explains most, if it leaves fewer unexplained than the assumed one and sees as many Δ."""
     best: _Explained | None = None
+    n_deltas = sum(len(series.deltas) for series in group)
     for scheme in alternatives(table, group, without):
         if not is_plausible(table, group, scheme):
             continue
@@ -67,10 +68,10 @@ def _best_alternative(
         for series in group:
             fits.append(fit(table, series, scheme))
             wrong += fits[-1].n_wrong
-            if wrong >= most_wrong:
+            if wrong >= most_wrong or 4 * wrong > n_deltas:
                 break
         found = _Explained(scheme, fits)
-        if wrong < most_wrong and found.n >= at_least:
+        if wrong < most_wrong and 4 * wrong <= n_deltas and found.n >= at_least:
             best, most_wrong = found, wrong
             if wrong == 0:
                 break

@@ -40,7 +40,8 @@ def nearest(printed: PrintedNumber, samples: int, whole: int) -> Fraction:
 def is_possible(printed: PrintedNumber, samples: int, whole: int) -> bool:
     """Whether some count of `samples` gives the printed number, rounded or cut off."""
     for interval in (rounded(printed), truncated(printed)):
-        low, high = interval.low * samples / whole, interval.high * samples / whole
+        share = Fraction(samples, whole)
+        low, high = Fraction(interval.low * share), Fraction(interval.high * share)
         first = -(-low.numerator // low.denominator)
         first += interval.low_open and first == low
         if max(first, 0) <= samples and (max(first, 0) < high or (max(first, 0) == high and not interval.high_open)):

@@ -100,7 +100,7 @@ def _decimal(digits: str, exponent: str, comma: bool) -> tuple[Decimal, int] | N
     power = int(exponent[1:] or 0) if exponent else 0
     if abs(power) > MAX_DIGITS:
         return None
-    plain = f"{whole.replace(other, '') or '0'}.{fraction or '0'}"
+    plain = (whole.replace(other, "") or "0") + (f".{fraction}" if fraction else "")
     return Decimal(plain).scaleb(power), len(fraction) - power
 
 
