@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mmablate.analysis.assembly import Draft, Rules, assemble
+from mmablate.analysis.forms import fault, fault_of
 from mmablate.analysis.notes import Found, table_notes
 from mmablate.analysis.statistics import mean_over_columns
 from mmablate.analysis.table import DatasetInfo, Row, Sweep, Table
@@ -43,12 +44,12 @@ def build_table(
         UsageError: `baseline` is no row, `condition` or `subset` is not of this study, or both are given.
     """
     study = store.read_study()
+    if wrong := fault(study):
+        raise StoreError(f"{store.folder / 'study.json'}: {wrong}")
     try:
         return _build(store, study, baseline, choose_view(study, condition=condition, subset=subset), confidence)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise StoreError(f"{store.folder / 'study.json'}: table: {key}: {first['msg']}") from error
+        raise StoreError(f"{store.folder / 'study.json'}: table: {fault_of(error)}") from error
 
 
 def _build(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ _BOOKKEEPING = frozenset(
         "end time", "end_time", "experiment_id", "artifact_uri", "source type", "source name", "version",
     )
 )  # fmt: skip
+# Settings, and what pandas calls a column without a name: the number of the line.
+_SETTINGS = ("params.", "config.", "tags.", "Unnamed: ")
 _LOWER = re.compile(
     r"(?i)(^|[^a-z])(loss|nll|error|err|hd95|hd|hausdorff|rmse|mse|mae|ece|fid|perplexity|ppl|wer|cer)([^a-z]|$)"
 )
@@ -142,7 +145,13 @@ def _read(path: Path) -> tuple[pd.DataFrame, bool]:
         with path.open(encoding="utf-8-sig") as file:
             head = file.readline()
         separator = max(",;\t", key=head.count)
-        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # lines longer than the header
+            frame = pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+            )
+    except pd.errors.ParserWarning as error:
+        raise StoreError(f"{path}: not a CSV of runs: its lines have more fields than its header") from error
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -232,7 +241,7 @@ def _metrics(frame: pd.DataFrame, taken: set[str], path: Path, *, decimal_comma:
     found = []
     for name in names:
         values = [value for value in frame[name] if value.strip()]
-        if name in taken or name.lower() in _BOOKKEEPING or name.startswith(("params.", "config.", "tags.")):
+        if name in taken or name.lower() in _BOOKKEEPING or name.startswith(_SETTINGS):
             continue
         if any(_number(value, decimal_comma=decimal_comma) is not None for value in values):
             found.append(name)
@@ -260,10 +269,10 @@ def _gather(frame: pd.DataFrame, columns: _Columns, *, decimal_comma: bool) -> _
         levels = {_short(name): str(line[name]).strip() for name in columns.row}
         name = "+".join(levels.values())
         if columns.prefixed:  # as a sweep names its rows
-            name = f"{columns.row[0]}={_number(name, decimal_comma=decimal_comma):g}"
+            name = f"{columns.row[0]}={_shortest(_number(name, decimal_comma=decimal_comma) or 0.0)}"
         counts[name] += 1
         # Without seeds no two runs belong together: every run is a seed of its own, of its row alone.
-        seed = str(line[columns.seed]).strip() if columns.seed else f"{name}#{counts[name]}"
+        seed = (_seed(str(line[columns.seed])) if columns.seed else "") or f"{name}#{counts[name]}"
         rows.levels.setdefault(name, levels if len(levels) > 1 else {})
         known = rows.seeds.setdefault(name, {})
         state = str(line[columns.state]).strip() if columns.state else ""
@@ -281,6 +290,18 @@ def _gather(frame: pd.DataFrame, columns: _Columns, *, decimal_comma: bool) -> _
             if score is not None:
                 values.setdefault(column, {})[seed] = score
     return rows
+
+
+def _seed(text: str) -> str:
+    """A seed as a name; 0.0 is what an export writes for 0 in a column with gaps."""
+    return re.sub(r"^([+-]?\d+)\.0*$", r"\1", text.strip())
+
+
+def _shortest(value: float) -> str:
+    short = f"{value:g}"
+    if float(short) == value:
+        return short
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _draft(name: str, rows: _Rows, baseline: str) -> Draft:

@@ -8,6 +8,7 @@ from typing import TypedDict
 from pydantic import ValidationError
 
 from mmablate.analysis.building import build_table
+from mmablate.analysis.forms import MOST_DECIMALS, fault_of
 from mmablate.analysis.importing import CsvOptions, table_from_csv
 from mmablate.analysis.table import Table
 from mmablate.errors import StoreError, UsageError
@@ -44,7 +45,7 @@ def load_tables(
         UsageError: one of the options for a finished table, or one that the study does not have.
     """
     options: Options = {"baseline": baseline, "condition": condition, "subset": subset, "confidence": confidence}
-    if path.is_file() and path.suffix.lower() == ".csv":
+    if path.is_file() and path.suffix.lower() in (".csv", ".tsv"):
         if condition is not None or subset is not None:
             option = "condition" if condition is not None else "subset"
             raise UsageError(f"--{option}: {path} has no scores by condition")
@@ -71,8 +72,23 @@ def _from_json(path: Path) -> tuple[list[Table], bool]:
     if not isinstance(items, list):
         raise StoreError(f"{path}: tables: a list, got {str(items)[:80]!r}")
     try:
-        return [Table.model_validate(item) for item in items], "tables" not in value
+        tables = [Table.model_validate(item) for item in items]
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise StoreError(f"{path}: {key}: {first['msg']}") from error
+        raise StoreError(f"{path}: {fault_of(error)}") from error
+    for table in tables:
+        if hole := _hole(table):
+            raise StoreError(f"{path}: {hole}")
+    return tables, "tables" not in value
+
+
+def _hole(table: Table) -> str | None:
+    """What a table lacks that every renderer relies on, or None."""
+    if not 0 <= table.n_decimals <= MOST_DECIMALS:
+        return f"n_decimals: from 0 to {MOST_DECIMALS}, got {str(table.n_decimals)[:20]}"
+    for column in table.columns:
+        if column not in table.column_info:
+            return f"column_info: nothing about the column {column!r}"
+        for index, row in enumerate(table.rows):
+            if column not in row.cells:
+                return f"rows.{index}.cells: no cell of the column {column!r}"
+    return None
