@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from mmablate.analysis.audit import words
 from mmablate.analysis.audit.intervals import DIFFERENCE, Interval, Verdict, exact, judge, rounded
-from mmablate.analysis.audit.model import Column, PrintedNumber, PublishedTable, Series
+from mmablate.analysis.audit.model import PrintedNumber, PublishedTable, Series
 
 SAMPLE = 40
 MAX_TRIED = 200  # rows that are tried as the baseline of all others
@@ -29,7 +29,6 @@ class Scheme:
         words: for messages: "row 'sup'", "the row above".
         source: the number that Δ of (series, row position) is taken from; None where there is none.
         relative: Δ in percent of the baseline.
-        value: the number that the baseline is taken off; None for the row's own value of the series' column.
     """
 
     words: str
@@ -230,11 +229,6 @@ def _left_column(table: PublishedTable) -> Scheme:
         return table.value(row, left[-1].index) if left else None
 
     return Scheme("the column before it", source)
-
-
-def column_with(table: PublishedTable, other: Column) -> Scheme:
-    """A given column of the same row."""
-    return Scheme(f"column {other.name!r}", lambda _, row: table.value(row, other.index))
 
 
 def without_delta(table: PublishedTable, group: Sequence[Series]) -> list[int]:

@@ -18,7 +18,6 @@ from mmablate.analysis.audit.baselines import (
     named_row,
     without_delta,
 )
-from mmablate.analysis.audit.intervals import DIFFERENCE, judge
 from mmablate.analysis.audit.model import Finding, PublishedTable, Series
 
 
@@ -109,13 +108,6 @@ def _choose(
         "none is called wrong (--baseline ROW names it)"
     )
     return None, first, note
-
-
-def _column_difference(table: PublishedTable, item: Judged, series: Series) -> bool:
-    """Whether a Δ is the difference of two other columns of its row, as in "without, with, Δ"."""
-    values = [(c.index, v) for c in table.measured() if (v := table.value(item.row, c.index)) is not None]
-    near = [v for i, v in values if i <= series.column.index][-2:]
-    return len(near) == 2 and judge(item.printed, (near[1], near[0]), DIFFERENCE) != "wrong"
 
 
 def finding(table: PublishedTable, series: Series, item: Judged, against: str) -> Finding:
