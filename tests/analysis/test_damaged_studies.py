@@ -205,6 +205,6 @@ def test_a_json_table_with_holes_is_told(store, place, told):
     del value[place[-1]]
     path = store.folder / "table.json"
     path.write_text(json.dumps(table))
-    with pytest.raises(StoreError, match="table.json: ") as caught:
+    with pytest.raises(StoreError, match=r"table\.json: ") as caught:
         load_tables(path)
     assert told in str(caught.value)
