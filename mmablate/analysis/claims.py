@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -124,9 +125,13 @@ def _is_about(study: Mapping[str, Any], claim: Claim) -> bool:
     layout = study["table"]
     factors = {factor for row in layout["rows"] for factor in (*(row.get("levels") or ()), *(row.get("values") or ()))}
     names = {row["name"] for row in layout["rows"]} | {"teacher"}
+    swept = study["recipe"].get("sweep") or {}
     if isinstance(claim, Trend):
-        return claim.factor in factors or claim.factor not in (study["recipe"].get("sweep") or {})
-    return not layout.get("sweep") or names.issuperset(rows_of(claim))
+        return claim.factor in factors or claim.factor not in swept
+    elsewhere = [name for name in rows_of(claim) if name not in names]
+    if layout.get("sweep"):
+        return not elsewhere
+    return not any(name.partition("=")[0] in swept for name in elsewhere)  # "beta=10" is a row of a sweep
 
 
 def check_claims(table: Table, claims: Sequence[str]) -> list[Verdict]:
@@ -298,9 +303,10 @@ def _level(row: Row, factor: str) -> float | None:
     if isinstance(value, bool) or value is None:
         return None
     try:
-        return float(value)
-    except ValueError:
+        level = float(value)
+    except (ValueError, OverflowError):
         return None
+    return level if math.isfinite(level) else None
 
 
 def _chosen(row: Row, pattern: str | None) -> bool:
