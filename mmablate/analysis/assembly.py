@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,12 +53,12 @@ class Draft:
     Attributes:
         row: with everything but cells.
         values: column -> seed -> score; in a table of effects the contrast of that seed.
-        scale: size of the scores behind contrasts, which their rounding noise is measured against.
+        scale: column -> size of the scores behind contrasts, which their rounding noise is measured against.
     """
 
     row: Row
     values: Values
-    scale: float | None = None
+    scale: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _cells_to_compare(
         if draft.row.reference or base is None or (base.row.name == draft.row.name and not effects):
             continue
         for column in info:
-            yield (index, column), draft.values.get(column, {}), base.values.get(column, {}), draft.scale
+            yield (index, column), draft.values.get(column, {}), base.values.get(column, {}), draft.scale.get(column)
 
 
 def _families(info: Mapping[str, ColumnInfo], rules: Rules, cells: _Cells) -> list[Family]:
@@ -207,6 +207,6 @@ def _cell(draft: Draft, index: int, column: str, cells: _Cells, *, effects: bool
     return Cell(mean=None if effects else mean(values), std=std(values), values=values, **found)
 
 
-def largest(values: Values) -> float:
+def largest(values: Iterable[float]) -> float:
     """The size of the largest finite score, 0 without any."""
-    return max((abs(v) for some in values.values() for v in some.values() if math.isfinite(v)), default=0.0)
+    return max((abs(v) for v in values if math.isfinite(v)), default=0.0)

@@ -96,12 +96,28 @@ def _design(table: Table) -> Design:
 
 def _of_levels(rows: Sequence[Row]) -> Design | None:
     names = list(rows[0].levels)
-    factors = {name: tuple(dict.fromkeys(row.levels[name] for row in rows)) for name in names}
+    factors = {name: _in_order(rows, name) for name in names}
     factors = {name: levels for name, levels in factors.items() if len(levels) > 1}
     points = {tuple(levels.index(row.levels[n]) for n, levels in factors.items()): row for row in rows}
     if not factors or len(points) != len(rows):
         return None
     return Design(factors, {name: name for name in factors}, points, terms=False)
+
+
+def _in_order(rows: Sequence[Row], factor: str) -> tuple[str, ...]:
+    """The levels of a factor in the order of the recipe.
+
+    Of two rows that differ in this factor alone, the first has the earlier level; the mere order of the rows would
+    mislead where the first ones have failed.
+    """
+    levels = list(dict.fromkeys(row.levels[factor] for row in rows))
+    before: dict[str, set[str]] = {level: set() for level in levels}
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        earlier = alike.setdefault(tuple(v for name, v in row.levels.items() if name != factor), [])
+        before[row.levels[factor]].update(earlier)
+        earlier.append(row.levels[factor])
+    return tuple(sorted(levels, key=lambda level: len(before[level])))
 
 
 def _of_terms(rows: Sequence[Row]) -> Design | None:
@@ -252,7 +268,7 @@ def _draft(table: Table, design: Design, contrast: _Contrast) -> Draft:
         first = next(iter(scores.values()))
         seeds = [seed for seed in first if all(seed in some for some in scores.values())]
         values[column] = {s: math.fsum(w * scores[p][s] for p, w in contrast.weights.items()) for s in seeds}
-    scale = max((largest({c: row.cells[c].values for c in table.columns}) for row in rows.values()), default=0.0)
+    scale = {c: largest(v for row in rows.values() for v in row.cells[c].values.values()) for c in table.columns}
     n_seeds = max(map(len, values.values()), default=0)
     return Draft(Row(name=contrast.name, label=contrast.label, n_seeds=n_seeds), values, scale)
 
