@@ -52,7 +52,7 @@ def info(name: str, root: str | None, format: str, page: Path | None = None) -> 
     summary = summarise(data)
     conditions = _conditions(data)
     if page is not None:
-        from mmablate.cli.tables import write_text
+        from mmablate.cli.writing import write_text
         from mmablate.report.data_page import render_data_page
 
         write_text(render_data_page(_card(data, summary, conditions)), page)

@@ -13,7 +13,7 @@ from rich.text import Text
 from mmablate.catalog import entries
 from mmablate.catalog.entries import describe_options
 from mmablate.catalog.published import published_tables
-from mmablate.cli.tables import write_text
+from mmablate.cli.writing import write_text
 from mmablate.errors import RecipeError
 from mmablate.recipe import shipped_recipes
 from mmablate.recipe.reading import read_yaml

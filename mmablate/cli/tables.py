@@ -15,6 +15,7 @@ from mmablate.analysis.details import load_details
 from mmablate.analysis.effects import effect_tables, view_tables
 from mmablate.analysis.importing import CsvOptions
 from mmablate.analysis.scenes import load_scenes
+from mmablate.cli.writing import write_text
 from mmablate.errors import UsageError
 from mmablate.report import render
 from mmablate.report.terminal import print_tables
@@ -135,15 +136,5 @@ def write_study_page(store: StudyStore) -> tuple[Table, Path]:
     effects = effect_tables(table)
     text = render_study(table, condition_tables(store), load_scenes(store), details=details, effects=effects)
     write_atomic(page, text.encode())
-    write_figures(table, details, store.folder / "figures")
+    write_figures(table, details, store.folder / "figures", effects=effects)
     return table, page
-
-
-def write_text(text: str, output: Path | None) -> None:
-    """To a file, its folder made, or to stdout."""
-    if output is None:
-        print(text, end="" if text.endswith("\n") else "\n")
-        return
-    with telling(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
