@@ -109,7 +109,8 @@ def _fragment(table: Table, anchor: str) -> str:
     inside = len(grid.pages) == 1 and grid.height + height <= _PAGE_HEIGHT
     title = latex_text.escape(marks.title(table))
     first = [rf"\caption[{{{title}}}]{{{caption}}}", rf"\label{{{anchor}}}"]
-    further = [rf"{{\centering\small\tablename~\ref{{{anchor}}}, continued. {caption}\par}}", r"\medskip"]
+    # \thetable is the number of the last caption, known in the first pass, where a reference would need two.
+    further = [rf"{{\centering\small\tablename~\thetable, continued. {caption}\par}}", r"\medskip"]
     parts = []
     for index, tabulars in enumerate(grid.pages):
         if index and index % _FLOATS_AT_ONCE == 0:
@@ -117,7 +118,7 @@ def _fragment(table: Table, anchor: str) -> str:
         heading = further if index else first
         parts.append(_float(environment, grid.size.command, heading, tabulars, notes if inside else ()))
     if not inside:
-        text = [rf"Notes to \tablename~\ref{{{anchor}}}.", *notes]
+        text = [r"Notes to \tablename~\thetable.", *notes]
         parts.append("\n".join([r"{\footnotesize\raggedright\parindent=0pt\relax", *_paragraphs(text), "}"]))
     return "\n".join(parts)
 
