@@ -79,8 +79,11 @@ def compare(a: Table, b: Table) -> Compared:
     else the first row that they share.
 
     Raises:
-        UsageError: they share no column, or fewer than two rows.
+        UsageError: they share no column, or fewer than two rows; or one is a table of effects.
     """
+    for table in (a, b):
+        if table.kind == "effects":
+            raise UsageError(f"compare: {_title(table)} is a table of effects, whose rows are differences already")
     columns = [c for c in a.columns if c in b.columns]
     rows = [row.name for row in a.rows if any(other.name == row.name for other in b.rows)]
     if not columns or len(rows) < 2:
