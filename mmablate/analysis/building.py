@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics as py_statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from mmablate.analysis.assembly import Draft, Rules, assemble
 from mmablate.analysis.forms import fault, fault_of
 from mmablate.analysis.notes import Found, table_notes
-from mmablate.analysis.statistics import mean_over_columns
+from mmablate.analysis.statistics import LARGEST, mean_over_columns
 from mmablate.analysis.table import DatasetInfo, Row, Sweep, Table
 from mmablate.analysis.views import View, choose_view, conditions_of
 from mmablate.errors import StoreError, UsageError
@@ -162,7 +163,7 @@ def _values(records: Sequence[RunRecord], view: View) -> dict[str, dict[str, flo
     good = [(str(record.seed), view.scores(record)) for record in records if record.status == "ok"]
     averaged = view.averages and "Mean" in view.columns
     table = {
-        column: {seed: scores[column] for seed, scores in good if column in scores}
+        column: {seed: scores[column] for seed, scores in good if abs(scores.get(column, math.inf)) <= LARGEST}
         for column in view.columns
         if not (averaged and column == "Mean")
     }

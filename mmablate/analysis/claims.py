@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -11,7 +10,7 @@ from typing import Any, Literal
 from mmablate.analysis.assembly import ALPHA
 from mmablate.analysis.building import build_table
 from mmablate.analysis.differences import common_seeds
-from mmablate.analysis.statistics import Estimate, holm, mean_estimate, welch_estimate
+from mmablate.analysis.statistics import LARGEST, Estimate, holm, mean_estimate, welch_estimate
 from mmablate.analysis.table import Row, Table
 from mmablate.claims import Claim, Comparison, Equivalence, Quantity, Trend, parse_claim, rows_of
 from mmablate.errors import StoreError
@@ -306,7 +305,7 @@ def _level(row: Row, factor: str) -> float | None:
         level = float(value)
     except (ValueError, OverflowError):
         return None
-    return level if math.isfinite(level) else None
+    return level if abs(level) <= LARGEST else None
 
 
 def _chosen(row: Row, pattern: str | None) -> bool:

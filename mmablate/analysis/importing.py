@@ -5,7 +5,6 @@ A CSV with one line a row, such as a published table, is read too: as rows of a 
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
 from collections import Counter
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from mmablate.analysis.assembly import Draft, Rules, assemble
 from mmablate.analysis.notes import Found, table_notes
+from mmablate.analysis.statistics import LARGEST
 from mmablate.analysis.table import ColumnInfo, Row, Table
 from mmablate.errors import StoreError, UsageError
 
@@ -167,7 +167,7 @@ def _read(path: Path) -> tuple[pd.DataFrame, bool]:
 
 
 def _number(text: str, *, decimal_comma: bool) -> float | None:
-    """A finite number, or None; a percent sign is left aside."""
+    """A number up to `LARGEST`, or None; a percent sign is left aside."""
     plain = text.strip().removesuffix("%").strip().replace("−", "-")
     if decimal_comma and "." not in plain:
         plain = plain.replace(",", ".")
@@ -175,7 +175,7 @@ def _number(text: str, *, decimal_comma: bool) -> float | None:
         value = float(plain)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= LARGEST else None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from analysis_samples import Made
+from analysis_samples import Made, add
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -208,3 +208,112 @@ def test_a_json_table_with_holes_is_told(store, place, told):
     with pytest.raises(StoreError, match=r"table\.json: ") as caught:
         load_tables(path)
     assert told in str(caught.value)
+
+
+# --- runs' folders ----------------------------------------------------------------------------------------
+
+
+def changed(record, **changes):
+    return json.dumps({**json.loads(record), **changes}).encode()
+
+
+DAMAGED = {
+    "empty": lambda text: b"",
+    "half": lambda text: text[: len(text) // 2].encode(),
+    "null": lambda text: b"null",
+    "list": lambda text: b"[]",
+    "binary": lambda text: bytes(range(256)),
+    "deep": lambda text: b'{"a":' * 3000,
+    "score of text": lambda text: changed(text, metrics={"V": "x"}),
+    "score of nan": lambda text: text.replace('"V":5.0', '"V":NaN').encode(),
+    "seed of text": lambda text: changed(text, seed="a"),
+    "status": lambda text: changed(text, status="maybe"),
+    "another run's": lambda text: changed(text, run_id="r9-9"),
+    "row of a number": lambda text: changed(text, row=5),
+    "without its keys": lambda text: b'{"run_id": "r1-1"}',
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_record_is_left_out_and_named(tmp_path, name):
+    store = Made(GRID).write(tmp_path)
+    path = store.run_folder("r1-1") / "record.json"
+    path.write_bytes(DAMAGED[name](path.read_text()))
+    table = everything(store)
+    assert [(row.name, row.n_seeds, row.status) for row in table.rows] == [("r0", 2, "ok"), ("r1", 1, "partial")]
+    (note,) = [note for note in table.notes if note.startswith("Left out: ")]
+    assert str(path) in note
+
+
+def test_what_is_no_run_is_passed_over(tmp_path):
+    store = Made(GRID).write(tmp_path)
+    wanted = everything(store)
+    (store.runs / "junk").mkdir()
+    (store.runs / "file").write_text("x")
+    (store.runs / "loop").symlink_to(store.runs)
+    (store.runs / "junk" / "record.json").symlink_to(tmp_path / "nowhere")
+    assert everything(store) == wanted
+    half = store.runs / "r0-9"
+    half.mkdir()
+    (half / "config.json").write_text("{}")
+    assert everything(store) == wanted
+
+
+def test_records_of_columns_that_the_study_lacks_count_as_gaps(tmp_path):
+    store = Made(GRID).write(tmp_path)
+    add(store, Made(GRID).record("r1", 7, (1, 1, 1), "x").model_copy(update={"metrics": {"odd": 3.0}}))
+    table = everything(store)
+    assert table.rows[1].cells["V"].values.keys() == {"0", "1"}
+    assert any("no value for V, N, VN, Mean: r1" in note for note in table.notes)
+
+
+def test_scores_beyond_any_measure_are_none(tmp_path):
+    made = Made({**GRID, "r2": {0: (1e308, 1e200, 5), 1: (-1e308, 1e150, -5e149)}})
+    table = everything(made.write(tmp_path))
+    cells = table.rows[2].cells
+    assert (cells["V"].values, cells["N"].values) == ({}, {"1": 1e150})
+    assert any("no value for V" in note for note in table.notes)
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e-200, 1e-100, 1e-12, 1e12, 1e80, 1e149])
+@pytest.mark.parametrize("seeds", [(0, 1), (2, 3)])
+def test_scores_of_any_size_have_a_table(tmp_path, size, seeds):
+    plain = {"r0": {0: (1, 2, 3), 1: (2, 4, 1)}, "r1": {seeds[0]: (2, 1, 3), seeds[1]: (3.5, 4, 5)}}
+    grid = {r: {s: tuple(size * v for v in some) for s, some in runs.items()} for r, runs in plain.items()}
+    table = everything(Made(grid).write(tmp_path))
+    if size >= 1e-100:
+        wanted = everything(Made(plain).write(tmp_path / "plain"))
+        for row, other in zip(table.rows[1:], wanted.rows[1:], strict=True):
+            for column, cell in row.cells.items():
+                assert cell.p == pytest.approx(other.cells[column].p, rel=1e-6)
+
+
+@pytest.mark.parametrize("base", ["", None, "nope"])
+def test_without_a_baseline_there_is_no_delta(tmp_path, base):
+    table = everything(Made(GRID, baseline={"r0": base, "r1": base}).write(tmp_path))
+    assert all(cell.delta is None for row in table.rows for cell in row.cells.values())
+    assert table.families == ()
+
+
+def test_one_row_and_a_thousand_columns(tmp_path):
+    columns = tuple(f"c{i}" for i in range(1000))
+    info = {c: {"subset": False} for c in columns}
+    one = everything(Made({"r0": {0: range(1000), 1: range(1000)}}, columns=columns, info=info).write(tmp_path / "a"))
+    assert len(one.rows[0].cells) == 1000
+    assert all(cell.best for cell in one.rows[0].cells.values())
+    grid = {"r0": {0: range(1000), 1: range(1000)}, "r1": {0: range(1000), 1: range(1, 1001)}}
+    two = everything(Made(grid, columns=columns, info=info).write(tmp_path / "b"))
+    assert [family.size for family in two.families] == [1000]
+    assert all(len(note) < 2000 for note in two.notes)
+
+
+def test_the_command_tells_a_damaged_study_in_one_line(tmp_path, mmablate):
+    store = Made(GRID).write(tmp_path / "out")
+    study = sound()
+    study["table"]["significance"]["confidence"] = "95"
+    (store.folder / "study.json").write_text(json.dumps(study))
+    for command in (["table"], ["check"], ["table", "--format", "html"], ["compare", "muses_losses"]):
+        done = mmablate(command[0], store.folder, *command[1:])
+        assert (done.code, done.out) == (2, "")
+        assert "study.json: table.significance.confidence: Input should be a valid number" in done.err
+        assert len(done.err.splitlines()) == 1

@@ -8,9 +8,10 @@ from mmablate.analysis.statistics.estimates import Estimate, mean_estimate, no_s
 from mmablate.analysis.statistics.multiple import holm
 from mmablate.analysis.statistics.power import detectable_effect, seeds_needed, spread_upper_bound
 from mmablate.analysis.statistics.signflip import sign_flip_p
-from mmablate.analysis.statistics.summaries import mean, mean_over_columns, std
+from mmablate.analysis.statistics.summaries import LARGEST, mean, mean_over_columns, std
 
 __all__ = [
+    "LARGEST",
     "Estimate",
     "detectable_effect",
     "holm",

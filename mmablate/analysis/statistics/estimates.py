@@ -129,5 +129,8 @@ def welch_estimate(first: Sequence[float], second: Sequence[float]) -> Estimate 
         return Estimate(0.0 if abs(value) <= _ROUNDING * scale else value, 0.0, 1.0, n, 0.0)
     one, two = deviation(first) ** 2, deviation(second) ** 2
     a, b = one / len(first), two / len(second)
-    df = (a + b) ** 2 / (a**2 / (len(first) - 1) + b**2 / (len(second) - 1))
+    if a + b == 0:  # below what a double can square
+        return Estimate(value, 0.0, 1.0, n, 0.0)
+    share = a / (a + b)
+    df = 1 / (share**2 / (len(first) - 1) + (1 - share) ** 2 / (len(second) - 1))
     return Estimate(value, math.sqrt(a + b), df, n, math.sqrt((one + two) / 2))

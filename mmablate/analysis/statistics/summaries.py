@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 
+LARGEST = 1e150
+"""A score beyond this is none: squares of such numbers overflow."""
+
 
 def average(values: Collection[float]) -> float:
     """Arithmetic mean of at least one value."""
