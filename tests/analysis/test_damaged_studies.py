@@ -113,7 +113,7 @@ def test_the_sound_study_is_sound(store):
 
 
 @pytest.mark.parametrize("path", KEYS, ids=lambda path: ".".join(map(str, path)))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=junk)
 def test_junk_in_any_place_is_a_table_or_a_message(store, path, value):
     study = sound()
@@ -168,7 +168,7 @@ def everything_of(path):
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(map(str, place)))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=junk)
 def test_junk_in_a_json_table_is_a_table_or_a_message(store, place, value):
     table = table_json(store)
