@@ -11,16 +11,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mmablate.analysis import runs
 from mmablate.analysis.assembly import Draft, Rules, assemble
 from mmablate.analysis.forms import fault, fault_of
-from mmablate.analysis.notes import Found, table_notes
+from mmablate.analysis.notes import Found, study_notes, table_notes
 from mmablate.analysis.statistics import LARGEST, mean_over_columns
 from mmablate.analysis.table import DatasetInfo, Row, Sweep, Table
 from mmablate.analysis.views import View, choose_view, conditions_of
 from mmablate.errors import StoreError, UsageError
 from mmablate.results import RunRecord, StudyStore
-
-Records = dict[str, list[RunRecord]]
 
 
 def build_table(
@@ -58,7 +57,7 @@ def _build(
 ) -> Table:
     layout = study["table"]
     records, damaged = store.records()
-    by_row, unknown, doubles = _by_row(study, records)
+    by_row, unknown, doubles = runs.by_row(study, records)
     specs = [*layout["rows"], *({"name": name, "label": name} for name in unknown)]
     names = [spec["name"] for spec in specs]
     if baseline is not None and baseline not in names:
@@ -106,7 +105,8 @@ def _build(
         superseded=sum(entry["role"] == "student" for entry in study.get("superseded", ())),
         of_the_study=tuple(study.get("notes", ())),
     )
-    return table.model_copy(update={"notes": (*view.notes, *table_notes(table, found))})
+    notes = (*view.notes, *table_notes(table, found))
+    return table.model_copy(update={"notes": notes, "study_notes": (*view.notes, *study_notes(found))})
 
 
 def _rules(layout: Mapping[str, Any], confidence: float | None) -> Rules:
@@ -127,35 +127,6 @@ def condition_tables(store: StudyStore) -> list[Table]:
     known = conditions_of(study)
     names = [name for name in wanted if isinstance(name, str)] if isinstance(wanted, list) else []
     return [build_table(store, condition=name) for name in dict.fromkeys(names) if name in known]
-
-
-def _by_row(study: Mapping[str, Any], records: Sequence[RunRecord]) -> tuple[Records, list[str], list[str]]:
-    """Records by row. The plan says which rows a planned run serves; any other record counts under its own.
-
-    Also the rows that the recipe does not know, and a line for each record whose row has that seed already.
-    Runs that an earlier version of the recipe left in the folder stand in `superseded` and do not count.
-    """
-    planned = {entry["run_id"]: entry["rows"] for entry in study["plan"]}
-    superseded = {entry["run_id"] for entry in study.get("superseded", ())}
-    known = {spec["name"] for spec in study["table"]["rows"]}
-    by_row: Records = defaultdict(list)
-    extra: dict[str, None] = {}
-    doubles: list[str] = []
-    taken: set[tuple[str, int]] = set()
-    # Planned runs first: a copied run never pushes a planned one aside.
-    for record in sorted(records, key=lambda r: r.run_id not in planned):
-        if record.role == "teacher" or record.run_id in superseded:
-            continue
-        rows = planned.get(record.run_id) or ([record.row] if record.row else [])
-        for row in rows:
-            if (row, record.seed) not in taken:
-                taken.add((row, record.seed))
-                by_row[row].append(record)
-                if row not in known:
-                    extra[row] = None
-            else:
-                doubles.append(f"run {record.run_id}: the row {row} has another run of seed {record.seed}.")
-    return {row: sorted(some, key=lambda r: r.seed) for row, some in by_row.items()}, list(extra), doubles
 
 
 def _values(records: Sequence[RunRecord], view: View) -> dict[str, dict[str, float]]:

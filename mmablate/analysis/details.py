@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmablate.analysis import runs
 from mmablate.analysis.courses import Training, load_training
 from mmablate.analysis.settings import Change, changes, without_paths
 from mmablate.errors import StoreError
@@ -134,14 +135,9 @@ def load_details(store: StudyStore, *, records: Sequence[RunRecord] | None = Non
 
 
 def _by_row(study: Mapping[str, Any], records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
-    """Name of a row -> its students' records by seed; planned runs before others, rows as in the table."""
-    planned = {entry["run_id"]: entry["rows"] for entry in study["plan"]}
-    found: dict[str, dict[int, RunRecord]] = {str(spec["name"]): {} for spec in study["table"]["rows"]}
-    for record in sorted(records, key=lambda r: r.run_id not in planned):
-        if record.role == "student":
-            for row in planned.get(record.run_id) or ([record.row] if record.row else []):
-                found.setdefault(str(row), {}).setdefault(record.seed, record)
-    return {row: [some[seed] for seed in sorted(some)] for row, some in found.items()}
+    """Name of a row -> its records by seed, rows as in the table; rows without records are there, too."""
+    found, unknown, _ = runs.by_row(study, records)
+    return {str(name): found.get(name, []) for name in (*(spec["name"] for spec in study["table"]["rows"]), *unknown)}
 
 
 def _labels(study: Mapping[str, Any]) -> dict[str, str]:
