@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmablate.analysis.assembly import Draft, Rules, assemble
+from mmablate.analysis.directions import lower_is_better
 from mmablate.analysis.notes import Found, table_notes
 from mmablate.analysis.statistics import LARGEST
 from mmablate.analysis.table import ColumnInfo, Row, Table
@@ -37,9 +38,6 @@ _BOOKKEEPING = frozenset(
 )  # fmt: skip
 # Settings, and what pandas calls a column without a name: the number of the line.
 _SETTINGS = ("params.", "config.", "tags.", "Unnamed: ")
-_LOWER = re.compile(
-    r"(?i)(^|[^a-z])(loss|nll|error|err|hd95|hd|hausdorff|rmse|mse|mae|ece|fid|perplexity|ppl|wer|cer)([^a-z]|$)"
-)
 _GOOD_STATES = frozenset({"finished", "ok", "completed", "complete", "success", ""})
 
 
@@ -255,7 +253,7 @@ def _short(name: str) -> str:
 
 
 def _info(column: str, options: CsvOptions) -> ColumnInfo:
-    lower = column in options.lower or _LOWER.search(column) is not None
+    lower = column in options.lower or lower_is_better(column)
     return ColumnInfo(metric=_short(column), unit="", direction="min" if lower else "max", subset=False)
 
 

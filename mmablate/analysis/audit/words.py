@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from mmablate.analysis.directions import lower_is_better
+
 _DELTA_WORD = (
     r"Δ|δ|∆|\bdelta\b|\bdiff(?:erence|\.)?(?![a-z])|\bgains?\b|\bimprov\w*|\bchange\b|\bdrop\b|\bdegradation\b"
     r"|\bdifferenz\b|\babweichung\b|\bverbesserung\b|\bzuwachs\b|\bdecrease\b|\bincrease\b"
@@ -29,12 +31,6 @@ EXTRA = re.compile(
     r"\s*(?:\([^)]*\)|\[[^\]]*\])?\W*$",
     re.IGNORECASE,
 )
-LOWER = re.compile(
-    r"↓|▼|\b(?:loss|err(?:or)?s?|hd|hd95|hausdorff|rmse|mae|mse|nmse|mape|fid|kid|perplexity|ppl|ece|nll|wer|cer|eer"
-    r"|der|assd|asd|lpips|epe|seconds|sec|time|runtime|latency|laufzeit|fehler\w*|abs ?rel|sq ?rel|chamfer|bpd|fvd"
-    r"|params?|flops|brier|lower is better|jitter|mpjpe|forgetting)(?![a-z])",
-    re.IGNORECASE,
-)  # fmt: skip
 NOT_A_COUNT = re.compile(
     r"iou|dice|f[1-9β]|\bf-?(?:score|measure)|map\b|\bap\b|auc|roc|hd|rmse|mae|mse|fid|psnr|ssim|kappa|mcc|bleu|rouge"
     r"|corr|precision|\bpq\b|balanced|macro|mean|\bm?acc/class",
@@ -62,7 +58,7 @@ def direction(header: str, group: str = "") -> int:
         arrows = {arrow in "↑▲⬆" for arrow in _ARROWS.findall(text)}
         if len(arrows) == 1:
             return 1 if arrows.pop() else -1
-    return -1 if LOWER.search(header) or LOWER.search(group) else 1
+    return -1 if lower_is_better(header) or lower_is_better(group) else 1
 
 
 def bare(header: str) -> str:

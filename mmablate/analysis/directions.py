@@ -1,0 +1,58 @@
+"""Which metrics are better when lower, told by their names: one list for all readers of other people's tables."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+_WORD = re.compile(r"[^\W\d_]+")
+_CASE = re.compile(r"(?<=[a-zäöü])(?=[A-ZÄÖÜ])|(?<=[A-Z])(?=[A-Z][a-z])")  # valLoss, RMSELog
+
+# Left out, for columns are called so for other reasons: ade (ADE20K), far (near, far), per, mr, ce, cd, ed, sam, mad.
+_NAMES = frozenset(
+    (
+        # errors and losses
+        "loss", "losses", "nll", "nlls", "nelbo", "logloss", "err", "errs", "error", "errors", "mistakes", "regret",
+        "mse", "rmse", "nmse", "nrmse", "rmsle", "msle", "mae", "nmae", "mape", "smape", "wmape", "rmsd", "nme", "epe",
+        "mpjpe", "mpvpe", "pve", "fde", "minade", "minfde", "absrel", "sqrel", "crps", "verlust",
+        # rates of errors
+        "wer", "cer", "eer", "der", "fpr", "fnr", "frr", "hter", "acer", "apcer", "bpcer", "dcf", "mindcf",
+        "missrate", "misses", "collision", "collisions",
+        # calibration and likelihood
+        "ece", "mce", "uce", "brier", "perplexity", "ppl", "bpd", "bpc", "aurc", "eaurc", "divergence", "kl",
+        # distances of surfaces, sets, images and distributions
+        "hd", "hausdorff", "asd", "assd", "chamfer", "levenshtein", "fid", "kid", "fvd", "fad", "lpips", "dists",
+        "niqe", "brisque", "piqe", "ergas", "gmsd", "jitter", "distortion",
+        # continual learning
+        "forgetting",
+        # cost
+        "time", "runtime", "walltime", "laufzeit", "latency", "latenz", "seconds", "sec", "secs", "duration", "energy",
+        "memory", "param", "params", "parameters", "flops", "gflops", "mflops", "tflops", "cost", "costs",
+    )
+)  # fmt: skip
+_PHRASES = frozenset(
+    (
+        ("abs", "rel"), ("sq", "rel"), ("lower", "is", "better"), ("miss", "rate"), ("cross", "entropy"),
+        ("surface", "distance"), ("edit", "distance"), ("inception", "distance"), ("frechet", "distance"),
+        ("fréchet", "distance"), ("false", "positive"), ("false", "positives"), ("false", "negative"),
+        ("false", "negatives"), ("false", "alarm"), ("false", "alarms"),
+    )
+)  # fmt: skip
+_NEGATIVE = frozenset(("neg", "negative"))
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether a column of that name holds something that is better when lower: "val_nll", "HD95", "miss rate".
+
+    Only whole words count, divided at everything that is no letter and between small and capital letters. A negated
+    error ("neg_mean_squared_error") is better when higher, a negated likelihood when lower.
+    """
+    whole = _WORD.findall(name)
+    words = [part.lower() for word in whole for part in _CASE.split(word)]
+    known = {*words, *(word.lower() for word in whole)}  # "mCE" and "minADE" are names as they stand
+    phrases = {tuple(words[i : i + n]) for n in (2, 3) for i in range(len(words))} & _PHRASES
+    said = bool(phrases) or not known.isdisjoint(_NAMES) or any(word.startswith("fehler") for word in known)
+    negative = not known.isdisjoint(_NEGATIVE) and ("false", "negative") not in phrases
+    if not said and ("log", "likelihood") in itertools.pairwise(words):
+        return negative
+    return said and not negative
