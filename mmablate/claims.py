@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 FORMS = (
@@ -51,6 +52,7 @@ class Comparison:
         first: a row.
         second: a row, or a number in the unit of the column.
         margin: 0 or more, in the unit of the column.
+        written: `second` as it was written, which a row may be called even where it reads as a number.
     """
 
     first: str
@@ -58,6 +60,7 @@ class Comparison:
     second: str | float
     margin: float
     quantity: Quantity
+    written: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Equivalence:
     second: str | float
     margin: float
     quantity: Quantity
+    written: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,34 @@ def parse_claim(text: str) -> Claim:
     raise ValueError(f"a claim has one of the forms {'; '.join(FORMS)}")
 
 
+def among(claim: Claim, rows: Collection[str]) -> Claim:
+    """The claim with a number read as a row where one of the rows is called so."""
+    if isinstance(claim, Trend) or isinstance(claim.second, str) or claim.written not in rows:
+        return claim
+    return replace(claim, second=claim.written)
+
+
+def is_about(
+    claim: Claim, *, rows: Collection[str], factors: Collection[str], sweeps: Collection[str], swept: bool
+) -> bool:
+    """Whether a claim of a recipe is about this one of its studies: the table, or a sweep.
+
+    What is about none of them is not about another study: it stays, and is told to be about nothing.
+
+    Args:
+        rows: names of the study's rows, the teacher's included.
+        factors: of the study's rows, swept parameters included.
+        sweeps: names of the recipe's sweeps.
+        swept: the study is a sweep.
+    """
+    if isinstance(claim, Trend):
+        return claim.factor in factors or claim.factor not in sweeps
+    elsewhere = [name for name in rows_of(among(claim, rows)) if name not in rows]
+    if swept:
+        return not elsewhere
+    return not any(name.partition("=")[0] in sweeps for name in elsewhere)  # "beta=10" is a row of a sweep
+
+
 def rows_of(claim: Claim) -> tuple[str, ...]:
     """The rows that a claim names one by one."""
     if isinstance(claim, Trend):
@@ -114,12 +146,13 @@ def _compared(match: re.Match[str]) -> Comparison | Equivalence:
     if match["sign"] == "=":
         if match["word"] != "within":
             raise ValueError("= needs a margin: A = B within 0.5 on COL")
-        return Equivalence(match["first"], second, _margin(match["margin"], positive=True), quantity)
+        within = _margin(match["margin"], positive=True)
+        return Equivalence(match["first"], second, within, quantity, match["second"])
     if match["word"] == "within":
         raise ValueError(f"`within` goes with =; with {match['sign']} a margin is written `by`")
     sign: Literal[">", "<"] = ">" if match["sign"] == ">" else "<"
     margin = _margin(match["margin"], positive=False) if match["word"] else 0.0
-    return Comparison(match["first"], sign, second, margin, quantity)
+    return Comparison(match["first"], sign, second, margin, quantity, match["second"])
 
 
 def _quantity(text: str) -> Quantity:

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from mmablate.analysis.assembly import ALPHA
 from mmablate.analysis.building import build_table
-from mmablate.analysis.differences import common_seeds
-from mmablate.analysis.statistics import LARGEST, Estimate, holm, mean_estimate, welch_estimate
+from mmablate.analysis.differences import common_seeds, estimated
+from mmablate.analysis.statistics import LARGEST, Estimate, holm, mean_estimate
 from mmablate.analysis.table import Row, Table
-from mmablate.claims import Claim, Comparison, Equivalence, Quantity, Trend, parse_claim, rows_of
+from mmablate.claims import Claim, Comparison, Equivalence, Quantity, Trend, among, is_about, parse_claim
 from mmablate.errors import StoreError
 from mmablate.results import StudyStore
 
@@ -117,20 +117,14 @@ def check_study(store: StudyStore) -> Checked:
 
 
 def _is_about(study: Mapping[str, Any], claim: Claim) -> bool:
-    """Whether a claim of the recipe is about this study: a recipe's claims are of its table and of its sweeps.
-
-    What is about neither stays, and is then told to be about nothing.
-    """
     layout = study["table"]
-    factors = {factor for row in layout["rows"] for factor in (*(row.get("levels") or ()), *(row.get("values") or ()))}
-    names = {row["name"] for row in layout["rows"]} | {"teacher"}
-    swept = study["recipe"].get("sweep") or {}
-    if isinstance(claim, Trend):
-        return claim.factor in factors or claim.factor not in swept
-    elsewhere = [name for name in rows_of(claim) if name not in names]
-    if layout.get("sweep"):
-        return not elsewhere
-    return not any(name.partition("=")[0] in swept for name in elsewhere)  # "beta=10" is a row of a sweep
+    return is_about(
+        claim,
+        rows={row["name"] for row in layout["rows"]} | {"teacher"},
+        factors={f for row in layout["rows"] for f in (*(row.get("levels") or ()), *(row.get("values") or ()))},
+        sweeps=study["recipe"].get("sweep") or {},
+        swept=bool(layout.get("sweep")),
+    )
 
 
 def check_claims(table: Table, claims: Sequence[str]) -> list[Verdict]:
@@ -142,7 +136,8 @@ def check_claims(table: Table, claims: Sequence[str]) -> list[Verdict]:
     Raises:
         ValueError: a claim of no known form.
     """
-    verdicts = [_evaluate(table, text, _parsed(text)) for text in claims]
+    names = {row.name for row in table.rows}
+    verdicts = [_evaluate(table, text, among(_parsed(text), names)) for text in claims]
     tested = [i for i, verdict in enumerate(verdicts) if verdict.p is not None]
     for_it = holm([verdicts[i].p or 0.0 for i in tested])
     against = holm([verdicts[i].p_against or 0.0 for i in tested])
@@ -242,17 +237,11 @@ def _difference(table: Table, claim: Comparison | Equivalence) -> tuple[str, str
         return f"{claim.first} − {claim.second:g} on {claim.quantity}", "one sample", estimate
     second = _scores(table, _row(table, claim.second), claim.quantity)
     what = f"{claim.first} − {claim.second} on {claim.quantity}"
-    common = common_seeds(first, second)
-    if len(common) >= 2:
-        paired = mean_estimate([first[seed] - second[seed] for seed in common], scale)
-        assert paired is not None  # there are two pairs
-        return what, "paired", paired
-    unpaired = welch_estimate(list(first.values()), list(second.values()))
-    if unpaired is None:
-        raise _Untestable(
-            "; ".join(_few(n, s) for n, s in ((claim.first, first), (claim.second, second)) if len(s) < 2)
-        )
-    return what, "welch", unpaired
+    test, estimate = estimated(first, second, scale)
+    if estimate is None:
+        sides = ((claim.first, first), (claim.second, second))
+        raise _Untestable("; ".join(_few(name, scores) for name, scores in sides if len(scores) < 2))
+    return what, test, estimate
 
 
 def _few(name: str, scores: Scores) -> str:
@@ -268,11 +257,17 @@ def _trend(table: Table, text: str, claim: Trend, unit: str) -> Verdict:
     seeds = [s for s in points[0][1] if all(s in scores for _, scores in points)]
     if len(seeds) < 2:
         raise _Untestable(f"{len(seeds) or 'no'} seed{'s' if len(seeds) != 1 else ''} in all rows: a test needs two")
-    middle = sum(x for x, _ in points) / len(points)
-    weight = sum((x - middle) ** 2 for x, _ in points)
-    slopes = [sum((x - middle) * scores[seed] for x, scores in points) / weight for seed in seeds]
-    span = max(x for x, _ in points) - min(x for x, _ in points)
-    estimate = mean_estimate(slopes, _scale(table, claim.quantity.column) / span)
+    low, high = min(x for x, _ in points), max(x for x, _ in points)
+    span = high - low
+    # On levels from 0 to 1, whose squares neither over- nor underflow.
+    places = [(x - low) / span for x, _ in points]
+    middle = sum(places) / len(places)
+    weight = sum((x - middle) ** 2 for x in places)
+    rises = [
+        sum((x - middle) * scores[seed] for x, (_, scores) in zip(places, points, strict=True)) / weight
+        for seed in seeds
+    ]
+    estimate = mean_estimate([rise / span for rise in rises], _scale(table, claim.quantity.column) / span)
     assert estimate is not None  # there are two seeds
     above, below = estimate.p_above(0.0), estimate.p_below(0.0)
     p, against = (above, below) if claim.verb == "rises" else (below, above)

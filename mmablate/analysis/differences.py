@@ -80,36 +80,45 @@ def difference(values: Mapping[str, float], baseline: Mapping[str, float], confi
     """
     if not values or not baseline:
         return None
+    test, estimate = estimated(values, baseline)
+    if test == "welch":
+        delta = (mean(values) or 0.0) - (mean(baseline) or 0.0) if estimate is None else estimate.value
+        return _judged(delta, test, estimate, confidence)
+    assert estimate is not None  # there are two pairs
     common = common_seeds(values, baseline)
-    if len(common) < 2:
-        apart = welch_estimate(list(values.values()), list(baseline.values()))
-        delta = (mean(values) or 0.0) - (mean(baseline) or 0.0) if apart is None else apart.value
-        return _judged(delta, "welch", apart, confidence)
     first, second = [values[s] for s in common], [baseline[s] for s in common]
-    estimate = paired_estimate(first, second)
     nothing = estimate.error == 0 and estimate.value == 0
     flips = [0.0] * len(common) if nothing else [a - b for a, b in zip(first, second, strict=True)]
     return _judged(
-        estimate.value, "paired", estimate, confidence,
+        estimate.value, test, estimate, confidence,
         p_sign_flip=sign_flip_p(flips), n_pairs=len(common), correlation=pearson(first, second),
     )  # fmt: skip
 
 
 def difference_p(values: Mapping[str, float], baseline: Mapping[str, float]) -> float | None:
     """The two-sided p-value of `difference` alone."""
-    common = common_seeds(values, baseline)
-    if len(common) >= 2:
-        return paired_estimate([values[s] for s in common], [baseline[s] for s in common]).p()
-    estimate = welch_estimate(list(values.values()), list(baseline.values()))
+    _, estimate = estimated(values, baseline)
     return None if estimate is None else estimate.p()
 
 
-def paired_estimate(first: Sequence[float], second: Sequence[float]) -> Estimate:
-    """The mean of the differences of two pairs or more."""
-    scale = max(max(first), max(second), -min(first), -min(second))
-    estimate = mean_estimate([a - b for a, b in zip(first, second, strict=True)], scale)
-    assert estimate is not None  # there are two pairs
-    return estimate
+def estimated(
+    values: Mapping[str, float], baseline: Mapping[str, float], scale: float | None = None
+) -> tuple[Literal["paired", "welch"], Estimate | None]:
+    """Which comparison the seeds of two rows allow, and its estimate.
+
+    Args:
+        values, baseline: seed -> score.
+        scale: size of the scores behind the values, where these are differences themselves.
+
+    Returns:
+        "paired" from two common seeds on; "welch" otherwise, with None where a side has fewer than two.
+    """
+    common = common_seeds(values, baseline)
+    if len(common) < 2:
+        return "welch", welch_estimate(list(values.values()), list(baseline.values()))
+    first, second = [values[s] for s in common], [baseline[s] for s in common]
+    size = max(max(first), max(second), -min(first), -min(second)) if scale is None else scale
+    return "paired", mean_estimate([a - b for a, b in zip(first, second, strict=True)], size)
 
 
 def contrast(values: Mapping[str, float], scale: float | None, confidence: float) -> Difference | None:

@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mmablate.analysis.assembly import Draft, Rules, assemble, largest
-from mmablate.analysis.notes import SYNTHETIC, Found, significance_notes, table_notes
+from mmablate.analysis.assembly import Assembled, Draft, Rules, assemble, largest
+from mmablate.analysis.notes import Found, table_notes
 from mmablate.analysis.table import Row, Table
 from mmablate.errors import UsageError
 
@@ -255,8 +255,7 @@ def _effects(table: Table, design: Design, title: str, caption: str, contrasts: 
             "extras": (),
         }
     )
-    notes = [SYNTHETIC] if table.dataset.synthetic else []
-    return found.model_copy(update={"notes": (*notes, *significance_notes(found))})
+    return _noted(table, found, made)
 
 
 def _draft(table: Table, design: Design, contrast: _Contrast) -> Draft:
@@ -286,16 +285,18 @@ def _one_at_a_time(table: Table, design: Design, view: str) -> Table:
         raise UsageError(f"--view {view}: {table.study} has no row {', '.join(lacking)}")
     rows = [design.rows[point] for point in points]
     title = "leaving one out" if leaving else "adding one in"
-    return reduced(table, [row.name for row in rows], rows[0].name, title)
+    what = "" if design.terms else f" Each factor in turn at its {'first' if leaving else 'last'} level."
+    return reduced(table, [row.name for row in rows], rows[0].name, title, what)
 
 
-def reduced(table: Table, names: Sequence[str], baseline: str, title: str) -> Table:
+def reduced(table: Table, names: Sequence[str], baseline: str, title: str, what: str = "") -> Table:
     """Some rows of a table as a table of their own, with another baseline.
 
     Args:
         names: of the rows, in the order of print; reference rows follow them.
         baseline: one of them.
         title: is added to the table's own.
+        what: is added to the caption.
     """
     by_name = {row.name: row for row in table.rows}
     chosen = [by_name[name].model_copy(update={"baseline": baseline}) for name in names]
@@ -305,7 +306,7 @@ def reduced(table: Table, names: Sequence[str], baseline: str, title: str) -> Ta
     found = table.model_copy(
         update={
             "title": f"{table.title or table.study}: {title}",
-            "caption": f"Rows of {table.title or table.study}. Δ: difference to {by_name[baseline].label}.",
+            "caption": f"Rows of {table.title or table.study}. Δ: difference to {by_name[baseline].label}.{what}",
             "baseline": baseline,
             "rows": made.rows,
             "families": made.families,
@@ -313,4 +314,10 @@ def reduced(table: Table, names: Sequence[str], baseline: str, title: str) -> Ta
             "sweep": None,
         }
     )
-    return found.model_copy(update={"notes": tuple(table_notes(found, Found(constant=made.constant)))})
+    return _noted(table, found, made)
+
+
+def _noted(table: Table, found: Table, made: Assembled) -> Table:
+    """With the notes that the new table gives reason for, and those of the study that it was made of."""
+    of_the_study = Found(of_the_study=table.study_notes, constant=made.constant)
+    return found.model_copy(update={"notes": tuple(table_notes(found, of_the_study))})

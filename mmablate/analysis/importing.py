@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mmablate.analysis.assembly import Draft, Rules, assemble
 from mmablate.analysis.directions import lower_is_better
-from mmablate.analysis.notes import Found, table_notes
+from mmablate.analysis.notes import Found, study_notes, table_notes
 from mmablate.analysis.statistics import LARGEST
 from mmablate.analysis.table import ColumnInfo, Row, Table
 from mmablate.errors import StoreError, UsageError
@@ -32,13 +32,20 @@ _SEED_NAMES = ("seed", "random_seed", "rng_seed")
 _BOOKKEEPING = frozenset(
     (
         "id", "run", "run id", "run_id", "name", "state", "status", "created", "runtime", "duration", "notes", "user",
-        "tags", "sweep", "hostname", "epoch", "step", "_step", "_runtime", "_timestamp", "start time", "start_time",
+        "tags", "sweep", "hostname", "epoch", "step", "iteration", "iter", "global_step", "trainer/global_step",
+        "_step", "_runtime", "_timestamp", "start time", "start_time",
         "end time", "end_time", "experiment_id", "artifact_uri", "source type", "source name", "version",
     )
 )  # fmt: skip
 # Settings, and what pandas calls a column without a name: the number of the line.
 _SETTINGS = ("params.", "config.", "tags.", "Unnamed: ")
-_GOOD_STATES = frozenset({"finished", "ok", "completed", "complete", "success", ""})
+_GOOD_STATES = frozenset({"finished", "ok", "completed", "complete", "success", "succeeded", "done", ""})
+_BAD_STATES = frozenset(
+    (
+        "failed", "failure", "crashed", "killed", "error", "running", "pending", "scheduled", "queued", "preempted",
+        "preempting", "aborted", "stopped", "canceled", "cancelled", "timeout",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,9 +99,13 @@ def table_from_csv(
     options = options or CsvOptions()
     frame, comma = _read(path)
     columns = _Columns.of(frame, options, path, decimal_comma=comma)
-    rows = _gather(frame, columns, decimal_comma=comma)
-    if not rows.values:
-        raise StoreError(f"{path}: no run in it that finished")
+    rows = _gather(frame, columns, path, decimal_comma=comma)
+    if not any(rows.values.values()):
+        raise StoreError(f"{path}: no run in it that finished and has a number")
+    if 2 * len(rows.left_out) > len(frame):
+        raise StoreError(
+            f"{path}: most of its lines repeat a run ({rows.left_out[0]}) Keep one line a run, e.g. its last"
+        )
     names = list(rows.values)
     if baseline is not None and baseline not in names:
         raise UsageError(f"--baseline {baseline}: no row has that name (there are: {', '.join(names[:20])})")
@@ -126,7 +137,8 @@ def table_from_csv(
         said.append(f"The baseline is the first row of the file, {names[0]}; --baseline names another.")
     if columns.seed is None and any(len(s) > 1 for s in rows.seeds.values()):
         said.append("The file has no column of seeds: no two runs are paired (--seed-column names one).")
-    return table.model_copy(update={"notes": (*said, *table_notes(table, found))})
+    notes = (*said, *table_notes(table, found))
+    return table.model_copy(update={"notes": notes, "study_notes": (said[0], *study_notes(found))})
 
 
 # --- the file ---------------------------------------------------------------------------------------------
@@ -210,8 +222,10 @@ class _Columns:
                     f"{path}: which column names the rows? --row-column NAME (it has: {', '.join(names[:30])})"
                 )
             row, prefixed = (first,), _all_numbers(frame[first], decimal_comma=decimal_comma)
-        state = next((n for n in names if n.lower() in ("state", "status")), None)
+        state = next((n for n in names if n.lower() in ("state", "status") and _are_states(frame[n])), None)
         metrics = options.columns or _metrics(frame, {*row, seed or ""}, path, decimal_comma=decimal_comma)
+        if options.primary and options.primary not in metrics:
+            raise UsageError(f"--primary {options.primary}: it is none of the metrics ({', '.join(metrics[:30])})")
         return cls(row, seed, metrics, state, prefixed)
 
 
@@ -222,6 +236,11 @@ def _find(names: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
             if re.sub(r"^(params|config|tags)[./]", "", name.lower()) == want:
                 return (name,)
     return ()
+
+
+def _are_states(values: Iterable[str]) -> bool:
+    """Whether a column tells how runs ended, in words that are known; a column of other words says something else."""
+    return {value.strip().lower() for value in values} <= _GOOD_STATES | _BAD_STATES
 
 
 def _all_numbers(values: Iterable[str], *, decimal_comma: bool) -> bool:
@@ -260,7 +279,7 @@ def _info(column: str, options: CsvOptions) -> ColumnInfo:
 # --- the runs ---------------------------------------------------------------------------------------------
 
 
-def _gather(frame: pd.DataFrame, columns: _Columns, *, decimal_comma: bool) -> _Rows:
+def _gather(frame: pd.DataFrame, columns: _Columns, path: Path, *, decimal_comma: bool) -> _Rows:
     rows = _Rows()
     counts: Counter[str] = Counter()
     for number, line in enumerate(frame.to_dict("records"), start=2):
@@ -271,7 +290,8 @@ def _gather(frame: pd.DataFrame, columns: _Columns, *, decimal_comma: bool) -> _
         counts[name] += 1
         # Without seeds no two runs belong together: every run is a seed of its own, of its row alone.
         seed = (_seed(str(line[columns.seed])) if columns.seed else "") or f"{name}#{counts[name]}"
-        rows.levels.setdefault(name, levels if len(levels) > 1 else {})
+        if rows.levels.setdefault(name, levels) != levels:
+            raise StoreError(f"{path}: two rows are called {name} ({levels} and {rows.levels[name]})")
         known = rows.seeds.setdefault(name, {})
         state = str(line[columns.state]).strip() if columns.state else ""
         if state.lower() not in _GOOD_STATES:
@@ -313,6 +333,6 @@ def _draft(name: str, rows: _Rows, baseline: str) -> Draft:
         status="failed" if not n_seeds else "partial" if errors else "ok",
         n_seeds=n_seeds,
         errors=errors,
-        levels=rows.levels[name],
+        levels=rows.levels[name] if len(rows.levels[name]) > 1 else {},
     )
     return Draft(row, values)

@@ -14,6 +14,7 @@ from mmablate.analysis.table import Row, Table
 T = TypeVar("T")
 
 _MOST_LISTED = 8
+_MOST_LEFT_OUT = 50
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,23 @@ def table_notes(table: Table, found: Found) -> list[str]:
     if len(found.devices) > 1:
         notes.append(f"Runs of different devices are compared: {', '.join(found.devices)}.")
     notes += _twins(table)
+    return [*notes, *_not_counted(found)]
+
+
+def study_notes(found: Found) -> tuple[str, ...]:
+    """Those of them that hold for every table made of the same runs."""
+    return (*found.of_the_study, *_not_counted(found))
+
+
+def _not_counted(found: Found) -> Iterator[str]:
     if found.superseded:
-        notes.append(f"{found.superseded} runs of this study's earlier settings are kept and not counted.")
+        yield f"{found.superseded} runs of this study's earlier settings are kept and not counted."
     if found.missing:
-        notes.append(f"Not trained yet: {', '.join(found.missing)}.")
-    notes += [f"Left out: {line}" for line in found.left_out]
-    return notes
+        yield f"Not trained yet: {', '.join(found.missing)}."
+    for line in found.left_out[:_MOST_LEFT_OUT]:
+        yield f"Left out: {line}"
+    if len(found.left_out) > _MOST_LEFT_OUT:
+        yield f"Left out: {len(found.left_out) - _MOST_LEFT_OUT} more records."
 
 
 def _counted(table: Table) -> list[Row]:
@@ -82,9 +94,13 @@ def _seeds(table: Table, *, named: bool) -> Iterator[str]:
     if named and len(set(counted.values())) > 1:
         listing = "; ".join(f"{name}: {', '.join(seeds) or 'none'}" for name, seeds in _some(counted.items()))
         more = f"; and {len(counted) - _MOST_LISTED} more" if len(counted) > _MOST_LISTED else ""
-        yield f"Rows have different seeds ({listing}{more}); Δ is taken over the seeds that both rows have."
-    if largest > 1 and any(cell.test == "welch" for row in table.rows for cell in row.cells.values()):
-        yield "Fewer than two common seeds with the baseline: Δ is the difference of the means, not paired."
+        kinds = {cell.test for row in table.rows for cell in row.cells.values()}
+        over = "; Δ is taken over the seeds that both rows have" if "paired" in kinds else ""
+        yield f"Rows have different seeds ({listing}{more}){over}."
+    welch = [row.name for row in table.rows if any(cell.test == "welch" for cell in row.cells.values())]
+    if largest > 1 and welch:
+        some = ", ".join(welch[:_MOST_LISTED]) + (", ..." if len(welch) > _MOST_LISTED else "")
+        yield f"Fewer than two common seeds with the baseline ({some}): Δ is the difference of the means, not paired."
 
 
 def _some(items: Iterable[T]) -> list[T]:

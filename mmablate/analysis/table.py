@@ -193,6 +193,8 @@ class Table(_Frozen):
         family: the other columns' families: one of the whole "table", or one a "column".
         families: which p-values were adjusted together.
         smallest_effect: smallest |Δ| worth detecting, in the unit of the columns; None where none was named.
+        study_notes: those of the notes that are about the runs themselves (settings, selection, teacher, runs left
+            out): they hold for every other table that is made of the same rows.
         condition: the only condition whose samples are scored, e.g. "night"; None for all samples.
         subset: the column of the study whose scores by condition these are; None for the study's own columns.
     """
@@ -221,6 +223,7 @@ class Table(_Frozen):
     condition: str | None = None
     subset: str | None = None
     notes: tuple[str, ...] = ()
+    study_notes: tuple[str, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 

@@ -56,6 +56,11 @@ Seeds = Annotated[
 OUT = Path("results")
 
 
+def _visible(text: str) -> str:
+    """Names from files, spelled out where they would act on a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def told(command: Callable[..., int | None]) -> Callable[..., None]:
     """Ends a command with its exit code, and an error with one message and no traceback (unless -v)."""
 
@@ -66,7 +71,7 @@ def told(command: Callable[..., int | None]) -> Callable[..., None]:
         except MmablateError as error:
             if kwargs.get("verbose"):
                 traceback.print_exc()
-            lines = str(error).splitlines()
+            lines = [_visible(line) for line in str(error).splitlines()]
             head = "error: " if len(lines) == 1 else f"error: {len(lines)} problems:\n  "
             print(head + "\n  ".join(lines), file=sys.stderr)
             code = error.exit_code

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from mmablate.claims import parse_claim, rows_of
+from mmablate.claims import Trend, among, is_about, parse_claim, rows_of
 from mmablate.recipe import Recipe, subset_names
 from mmablate.study.datasets import dataset_settings
 from mmablate.study.plan import Row, content_id
@@ -39,12 +39,20 @@ def lint(recipe: Recipe, rows: Sequence[Row], *, swept: bool) -> list[str]:
 
 
 def _claims_about_nothing(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
-    """Claims that name a row or column which the table will not have: `check` could not decide them."""
+    """Claims that name a row, column or factor which no table of the recipe will have: `check` could not decide them.
+
+    A claim about one of the recipe's sweeps is not looked into: which values that takes is not known here.
+    """
     names = {row.name for row in rows} | ({"teacher"} if recipe.teacher and recipe.teacher.row else set())
+    factors = {factor for row in rows for factor in row.levels}
     columns = _columns(recipe)
     for text in recipe.claims:
-        claim = parse_claim(text)
+        claim = among(parse_claim(text), names)
+        if not is_about(claim, rows=names, factors=factors, sweeps=recipe.sweep, swept=False):
+            continue
         lacking = [f"row {name!r}" for name in rows_of(claim) if name not in names]
+        if isinstance(claim, Trend) and claim.factor not in factors:
+            lacking.append(f"factor {claim.factor!r}")
         if claim.quantity.column not in columns:
             lacking.append(f"column {claim.quantity.column!r}")
         if lacking:

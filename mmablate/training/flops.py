@@ -16,7 +16,7 @@ def forward_flops(model: nn.Module, split: Split, device: torch.device) -> float
     multiply-add is two); element-wise work is not. The count depends on shapes alone, so it is taken on zeros.
 
     Args:
-        model: whose call takes modality -> (1, C_m, H, W); left in its mode and untouched.
+        model: whose call takes modality -> (1, C_m, H, W); run in eval mode and left in its own, its state as it was.
         split: whose first sample gives the shapes.
         device: of the model.
 
@@ -25,6 +25,8 @@ def forward_flops(model: nn.Module, split: Split, device: torch.device) -> float
 
     Source: `torch.utils.flop_counter.FlopCounterMode`.
     """
+    training = model.training
+    model.eval()  # in training mode a batch norm would learn from the zeros
     try:
         inputs, _ = split.batch([0])
         zeros = {name: torch.zeros(values.shape, device=device) for name, values in inputs.items()}
@@ -33,3 +35,5 @@ def forward_flops(model: nn.Module, split: Split, device: torch.device) -> float
         return float(counter.get_total_flops())
     except Exception:  # an operator without a formula, a device that is full now: the score stands without a count
         return None
+    finally:
+        model.train(training)

@@ -388,3 +388,24 @@ def test_check_ends_with_2_where_there_is_nothing_to_check(tmp_path, mmablate):
     assert done.code == 2
     assert "study.json" in done.err
     assert "Traceback" not in done.err
+
+
+# --- rows named by numbers, levels far apart ----------------------------------------------------------------
+
+
+def test_a_row_that_is_called_by_a_number_is_a_row():
+    table = table_of({"0": B, "10": A})
+    rows = verdict(table, "10 > 0 on Mean")
+    assert rows.test == "paired"
+    assert rows.p == pytest.approx(stats.ttest_rel(A, B, alternative="greater").pvalue, **exact)
+    assert verdict(table, "10 > 39.5 on Mean").test == "one sample"
+
+
+@pytest.mark.parametrize("factor", [1e-140, 1.0, 1e140])
+def test_a_trend_does_not_depend_on_the_unit_of_its_levels(factor):
+    scores = {f"r{i}": STREAM.normal(40 + i, 1, 4) for i in range(3)}
+    table = table_of(scores, level={f"r{i}": {"beta": i * factor} for i in range(3)})
+    plain = table_of(scores, level={f"r{i}": {"beta": float(i)} for i in range(3)})
+    found, same = verdict(table, "Mean rises with beta"), verdict(plain, "Mean rises with beta")
+    assert found.p == pytest.approx(same.p, rel=1e-9)
+    assert found.estimate == pytest.approx(same.estimate / factor, rel=1e-9)

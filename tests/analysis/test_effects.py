@@ -274,3 +274,20 @@ def test_a_view_names_the_rows_it_lacks():
     table = table_of(["a", "b", "c"], scores, terms=True)
     with pytest.raises(UsageError, match=r"--view leave-one-out: made has no row a\+c"):
         view_tables(table, "leave-one-out")
+
+
+def test_every_view_keeps_what_was_said_of_the_study():
+    scores = random_scores((2, 2))
+    said = ("One teacher serves all seeds.", "The last epoch is scored, on the test split.")
+    table = table_of(("mad", "umd"), scores, terms=True).model_copy(update={"study_notes": said})
+    for view in ("effects", "leave-one-out", "add-one-in"):
+        for made in view_tables(table, view):
+            assert set(said) <= set(made.notes)
+            assert any("choice of the test samples" in note for note in made.notes)
+
+
+def test_an_effect_without_spread_is_told():
+    scores = {(a, b): [40 + a * 1.5] * SEEDS for a in (0, 1) for b in (0, 1)}
+    table = view_tables(table_of(("mad", "umd"), scores, terms=True), "effects")[0]
+    assert table.rows[0].cells["F"].p is None
+    assert any("Every seed shows the same Δ (mad in F)" in note for note in table.notes)

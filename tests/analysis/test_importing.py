@@ -294,3 +294,35 @@ def test_the_command_reads_a_csv_and_tells_faults_in_one_line(tmp_path, mmablate
     done = mmablate("table", written(tmp_path, PLAIN.replace(",", "\t"), "runs.tsv"))
     assert done.code == 0
     assert "kd" in done.out
+
+
+def test_a_line_an_epoch_is_refused_before_the_first_epoch_is_taken_for_the_result(tmp_path):
+    lines = [f"{m},{s},{e},{40 + e}" for m in ("a", "b") for s in (0, 1) for e in range(30)]
+    with pytest.raises(StoreError, match=r"runs\.csv: most of its lines repeat a run .*seed 0.* one line a run"):
+        read(tmp_path, "method,seed,iteration,acc\n" + "\n".join(lines))
+
+
+def test_a_status_in_other_words_does_not_fail_the_runs(tmp_path):
+    table = read(tmp_path, "method,seed,status,acc\na,0,new,1\na,1,new,2\nb,0,new,3\nb,1,new,5\n")
+    assert [row.status for row in table.rows] == ["ok", "ok"]
+    with pytest.raises(StoreError, match="no run in it that finished"):
+        read(tmp_path, "method,seed,status,acc\na,0,failed,1\na,1,crashed,2\n")
+
+
+def test_the_primary_column_is_a_metric(tmp_path):
+    with pytest.raises(UsageError, match="--primary seed: it is none of the metrics"):
+        read(tmp_path, PLAIN, primary="seed")
+
+
+def test_two_rows_never_become_one(tmp_path):
+    with pytest.raises(StoreError, match=r"two rows are called x\+y\+z"):
+        read(tmp_path, "m,k,seed,acc\nx+y,z,0,1\nx,y+z,1,2\n", row=("m", "k"))
+
+
+def test_the_notes_agree_on_what_a_delta_is(tmp_path):
+    mixed = "method,seed,acc\n" + "".join(
+        f"{m},{s},{40 + s * s}\n" for m, r in (("a", range(3)), ("b", range(2, 5))) for s in r
+    )
+    notes = " ".join(read(tmp_path, mixed).notes)
+    assert "Fewer than two common seeds with the baseline (b)" in notes
+    assert "taken over the seeds that both rows have" not in notes

@@ -122,3 +122,11 @@ def test_options_of_csv_files_are_for_csv_files(mmablate, demo):
     done = mmablate("table", demo, "--lower", "V")
     assert done.code == 2
     assert "for a CSV of runs" in done.err
+
+
+def test_names_from_files_do_not_act_on_the_terminal(mmablate, tmp_path):
+    (tmp_path / "r.csv").write_text("row,seed,a\x1b[31mcc\nx,0,1\n")
+    done = mmablate("table", "r.csv", "--lower", "zz")
+    assert done.code == 2
+    assert "\x1b" not in done.err
+    assert "a\\x1b[31mcc" in done.err

@@ -384,3 +384,19 @@ def test_features_of_unlike_stages_are_not_compared():
     with pytest.raises(RecipeError, match=r"row 'sup\+mad\+umd': features of student and teacher are compared"):
         open_study("landsat_losses", overrides=["teacher.widths=[8, 8, 8]"])
     open_study("landsat_losses", overrides=["teacher.widths=[8, 8, 8]", "rows=[[sup], [sup, mad]]"])
+
+
+@pytest.mark.parametrize(
+    ("claim", "warned"),
+    [
+        ("sup+mad > sup on Mean", False),
+        ("beta=10 > beta=0 on Mean", False),  # about a sweep of the recipe
+        ("Mean falls with beta", False),
+        ("Mean falls with nothing", True),
+        ("sup+mda > sup on Mean", True),
+        ("sup > 30 on VN", False),
+        ("sup > 30 on VX", True),
+    ],
+)
+def test_claims_about_nothing_are_warned_of(opened, claim, warned):
+    assert bool(opened(claims=[claim]).warnings) == warned

@@ -46,6 +46,16 @@ def test_the_count_is_that_of_the_convolutions():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+def test_a_model_in_training_learns_nothing_from_it():
+    model = anymodal_segmentor(n_classes=5, widths=[4, 8], strides=[2, 2], decoder_width=4).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert forward_flops(model, OneSample(), torch.device("cpu")) == by_hand(model.eval())
+    model.train()
+    forward_flops(model, OneSample(), torch.device("cpu"))
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_what_cannot_be_counted_is_not_there():
     class Broken(nn.Module):
         def forward(self, inputs):
