@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 ABSENT = "–"
+DEEPEST = 50
+"""Levels of nested settings that are told; what lies deeper is an ellipsis."""
 _LONGEST = 240
 _ABSENT: Any = object()
 # Identity of a run and of its data, not a choice that anybody made.
@@ -27,12 +29,21 @@ class Change:
     after: str
 
 
-def without_paths(value: Any) -> Any:
-    """The same settings without folders of the machine: keys such as `root` go, absolute paths keep their name."""
+def without_paths(value: Any, *, depth: int = 0) -> Any:
+    """The same settings without folders of the machine: keys such as `root` go, absolute paths keep their name.
+
+    Args:
+        value: settings, or one of them.
+        depth: levels above it; what lies deeper than `DEEPEST` becomes an ellipsis.
+    """
+    inside = depth + 1
+    if isinstance(value, Mapping | list | tuple) and value and depth >= DEEPEST:
+        return "…"
     if isinstance(value, Mapping):
-        return {str(key): without_paths(item) for key, item in value.items() if key not in _OF_THE_MACHINE}
+        items = ((key, item) for key, item in value.items() if key not in _OF_THE_MACHINE)
+        return {str(key): without_paths(item, depth=inside) for key, item in items}
     if isinstance(value, list | tuple):
-        return [without_paths(item) for item in value]
+        return [without_paths(item, depth=inside) for item in value]
     if not isinstance(value, str):
         return value
     if _PATH_START.match(value) and "\n" not in value:

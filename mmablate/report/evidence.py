@@ -1,8 +1,8 @@
-"""What stands behind each Δ: the text of a cell's hover, and the same as a table that touch and print can read."""
+"""What stands behind each Δ: in lines below a table, as the text of a cell's hover, and as a table of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -52,44 +52,131 @@ def seed_values(table: Table, cell: Cell) -> list[str]:
     return [*texts, f"and {further} more"] if further > 0 else texts
 
 
-def hover(table: Table, cell: Cell) -> str:
-    """What the pointer shows: values of the seeds, the interval of Δ, its tests, and how many seeds it takes."""
-    sign, digits = table.decimal, table.n_decimals + 1
-    lines = [text if text.startswith("and ") else f"seed {text}" for text in seed_values(table, cell)]
-    if _has_interval(cell) and cell.ci is not None:
-        low, high = (numbers.signed(end, digits, sign) for end in cell.ci)
-        lines.append(f"Δ {numbers.percent(table.confidence, sign)} interval: {low} to {high}")
-    if numbers.is_number(cell.p) and cell.test is not None:
-        adjusted = ""
-        if numbers.is_number(cell.p_adjusted):
-            adjusted = f"; adjusted {numbers.p_value(cell.p_adjusted, sign)}"
-        pairs = f" over {cell.n_pairs} seeds" if cell.n_pairs is not None else ""
-        lines.append(f"{cell.test} test{pairs}: {numbers.p_value(cell.p, sign)}{adjusted}")
+def interval_of(cell: Cell) -> tuple[float, float] | None:
+    """The interval of Δ, None where an end is no number."""
+    return cell.ci if cell.ci is not None and all(numbers.is_number(end) for end in cell.ci) else None
+
+
+def _evident(table: Table) -> list[tuple[str, Row, Cell]]:
+    """The cells of the evident columns that have an interval, row by row."""
+    found = [
+        (column, row, marks.cell(row, column))
+        for row in table.rows
+        if not row.reference
+        for column in marks.evident_columns(table)
+    ]
+    return [(c, row, one) for c, row, one in found if numbers.is_number(one.delta) and interval_of(one) is not None]
+
+
+def lines(table: Table) -> list[str]:
+    """What is known of Δ in the evident columns: one line for each of their cells that has an interval.
+
+    A line is a label: it may hold `_x` subscripts. "Mean, L_sup + λL_mad: Δ +0.31 [−0.12, +0.74], p = 0.110
+    (adjusted 0.220), sign-flip p = 0.125, n = 5, ρ = 0.31, d = 0.90; seeds to detect 0.5: 8 (up to 19)".
+    """
+    return [
+        f"{marks.column_label(table, column)}, {labels.clean(row.label)}: {_told(table, one)}"
+        for column, row, one in _evident(table)
+    ]
+
+
+def _told(table: Table, cell: Cell) -> str:
+    """Δ of a cell with its interval, tests and pairs."""
+    n, sign = table.n_decimals, table.decimal
+    ends = interval_of(cell)
+    parts = [f"Δ {numbers.signed(cell.delta, n, sign)}{f' {numbers.interval(ends, n, sign)}' if ends else ''}"]
+    if numbers.is_number(cell.p):
+        adjusted = f" (adjusted {numbers.p_bare(cell.p_adjusted, sign)})" if numbers.is_number(cell.p_adjusted) else ""
+        welch = "Welch's " if cell.test == "welch" else ""
+        parts.append(f"{welch}{numbers.p_value(cell.p, sign)}{adjusted}")
     if numbers.is_number(cell.p_sign_flip):
-        lines.append(f"sign-flip test: {numbers.p_value(cell.p_sign_flip, sign)}")
-    for name, value in (("correlation of the pairs", cell.correlation), ("effect size d", cell.effect_size)):
+        parts.append(f"sign-flip {numbers.p_value(cell.p_sign_flip, sign)}")
+    if cell.n_pairs is not None:
+        parts.append(f"n = {numbers.whole(cell.n_pairs)}")
+    for symbol, value in (("ρ", cell.correlation), ("d", cell.effect_size)):
         if numbers.is_number(value):
-            lines.append(f"{name}: {numbers.fixed(value, 2, sign)}")
-    if table.smallest_effect is not None and cell.seeds_needed is not None:
-        lines.append(f"seeds to detect {numbers.level(table.smallest_effect, sign)}: {_seeds(cell)}")
-    return "\n".join(lines)
+            parts.append(f"{symbol} = {numbers.fixed(value, 2, sign)}")
+    needed = _needed(table, cell)
+    return (", " if sign == "." else "; ").join(parts) + (f"; {needed}" if needed else "")
 
 
-def _has_interval(cell: Cell) -> bool:
-    return cell.ci is not None and all(numbers.is_number(end) for end in cell.ci)
+def _needed(table: Table, cell: Cell) -> str:
+    """How many seeds the smallest effect worth detecting takes, where the recipe names one."""
+    if table.smallest_effect is None or cell.seeds_needed is None:
+        return ""
+    return f"seeds to detect {numbers.level(table.smallest_effect, table.decimal)}: {_seeds(cell)}"
 
 
 def _seeds(cell: Cell) -> str:
     upper = cell.seeds_needed_upper
-    return f"{cell.seeds_needed}{f' (up to {upper})' if upper is not None and upper != cell.seeds_needed else ''}"
+    most = f" (up to {numbers.whole(upper)})" if upper is not None and upper != cell.seeds_needed else ""
+    return f"{numbers.whole(cell.seeds_needed)}{most}"
+
+
+def key(table: Table) -> str:
+    """The key to what stands in `lines`, "" where there are none."""
+    cells = [one for _, _, one in _evident(table)]
+    if not cells:
+        return ""
+    facts = (
+        (True, "In square brackets: interval of Δ"),
+        (any(c.p is not None for c in cells), "p: two-sided t test, adjusted by Holm within its family"),
+        (any(c.p_sign_flip is not None for c in cells), "sign-flip p: exact, not adjusted"),
+        (any(c.n_pairs is not None for c in cells), f"n: {_counted(table)}"),
+        (any(c.correlation is not None for c in cells), "ρ: correlation of the pairs"),
+        (any(c.effect_size is not None for c in cells), f"d: {_size_unit(table, cells)}"),
+        (
+            table.smallest_effect is not None and any(c.seeds_needed is not None for c in cells),
+            "seeds: for a power of 80 % at the spread seen (at its 80 % upper bound)",
+        ),
+    )
+    return "; ".join(text for holds, text in facts if holds)
+
+
+def _counted(table: Table) -> str:
+    """What n counts."""
+    return "seeds" if marks.is_effects(table) else "pairs of seeds"
+
+
+def _size_unit(table: Table, cells: Sequence[Cell]) -> str:
+    """What d is in, by the tests of the cells that have one."""
+    start = "Δ in standard deviations of"
+    if marks.is_effects(table):
+        return f"{start} the effect over seeds"
+    tests = {cell.test for cell in cells if cell.effect_size is not None}
+    if tests == {"welch"}:
+        return f"{start} the two rows, pooled"
+    return f"{start} the differences{' (not paired: of the two rows, pooled)' if 'welch' in tests else ''}"
+
+
+def hover(table: Table, cell: Cell) -> str:
+    """What the pointer shows: values of the seeds, the interval of Δ, its tests, and how many seeds it takes."""
+    sign, digits = table.decimal, table.n_decimals + 1
+    ends, needed = interval_of(cell), _needed(table, cell)
+    found = [text if text.startswith("and ") else f"seed {text}" for text in seed_values(table, cell)]
+    if ends is not None:
+        low, high = (numbers.signed(end, digits, sign) for end in ends)
+        found.append(f"Δ {numbers.percent(table.confidence, sign)} interval: {low} to {high}")
+    if numbers.is_number(cell.p) and cell.test is not None:
+        adjusted = ""
+        if numbers.is_number(cell.p_adjusted):
+            adjusted = f"; adjusted {numbers.p_value(cell.p_adjusted, sign)}"
+        pairs = f" over {numbers.whole(cell.n_pairs)} seeds" if cell.n_pairs is not None else ""
+        found.append(f"{cell.test} test{pairs}: {numbers.p_value(cell.p, sign)}{adjusted}")
+    if numbers.is_number(cell.p_sign_flip):
+        found.append(f"sign-flip test: {numbers.p_value(cell.p_sign_flip, sign)}")
+    for name, value in (("correlation of the pairs", cell.correlation), ("effect size d", cell.effect_size)):
+        if numbers.is_number(value):
+            found.append(f"{name}: {numbers.fixed(value, 2, sign)}")
+    return "\n".join([*found, needed] if needed else found)
 
 
 Column = tuple[str, str, Callable[[Cell], tuple[str, float | None]]]
 
 
-def _columns(table: Table) -> list[Column]:
-    """Every heading with its explanation, and how a cell is printed and sorted under it."""
-    sign, n = table.decimal, table.n_decimals
+def _columns(table: Table, cells: Sequence[Cell]) -> list[Column]:
+    """Every heading with its explanation for these cells, and how a cell is printed and sorted under it."""
+    sign, n, repeated = table.decimal, table.n_decimals, marks.is_repeated(table)
 
     def number(pick: Callable[[Cell], float | None], digits: int) -> Callable[[Cell], tuple[str, float | None]]:
         return lambda cell: (numbers.fixed(pick(cell), digits, sign), pick(cell))
@@ -102,16 +189,14 @@ def _columns(table: Table) -> list[Column]:
         return write
 
     def interval(cell: Cell) -> tuple[str, float | None]:
-        if cell.ci is None or not _has_interval(cell):
-            return numbers.MISSING, None
-        return numbers.interval(cell.ci, n, sign), cell.ci[0]
+        ends = interval_of(cell)
+        return (numbers.MISSING, None) if ends is None else (numbers.interval(ends, n, sign), ends[0])
 
     def needed(cell: Cell) -> tuple[str, float | None]:
         return (numbers.MISSING, None) if cell.seeds_needed is None else (_seeds(cell), cell.seeds_needed)
 
     def delta(cell: Cell) -> tuple[str, float | None]:
-        welch = marks.WELCH if marks.is_welch(cell) else ""
-        return f"{numbers.signed(cell.delta, n, sign)}{welch}", cell.delta
+        return f"{numbers.signed(cell.delta, n, sign)}{marks.welch_mark(cell, repeated=repeated)}", cell.delta
 
     smallest = "" if table.smallest_effect is None else f" to detect {numbers.level(table.smallest_effect, sign)}"
     return [
@@ -119,12 +204,12 @@ def _columns(table: Table) -> list[Column]:
         ("std", "standard deviation over seeds (n − 1)", number(lambda c: c.std, n)),
         ("Δ", "effect of the term or factor" if marks.is_effects(table) else "difference to the baseline", delta),
         (f"{numbers.percent(table.confidence, sign)} interval", "of Δ, from Student's t", interval),
-        ("n", "pairs of seeds", lambda c: (str(c.n_pairs) if c.n_pairs is not None else numbers.MISSING, c.n_pairs)),
+        ("n", _counted(table), lambda c: (numbers.whole(c.n_pairs), c.n_pairs)),
         ("p", "two-sided t test", p(lambda c: c.p)),
         ("p adj.", "adjusted by Holm within its family", p(lambda c: c.p_adjusted)),
         ("p flip", "exact sign-flip test, not adjusted", p(lambda c: c.p_sign_flip)),
         ("ρ", "correlation of the pairs", number(lambda c: c.correlation, 2)),
-        ("d", "Δ in standard deviations of the differences", number(lambda c: c.effect_size, 2)),
+        ("d", _size_unit(table, cells), number(lambda c: c.effect_size, 2)),
         (f"seeds{smallest}", "for a power of 80 % at the spread seen, and at its 80 % upper bound", needed),
         ("by seed", "values of the single seeds", lambda c: (" · ".join(seed_values(table, c)), None)),
     ]
@@ -145,9 +230,9 @@ def evidence_view(table: Table) -> EvidenceView | None:
     cells = [cell for _, _, cell in found]
     if not any(cell.values or cell.ci is not None or cell.p is not None for cell in cells):
         return None
-    written = [(name, about, [write(cell) for cell in cells]) for name, about, write in _columns(table)]
+    written = [(name, about, [write(cell) for cell in cells]) for name, about, write in _columns(table, cells)]
     kept = [entry for entry in written if any(text not in ("", numbers.MISSING) for text, _ in entry[2])]
-    lines = [
+    views = [
         LineView(
             Markup(labels.with_sub_tags(row.label, _escape)),
             Markup(labels.with_sub_tags(marks.column_label(table, column), _escape)),
@@ -155,7 +240,7 @@ def evidence_view(table: Table) -> EvidenceView | None:
         )
         for i, (row, column, _) in enumerate(found)
     ]
-    return EvidenceView([(name, about) for name, about, _ in kept], lines, left_out)
+    return EvidenceView([(name, about) for name, about, _ in kept], views, left_out)
 
 
 def _escape(text: str) -> str:

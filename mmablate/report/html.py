@@ -141,7 +141,7 @@ def _first_after_subsets(table: Table) -> str | None:
     return next((b for (_, x), (b, y) in itertools.pairwise(kinds) if x and not y), None)
 
 
-def _cell_view(table: Table, row: Row, column: str, separated: bool) -> CellView:
+def _cell_view(table: Table, row: Row, column: str, *, separated: bool, repeated: bool) -> CellView:
     cell = marks.cell(row, column)
     classes = ["sep"] if separated else []
     if marks.is_empty(cell):
@@ -155,7 +155,7 @@ def _cell_view(table: Table, row: Row, column: str, separated: bool) -> CellView
         classes += [_heat_class(str(cell.heat)), *(["pale"] if quiet else [])]
     if cell.best:
         classes.append("best")
-    test = f"{marks.WELCH if marks.is_welch(cell) else ''}{f' {marks.NOT_SIGNIFICANT}' if quiet else ''}"
+    test = f"{marks.welch_mark(cell, repeated=repeated)}{f' {marks.NOT_SIGNIFICANT}' if quiet else ''}"
     if not has_delta:
         test = "baseline" if marks.is_baseline(row) else ""
     return CellView(
@@ -170,33 +170,23 @@ def _cell_view(table: Table, row: Row, column: str, separated: bool) -> CellView
     )
 
 
-_EXTRA_VALUES = {
-    "Parameters": lambda row: row.n_parameters,
-    "FLOPs": lambda row: row.flops,
-    "Time": lambda row: row.seconds,
-}
-
-
 def _row_views(table: Table) -> list[RowView]:
-    separated = _first_after_subsets(table)
-    extras = marks.extras(table)
-    return [
-        _row_view(
-            table, row, separated,
-            [(texts[i], evidence.sort_value(_EXTRA_VALUES[name](row))) for name, texts in extras],
-        )
-        for i, row in enumerate(table.rows)
-    ]  # fmt: skip
+    first, repeated, extras = _first_after_subsets(table), marks.is_repeated(table), marks.extras(table)
+    found = []
+    for index, row in enumerate(table.rows):
+        cells = [_cell_view(table, row, c, separated=c == first, repeated=repeated) for c in table.columns]
+        shown = [(extra.texts[index], evidence.sort_value(getattr(row, extra.field))) for extra in extras]
+        found.append(_row_view(table, row, cells, shown))
+    return found
 
 
-def _row_view(table: Table, row: Row, separated: str | None, extras: list[tuple[str, str]]) -> RowView:
+def _row_view(table: Table, row: Row, cells: list[CellView], extras: list[tuple[str, str]]) -> RowView:
     failure = []
     if row.status == "failed":
         failure = [labels.clean(error) for error in row.errors] or ["no run finished"]
         if len(failure) > _MOST_REASONS:
             failure = [*failure[:_MOST_REASONS], f"and {len(failure) - _MOST_REASONS} further runs"]
     facts = [label_html(fact) for fact in marks.row_facts(table, row) if fact != "baseline"]  # cells say that
-    cells = [_cell_view(table, row, column, column == separated) for column in table.columns]
     return RowView(label_html(row.label), facts, failure, [] if failure else cells, extras)
 
 
@@ -259,7 +249,7 @@ def table_view(table: Table, anchor: str) -> TableView:
             )
             for column in table.columns
         ],
-        extra_names=[name for name, _ in marks.extras(table)],
+        extra_names=[extra.title for extra in marks.extras(table)],
         rows=_row_views(table),
         caption=Markup(labels.with_sub_tags(table.caption, lambda text: str(escape(text)))),
         key=marks.key(table, best="bold", delta="with a sign", pale=" (pale)"),

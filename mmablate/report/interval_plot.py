@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 
 from mmablate.analysis.table import Cell, Row, Table
-from mmablate.report import canvas, labels, marks, numbers
+from mmablate.report import canvas, evidence, labels, marks, numbers
 from mmablate.report.canvas import PAGE, PALETTE_SIZE, Drawing, LegendEntry, Palette
 
 _MOST_ROWS = 16
@@ -55,8 +55,7 @@ def delta_intervals(table: Table, palette: Palette = PAGE) -> Drawing | None:
 
 def _has_interval(row: Row, column: str) -> bool:
     cell = marks.cell(row, column)
-    ends = cell.ci or ()
-    return not row.reference and numbers.is_number(cell.delta) and bool(ends) and all(map(numbers.is_number, ends))
+    return not row.reference and numbers.is_number(cell.delta) and evidence.interval_of(cell) is not None
 
 
 def _point(axes: Axes, x: float, cell: Cell, colour: str, palette: Palette) -> None:

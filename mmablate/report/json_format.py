@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from mmablate.analysis.table import Table
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _finite(value: Any) -> Any:
@@ -34,4 +37,5 @@ def render(tables: Sequence[Table], *, single: bool) -> str:
     """One table's object, or an object that lists them."""
     objects = [_finite(table.to_json_dict()) for table in tables]
     document = objects[0] if single else {"schema": 1, "tables": objects}
-    return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    text = json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # no file can hold a lone one as it is

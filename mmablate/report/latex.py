@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from mmablate.analysis.table import HeatScale, Table
-from mmablate.report import colours, latex_grid, latex_text, marks
+from mmablate.report import colours, evidence, latex_grid, latex_text, marks
 
 PACKAGES = (
     r"\usepackage[T1]{fontenc}",
@@ -57,7 +57,7 @@ def _notes(table: Table, *, extras_shown: bool) -> list[str]:
     found = [facts, latex_text.escape(key)]
     found += [_scale(scale, table.decimal) for scale in table.heat_scales] if marks.has_heat(table) else []
     found += [] if extras_shown else map(latex_text.label, marks.extra_sentences(table))
-    found += [latex_text.escape(marks.evidence_key(table)), *map(latex_text.label, marks.evidence(table))]
+    found += [latex_text.escape(evidence.key(table)), *map(latex_text.label, evidence.lines(table))]
     found += [
         rf"\textbf{{failed}}: {latex_text.label(label)}: {latex_text.escape(error)}"
         for label, error in marks.failures(table)

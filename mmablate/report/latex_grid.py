@@ -7,22 +7,18 @@ in points; TeX itself shrinks a tabular that is wider than the text after all.
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len
 
 from mmablate.analysis.table import Cell, Row, Table
-from mmablate.report import colours, labels, latex_text, marks, numbers
+from mmablate.report import colours, folding, labels, latex_text, marks, numbers
 from mmablate.report.wrapping import wrap
 
 # The text of a one-column article with the class's own margins, and with the usual narrower ones.
 _NARROW, _ROOM = 345.0, 430.0
 _PAGE_HEIGHT = 540.0
-_HEADER_MAX = 16
-_LABEL_MIN, _LABEL_MAX = 14, 34
 _SMALL_PT = 7.0  # \scriptsize
 _EM = 0.53  # mean width of a character
 _MARK_PT = 13.0
@@ -103,13 +99,21 @@ class Grid(NamedTuple):
     extras: bool
 
 
-def _cell(table: Table, row: Row, column: str, *, beside: bool) -> _Cell:
-    """Mean, ±std, Δ; `beside` sets the std behind the mean instead of under it."""
+def _cell(table: Table, row: Row, column: str, *, beside: bool, repeated: bool) -> _Cell:
+    """Mean, ±std, Δ.
+
+    Args:
+        table, row, column: place of the cell.
+        beside: the std stands behind the mean instead of under it.
+        repeated: what `marks.is_repeated` says of the table.
+    """
     cell = marks.cell(row, column)
     if marks.is_empty(cell):
         word = marks.absent(row)
         return _Cell((_Line(rf"\textit{{{latex_text.escape(word)}}}", len(word)),))
-    lines = [_mean_line(table, cell)] if numbers.is_number(cell.mean) else [_delta_line(table, cell, small=False)]
+    welch = marks.welch_mark(cell, repeated=repeated)
+    has_mean = numbers.is_number(cell.mean)
+    lines = [_mean_line(table, cell) if has_mean else _delta_line(table, cell, welch, small=False)]
     if numbers.is_number(cell.std):
         std = "±" + numbers.fixed(cell.std, table.n_decimals, table.decimal)
         if beside:
@@ -119,8 +123,8 @@ def _cell(table: Table, row: Row, column: str, *, beside: bool) -> _Cell:
             )
         else:
             lines.append(_Line(rf"\scriptsize {std}", len(std), small=True, mark=""))
-    if numbers.is_number(cell.mean) and numbers.is_number(cell.delta):
-        lines.append(_delta_line(table, cell, small=True))
+    if has_mean and numbers.is_number(cell.delta):
+        lines.append(_delta_line(table, cell, welch, small=True))
     return _Cell(tuple(lines), *_fill(cell))
 
 
@@ -130,13 +134,11 @@ def _mean_line(table: Table, cell: Cell) -> _Line:
     return _Line(rf"\textbf{{{mean}}}" if cell.best else mean, len(mean), mark=mark)
 
 
-def _delta_line(table: Table, cell: Cell, *, small: bool) -> _Line:
+def _delta_line(table: Table, cell: Cell, welch: str, *, small: bool) -> _Line:
     """Δ with a sign of the width of a plus, so that gains and losses stand alike."""
     delta = numbers.signed(cell.delta, table.n_decimals, table.decimal)
     text = f"$+${delta[1:]}" if delta.startswith("+") else delta
-    mark = (marks.WELCH if marks.is_welch(cell) else "") + (
-        rf"\,{marks.NOT_SIGNIFICANT}" if marks.not_significant(cell) else ""
-    )
+    mark = welch + (rf"\,{marks.NOT_SIGNIFICANT}" if marks.not_significant(cell) else "")
     return _Line(rf"\scriptsize {text}" if small else text, len(delta) + 0.5, small, mark)
 
 
@@ -151,22 +153,27 @@ def _fill(cell: Cell) -> tuple[str, str]:
     return background[1:].upper(), "" if colours.contrast("#000000", background) >= colours.AA else ink[1:].upper()
 
 
+def _unbroken(label: str, parts: Sequence[str]) -> list[str]:
+    """The lines of a label as LaTeX; one that was not broken keeps its braces."""
+    return [latex_text.label(part) for part in ([label] if len(parts) == 1 else parts)]
+
+
 def _header(label: str, note: str) -> tuple[tuple[str, ...], int]:
     """The lines above a column, as LaTeX, and the length of the longest."""
     whole = labels.plain(label)
-    parts = [whole] if cell_len(whole) <= _HEADER_MAX else wrap(whole, _HEADER_MAX)
-    lines = [latex_text.label(label)] if len(parts) == 1 else [latex_text.label(part) for part in parts]
-    below = wrap(note, _HEADER_MAX) if note else []
+    parts = [whole] if cell_len(whole) <= folding.HEADER_MAX else wrap(whole, folding.HEADER_MAX)
+    lines = _unbroken(label, parts)
+    below = wrap(note, folding.HEADER_MAX) if note else []
     return (*lines, *map(latex_text.escape, below)), max(cell_len(text) for text in (*parts, *below))
 
 
 def _columns(table: Table, *, beside: bool) -> list[_Column]:
-    notes = marks.column_notes(table)
+    notes, repeated = marks.column_notes(table), marks.is_repeated(table)
     subset = [marks.info(table, column).subset for column in table.columns]
     found = []
     for index, column in enumerate(table.columns):
         header, length = _header(marks.column_label(table, column), notes[column])
-        cells = tuple(_cell(table, row, column, beside=beside) for row in table.rows)
+        cells = tuple(_cell(table, row, column, beside=beside, repeated=repeated) for row in table.rows)
         has_marks = any(line.mark for cell in cells for line in cell.lines)
         first = index > 0 and subset[index - 1] and not subset[index]
         found.append(_Column(header, cells, length, has_marks, first))
@@ -176,8 +183,8 @@ def _columns(table: Table, *, beside: bool) -> list[_Column]:
 def _extra_columns(table: Table) -> list[_Column]:
     """Parameters, FLOPs and time of a run, where the table has them."""
     return [
-        _Column((name,), tuple(_Cell((_Line(latex_text.escape(text), len(text)),)) for text in texts), len(name))
-        for name, texts in marks.extras(table)
+        _Column((title,), tuple(_Cell((_Line(latex_text.escape(text), len(text)),)) for text in texts), len(title))
+        for _, title, texts in marks.extras(table)
     ]
 
 
@@ -193,9 +200,7 @@ class _Layout(NamedTuple):
 
 def _layout(table: Table) -> _Layout:
     """The roomiest layout that needs no folding; else groups of columns, parameters and time left to the notes."""
-    label = max((cell_len(labels.plain(row.label)) for row in table.rows), default=0)
-    wanted = min(max(label, cell_len(labels.plain(table.row_header)), len("baseline")), _LABEL_MAX)
-    least = min(wanted, _LABEL_MIN)
+    least, wanted = folding.label_room(table)
     stacked, extras = _columns(table, beside=False), _extra_columns(table)
     for columns, shown, size, room, narrowest in (
         ([*_columns(table, beside=True), *extras], True, SMALL, _NARROW, wanted),
@@ -208,35 +213,18 @@ def _layout(table: Table) -> _Layout:
         if spare >= narrowest:
             text = min(wanted, spare)
             return _Layout([columns], text, size, needs + _EM * size.points * text, shown or not extras)
-    groups = _groups(stacked, _ROOM - _EM * FOOTNOTE.points * least)
+    widths = (column.width(FOOTNOTE) for column in stacked)
+    groups = folding.groups(stacked, widths, _ROOM - _EM * FOOTNOTE.points * least)
     widest = max(sum(column.width(FOOTNOTE) for column in group) for group in groups)
     text = min(wanted, max(int((_ROOM - widest) / (_EM * FOOTNOTE.points)), least))
     return _Layout(groups, text, FOOTNOTE, widest + _EM * FOOTNOTE.points * text, not extras)
 
 
-def _groups(columns: Sequence[_Column], room: float) -> list[list[_Column]]:
-    """The columns in groups that fit the room, as even as can be; a column too wide stands alone."""
-    widths = [column.width(FOOTNOTE) for column in columns]
-    cuts, used = [0], 0.0
-    for index, width in enumerate(widths):
-        if index > cuts[-1] and used + width > room:
-            cuts.append(index)
-            used = 0.0
-        used += width
-    size = math.ceil(len(columns) / len(cuts))
-    even = list(range(0, len(columns), size))
-    if all(sum(widths[start : start + size]) <= room for start in even):
-        cuts = even
-    return [list(columns[start:end]) for start, end in itertools.pairwise([*cuts, len(columns)])]
-
-
 def _label_lines(table: Table, row: Row, width: int) -> list[str]:
-    """The row's label, wrapped, and below it what must not be missed about the row."""
-    whole = labels.plain(row.label)
-    parts = wrap(whole, width, before_plus=True)
-    lines = [latex_text.label(row.label)] if len(parts) == 1 else [latex_text.label(part) for part in parts]
-    facts = [part for fact in marks.row_facts(table, row) for part in wrap(labels.plain(fact), width + 4)]
-    return lines + [rf"{{\scriptsize {latex_text.label(part)}}}" for part in facts]
+    """The row's label, and below it, smaller, what must not be missed about the row."""
+    facts = folding.fact_lines(table, row, width + 4)
+    label = _unbroken(row.label, folding.label_lines(row, width))
+    return [*label, *(rf"{{\scriptsize {latex_text.label(part)}}}" for part in facts)]
 
 
 def _printed(cell: _Cell, index: int, has_marks: bool) -> str:
@@ -306,7 +294,7 @@ def grid(table: Table) -> Grid:
     """The table as tabulars that fit a page's width, dealt out to pages by their height."""
     layout = _layout(table)
     line = layout.size.line
-    width = max(layout.label, _HEADER_MAX)
+    width = max(layout.label, folding.HEADER_MAX)
     header = [latex_text.label(part) for part in wrap(labels.plain(table.row_header), width)]
     pages: list[list[str]] = [[]]
     used = 0.0

@@ -58,6 +58,20 @@ class SweepCurve(NamedTuple):
     baseline_mean: float | None
 
 
+class Extra(NamedTuple):
+    """A fact of the runs that stands in a column of its own.
+
+    Attributes:
+        field: of the row.
+        title: of the column.
+        texts: row by row as printed.
+    """
+
+    field: ExtraName
+    title: str
+    texts: list[str]
+
+
 def cell(row: Row, column: str) -> Cell:
     """The row's cell, or an empty one."""
     return row.cells.get(column, _EMPTY_CELL)
@@ -98,9 +112,19 @@ def not_significant(cell: Cell) -> bool:
     return cell.delta is not None and cell.p_adjusted is not None and not cell.significant
 
 
-def is_welch(cell: Cell) -> bool:
-    """A test over seeds that are not paired, which the reader should know of."""
-    return cell.test == "welch" and cell.p is not None
+def is_repeated(table: Table) -> bool:
+    """Some row has two seeds or more. Of a table of single runs a chip says that nothing is tested."""
+    return any(row.n_seeds > 1 for row in table.rows if not row.reference)
+
+
+def welch_mark(cell: Cell, *, repeated: bool) -> str:
+    """The mark of a Δ over seeds that are not paired, which the reader should know of; "" for any other.
+
+    Args:
+        cell: of the table.
+        repeated: what `is_repeated` says of the table.
+    """
+    return WELCH if repeated and cell.test == "welch" and numbers.is_number(cell.delta) else ""
 
 
 def label_of(table: Table, name: str) -> str:
@@ -144,7 +168,7 @@ def measured(table: Table) -> str:
     if table.dataset.name:
         parts.append(clean(table.dataset.name))
     scored = _scored(table) if table.condition is None else (0, "")  # how many samples a condition has is not known
-    sizes = [f"{n} {what}" for n, what in ((table.dataset.n_train, "training"), scored) if n > 0]
+    sizes = [f"{numbers.whole(n)} {what}" for n, what in ((table.dataset.n_train, "training"), scored) if n > 0]
     if sizes:
         parts.append(f"{' and '.join(sizes)} samples")
     if table.condition is not None:
@@ -170,11 +194,6 @@ def column_notes(table: Table) -> dict[str, str]:
     }
 
 
-def column_note(table: Table, column: str) -> str:
-    """What the header says under one column's name."""
-    return column_notes(table).get(column, "")
-
-
 def row_facts(table: Table, row: Row) -> list[str]:
     """What must not be missed about a row, as labels: role, own baseline, missing seeds, "value used"."""
     facts = ["reference"] if row.reference else []
@@ -198,25 +217,26 @@ def is_used(table: Table, row: Row) -> bool:
     return bool(pairs) and all(used is not None and row.level.get(name) == used for name, used in pairs)
 
 
-def extras(table: Table) -> list[tuple[str, list[str]]]:
-    """Parameters, FLOPs and time of a run, row by row as printed: those that the table asks for and has."""
-    known: dict[ExtraName, tuple[str, Callable[[float | None, str], str], list[float | None]]] = {
-        "n_parameters": ("Parameters", numbers.count, [row.n_parameters for row in table.rows]),
-        "flops": ("FLOPs", numbers.count, [row.flops for row in table.rows]),
-        "seconds": ("Time", numbers.seconds, [row.seconds for row in table.rows]),
+def extras(table: Table) -> list[Extra]:
+    """Parameters, FLOPs and time of a run: those that the table asks for and has."""
+    known: dict[ExtraName, tuple[str, Callable[[float | None, str], str]]] = {
+        "n_parameters": ("Parameters", numbers.count),
+        "flops": ("FLOPs", numbers.count),
+        "seconds": ("Time", numbers.seconds),
     }
-    wanted = tuple(known) if table.extras is None else dict.fromkeys(table.extras)
-    return [
-        (title, [write(value, table.decimal) for value in values])
-        for title, write, values in (known[name] for name in wanted)
-        if any(value is not None for value in values)
-    ]
+    found = []
+    for name in known if table.extras is None else dict.fromkeys(table.extras):
+        title, write = known[name]
+        values = [getattr(row, name) for row in table.rows]
+        if any(value is not None for value in values):
+            found.append(Extra(name, title, [write(value, table.decimal) for value in values]))
+    return found
 
 
 def extra_sentences(table: Table) -> Iterator[str]:
     """Parameters, FLOPs and time as sentences, where their columns do not fit. They may hold `_x` subscripts."""
-    for name, texts in extras(table):
-        what = "Time of a run" if name == "Time" else name
+    for field, title, texts in extras(table):
+        what = "Time of a run" if field == "seconds" else title
         if len(set(texts)) == 1:
             yield f"{what}: {texts[0]}"
         else:
@@ -234,7 +254,7 @@ def failures(table: Table) -> list[tuple[str, str]]:
 
 
 def _plural(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
+    return f"{numbers.whole(n)} {noun}{'' if n == 1 else 's'}"
 
 
 def chips(table: Table) -> list[Chip]:
@@ -242,7 +262,7 @@ def chips(table: Table) -> list[Chip]:
     seeds = sorted({row.n_seeds for row in table.rows if row.status != "failed" and not row.reference})
     size = _plural(len(table.rows), "effect" if is_effects(table) else "row")
     if seeds:
-        span = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
+        span = "–".join(numbers.whole(n) for n in dict.fromkeys((seeds[0], seeds[-1])))
         size += f" × {span} seed{'' if seeds == [1] else 's'}"
     found = [Chip(size)]
     if table.baseline is not None:
@@ -276,6 +296,7 @@ def key(table: Table, *, best: str, delta: str, pale: str = "") -> str:
     cells = [cell(row, column) for row in table.rows for column in table.columns]
     meaning = "the effect of a factor" if is_effects(table) else "the difference to the baseline"
     confidence = numbers.percent(table.confidence, table.decimal)
+    repeated = is_repeated(table)
     facts = (
         (any(c.std is not None for c in cells), "±: standard deviation over seeds"),
         (any(c.delta is not None for c in cells), f"{delta}: Δ, {meaning}"),
@@ -284,81 +305,12 @@ def key(table: Table, *, best: str, delta: str, pale: str = "") -> str:
             f"{NOT_SIGNIFICANT}: Δ not significant after Holm's correction within its family{pale}",
         ),
         (any(c.ci is not None for c in cells), f"intervals of Δ: {confidence}, each on its own"),
-        (any(is_welch(c) for c in cells), f"{WELCH}: seeds not paired, Welch's test"),
+        (
+            any(welch_mark(c, repeated=repeated) for c in cells),
+            f"{WELCH}: seeds not paired: Welch's test, where there are seeds enough",
+        ),
         (any(c.best for c in cells), f"{best}: best of the column"),
         (any(c.tied and not c.best for c in cells), f"{TIED}: not significantly different from the best"),
-    )
-    return "; ".join(text for holds, text in facts if holds)
-
-
-def _evident(table: Table) -> list[tuple[str, Row, Cell]]:
-    """The cells of the evident columns that have an interval, row by row."""
-    found = [(c, row, cell(row, c)) for row in table.rows if not row.reference for c in evident_columns(table)]
-    return [(c, row, one) for c, row, one in found if numbers.is_number(one.delta) and _interval(one) is not None]
-
-
-def _interval(cell: Cell) -> tuple[float, float] | None:
-    """The interval of Δ, None where an end is no number."""
-    return cell.ci if cell.ci is not None and all(numbers.is_number(end) for end in cell.ci) else None
-
-
-def evidence(table: Table) -> list[str]:
-    """What is known of Δ in the evident columns: one line for each of their cells that has an interval.
-
-    A line is a label: it may hold `_x` subscripts. "Mean, L_sup + λL_mad: Δ +0.31 [−0.12, +0.74], p = 0.110
-    (adjusted 0.220), sign-flip p = 0.125, n = 5, ρ = 0.31, d = 0.90; seeds to detect 0.5: 8 (up to 19)".
-    """
-    return [
-        f"{column_label(table, column)}, {clean(row.label)}: {_evidence_of(table, one)}"
-        for column, row, one in _evident(table)
-    ]
-
-
-def _evidence_of(table: Table, cell: Cell) -> str:
-    """Δ of a cell with its interval, tests and pairs."""
-    n, sign = table.n_decimals, table.decimal
-    ends = _interval(cell)
-    parts = [f"Δ {numbers.signed(cell.delta, n, sign)}{f' {numbers.interval(ends, n, sign)}' if ends else ''}"]
-    if numbers.is_number(cell.p):
-        adjusted = f" (adjusted {numbers.p_bare(cell.p_adjusted, sign)})" if numbers.is_number(cell.p_adjusted) else ""
-        welch = "Welch's " if cell.test == "welch" else ""
-        parts.append(f"{welch}{numbers.p_value(cell.p, sign)}{adjusted}")
-    if numbers.is_number(cell.p_sign_flip):
-        parts.append(f"sign-flip {numbers.p_value(cell.p_sign_flip, sign)}")
-    if cell.n_pairs is not None:
-        parts.append(f"n = {cell.n_pairs}")
-    for symbol, value in (("ρ", cell.correlation), ("d", cell.effect_size)):
-        if numbers.is_number(value):
-            parts.append(f"{symbol} = {numbers.fixed(value, 2, sign)}")
-    return (", " if sign == "." else "; ").join(parts) + _seeds_needed(table, cell)
-
-
-def _seeds_needed(table: Table, cell: Cell) -> str:
-    """How many seeds the smallest effect worth detecting takes, where the recipe names one."""
-    if table.smallest_effect is None or cell.seeds_needed is None:
-        return ""
-    upper = cell.seeds_needed_upper
-    most = f" (up to {upper})" if upper is not None and upper != cell.seeds_needed else ""
-    smallest = numbers.level(table.smallest_effect, table.decimal)
-    return f"; seeds to detect {smallest}: {cell.seeds_needed}{most}"
-
-
-def evidence_key(table: Table) -> str:
-    """The key to what stands in the lines of `evidence`, "" where there are none."""
-    cells = [one for _, _, one in _evident(table)]
-    if not cells:
-        return ""
-    facts = (
-        (True, "In square brackets: interval of Δ"),
-        (any(c.p is not None for c in cells), "p: two-sided t test, adjusted by Holm within its family"),
-        (any(c.p_sign_flip is not None for c in cells), "sign-flip p: exact, not adjusted"),
-        (any(c.n_pairs is not None for c in cells), "n: pairs of seeds"),
-        (any(c.correlation is not None for c in cells), "ρ: correlation of the pairs"),
-        (any(c.effect_size is not None for c in cells), "d: Δ in standard deviations of the differences"),
-        (
-            table.smallest_effect is not None and any(c.seeds_needed is not None for c in cells),
-            "seeds: for a power of 80 % at the spread seen (at its 80 % upper bound)",
-        ),
     )
     return "; ".join(text for holds, text in facts if holds)
 

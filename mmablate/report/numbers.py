@@ -17,8 +17,11 @@ _HUGE = 1e15
 
 
 def is_number(value: float | None) -> TypeGuard[float]:
-    """True for a finite number."""
-    return value is not None and math.isfinite(value)
+    """True for a finite number that a double holds: a whole number of a foreign table may be larger than that."""
+    try:
+        return value is not None and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _rounded(value: float, n_decimals: int) -> str:
@@ -57,6 +60,13 @@ def interval(ends: tuple[float, float], n_decimals: int, decimal: str = ".") -> 
     """An interval of a Δ: "[−0.12, +0.74]"; with a decimal comma its ends are parted by a semicolon."""
     low, high = (signed(end, n_decimals, decimal) for end in ends)
     return f"[{low}{';' if decimal == ',' else ','} {high}]"
+
+
+def whole(value: int | None) -> str:
+    """A number of seeds or samples: "19", "1e+20" from 1e15 on, "–" for a missing value."""
+    if not is_number(value):
+        return MISSING
+    return f"{value:.3g}" if abs(value) >= _HUGE else _for_people(str(value), ".")
 
 
 def count(value: float | None, decimal: str = ".") -> str:

@@ -9,7 +9,7 @@ from importlib import resources
 
 from markupsafe import Markup
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 @functools.cache

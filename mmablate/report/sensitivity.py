@@ -135,7 +135,10 @@ def sensitivity_panels(table: Table, palette: Palette = PAGE) -> list[Drawing]:
 
 
 def _level(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """A level as a number, None for one that is none or that no axis can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not numbers.is_number(value):
+        return None
+    return float(value)
 
 
 def _common_limits(table: Table, rows: Sequence[Row], columns: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -252,13 +255,15 @@ def sensitivity_grid(table: Table, palette: Palette = PAGE) -> Drawing | None:
         for place, z in enumerate(lines)
     )
     name = marks.column_label(table, column)
+    has_bands = any(marks.cell(row, column).std for some in lines.values() for _, row in some)
+    notes = ("bands: ± std over seeds" if has_bands else "", "ring: values used" if used else "")
     return Drawing(
         name="sensitivity",
         figure=figure,
         heading=f"Sensitivity to {symbols[0]} and {symbols[1]} ({name})",
         description=f"{len(lines)} curves of {labels.plain(name)} over {symbols[0]}; the numbers stand in the table.",
         legend=tuple(entries),
-        note="; ".join(part for part in ("bands: ± std over seeds", "ring: values used" if used else "") if part),
+        note="; ".join(part for part in notes if part),
         axis_names=(symbols[0], _measured(table, column)),
         further=_further(palette, baseline=False, ring=bool(used)),
     )

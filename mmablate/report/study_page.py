@@ -37,8 +37,11 @@ def render_study(
         views = [view._replace(failures=[]) for view in views]  # they have a section of their own
     shown = scenes_view(scenes, "scenes") if scenes is not None else None
     told = details_view.details_view(details, table) if details is not None else None
-    links = [(view.anchor, labels.clean(one.condition or view.title)) for view, one in zip(views, tables, strict=True)]
-    links = links[1:] + (details_view.links(told) if told else [])
+    links = [
+        (view.anchor, labels.clean(one.condition or view.title.removeprefix(f"{views[0].title}: ")))
+        for view, one in zip(views[1:], further, strict=True)
+    ]
+    links += details_view.links(told) if told else []
     if shown:
         links.insert(len(further) + (1 if told and told.training else 0), (shown.anchor, "predictions"))
     return html.fill_page(

@@ -16,7 +16,7 @@ from rich.style import Style
 from rich.text import Text
 
 from mmablate.analysis.table import HeatScale, Table
-from mmablate.report import colours, labels, marks, numbers
+from mmablate.report import colours, evidence, labels, marks, numbers
 from mmablate.report.terminal_grid import BEST, BOLD, DIM, FAILURE, Layout, find_layout, grid
 from mmablate.report.wrapping import wrap
 
@@ -126,10 +126,10 @@ def _below(table: Table, layout: Layout, width: int, *, coloured: bool) -> Itera
         for scale in table.heat_scales:
             yield from _scale(scale, table.decimal, width)
     sentences = () if layout.extras else marks.extra_sentences(table)
-    for sentence in (*sentences, marks.evidence_key(table)):
+    for sentence in (*sentences, evidence.key(table)):
         if sentence:
             yield from (Text(line, no_wrap=True) for line in wrap(labels.plain(sentence), width))
-    for line in marks.evidence(table):
+    for line in evidence.lines(table):
         yield from _bulleted(labels.plain(line), width, Style.null())
     for label, error in marks.failures(table):
         yield from _bulleted(f"failed: {labels.plain(label)}: {labels.clean(error)}", width, FAILURE)

@@ -6,8 +6,6 @@ into further groups of columns, never cut.
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,15 +17,13 @@ from rich.style import Style
 from rich.text import Text
 
 from mmablate.analysis.table import Cell, Row, Table
-from mmablate.report import colours, labels, marks, numbers
+from mmablate.report import colours, folding, labels, marks, numbers
 from mmablate.report.wrapping import wrap
 
 BEST = "*"
 DIM = Style(dim=True)
 BOLD = Style(bold=True)
 FAILURE = Style(bold=True, color="red")
-_HEADER_MAX = 16
-_LABEL_MIN, _LABEL_MAX = 14, 34
 
 
 class _Line(NamedTuple):
@@ -71,8 +67,14 @@ def _heat(cell: Cell) -> Style:
     return Style(color=Color.parse(colours.ink_on(background)), bgcolor=Color.parse(background))
 
 
-def _cell_lines(table: Table, row: Row, column: str, *, inline: bool) -> tuple[_Line, ...]:
-    """Mean, ±std, Δ; `inline` sets "n.s." beside Δ instead of below it. Δ comes first where there is no mean."""
+def _cell_lines(table: Table, row: Row, column: str, *, inline: bool, repeated: bool) -> tuple[_Line, ...]:
+    """Mean, ±std, Δ; Δ comes first where there is no mean.
+
+    Args:
+        table, row, column: place of the cell.
+        inline: "n.s." stands beside Δ instead of below it.
+        repeated: what `marks.is_repeated` says of the table.
+    """
     cell = marks.cell(row, column)
     if marks.is_empty(cell):
         return (_Line(marks.absent(row), FAILURE if row.status != "ok" else DIM),)
@@ -84,13 +86,13 @@ def _cell_lines(table: Table, row: Row, column: str, *, inline: bool) -> tuple[_
     if numbers.is_number(cell.std):
         spread = [_Line(f"±{numbers.fixed(cell.std, n, sign)}", DIM)]
     if numbers.is_number(cell.delta):
-        delta = _delta_lines(cell, numbers.signed(cell.delta, n, sign), inline=inline)
+        welch = marks.welch_mark(cell, repeated=repeated)
+        delta = _delta_lines(cell, numbers.signed(cell.delta, n, sign), welch, inline=inline)
     return (*mean, *spread, *delta) if mean else (*delta, *spread)
 
 
-def _delta_lines(cell: Cell, delta: str, *, inline: bool) -> list[_Line]:
+def _delta_lines(cell: Cell, delta: str, welch: str, *, inline: bool) -> list[_Line]:
     """Δ on its heat colour; without one where it is not significant, which words say too."""
-    welch = marks.WELCH if marks.is_welch(cell) else ""
     if not marks.not_significant(cell):
         return [_Line(delta, _heat(cell), welch)]
     if inline:
@@ -100,47 +102,30 @@ def _delta_lines(cell: Cell, delta: str, *, inline: bool) -> list[_Line]:
 
 def _metric_columns(table: Table, *, inline: bool) -> list[_Column]:
     columns = []
-    notes = marks.column_notes(table)
+    notes, repeated = marks.column_notes(table), marks.is_repeated(table)
     for column in table.columns:
         note = notes[column]
         name = labels.plain(marks.column_label(table, column))
-        header = [*wrap(name, _HEADER_MAX), *(wrap(note, _HEADER_MAX) if note else ())]
-        cells = tuple(_cell_lines(table, row, column, inline=inline) for row in table.rows)
+        header = [*wrap(name, folding.HEADER_MAX), *(wrap(note, folding.HEADER_MAX) if note else ())]
+        cells = tuple(_cell_lines(table, row, column, inline=inline, repeated=repeated) for row in table.rows)
         columns.append(_Column(tuple(header), cells))
     return columns
 
 
 def _extra_columns(table: Table) -> list[_Column]:
     """Parameters, FLOPs and time of a run, where the table has them."""
-    return [_Column((name,), tuple((_Line(text),) for text in texts)) for name, texts in marks.extras(table)]
+    return [_Column((extra.title,), tuple((_Line(text),) for text in extra.texts)) for extra in marks.extras(table)]
 
 
 def _label_lines(table: Table, row: Row, width: int) -> list[_Line]:
-    """The row's label, wrapped, and below it what must not be missed about the row."""
-    lines = [_Line(text) for text in wrap(labels.plain(row.label), width, before_plus=True)]
-    facts = [labels.plain(fact) for fact in marks.row_facts(table, row)]
-    return lines + [_Line(text, DIM) for fact in facts for text in wrap(fact, width)]
+    """The row's label, and below it what must not be missed about the row."""
+    facts = folding.fact_lines(table, row, width)
+    return [*map(_Line, folding.label_lines(row, width)), *(_Line(text, DIM) for text in facts)]
 
 
 def _needs(columns: Sequence[_Column], gap: int) -> int:
     """Room that the columns take, with the gap before each."""
     return sum(gap + column.width for column in columns)
-
-
-def _groups(columns: Sequence[_Column], room: int, gap: int) -> list[list[_Column]]:
-    """The columns in groups that fit the room, as even as can be; a column too wide stands alone."""
-    widths = [gap + column.width for column in columns]
-    cuts, used = [0], 0
-    for index, width in enumerate(widths):
-        if index > cuts[-1] and used + width > room:
-            cuts.append(index)
-            used = 0
-        used += width
-    size = math.ceil(len(columns) / len(cuts)) or 1
-    even = list(range(0, len(columns), size)) or [0]
-    if all(sum(widths[start : start + size]) <= room for start in even):
-        cuts = even
-    return [list(columns[start:end]) for start, end in itertools.pairwise([*cuts, len(columns)])]
 
 
 def _joined(label: _Line, label_width: int, cells: Sequence[_Line], columns: Sequence[_Column], gap: int) -> Text:
@@ -198,9 +183,7 @@ def grid(table: Table, columns: Sequence[_Column], layout: Layout) -> Iterator[T
 
 def find_layout(table: Table, width: int) -> Layout:
     """The roomiest layout that needs no folding; else groups of columns."""
-    label = max((cell_len(labels.plain(row.label)) for row in table.rows), default=0)
-    wanted = min(max(label, cell_len(labels.plain(table.row_header)), len("baseline")), _LABEL_MAX)
-    narrow = min(wanted, _LABEL_MIN)
+    narrow, wanted = folding.label_room(table)
     inline, stacked = _metric_columns(table, inline=True), _metric_columns(table, inline=False)
     extras = _extra_columns(table)
     for columns, has_extras, least, gap in (
@@ -215,6 +198,6 @@ def find_layout(table: Table, width: int) -> Layout:
         needs = _needs(columns, gap)
         if least + needs <= width:
             return Layout([list(columns)], min(wanted, width - needs), gap, has_extras or not extras)
-    groups = _groups(stacked, max(width - narrow, 1), 2)
+    groups = folding.groups(stacked, (2 + column.width for column in stacked), max(width - narrow, 1))
     spare = max(min(width - _needs(group, 2) for group in groups), 1)
     return Layout(groups, min(wanted, spare), 2, not extras)

@@ -139,6 +139,24 @@ def test_a_study_without_a_usable_recipe_has_the_rest(tmp_path: Path, odd: objec
     assert_self_contained(Page(render_study(losses(), details=found)))
 
 
+@pytest.mark.parametrize("kind", ["mappings", "lists"])
+def test_a_recipe_nested_without_end_is_told_to_a_depth(tmp_path: Path, kind: str) -> None:
+    deep: Any = {"innermost": 1}
+    for _ in range(900):
+        deep = {"a": deep} if kind == "mappings" else [deep]
+    store = study(tmp_path, recipe={"name": "made", "deep": deep, "empty": {"a": [[], {}]}})
+    table, page = write_study_page(store)
+    text = page.read_text(encoding="utf-8")
+    assert table.study == "made"
+    assert "…" in text.partition("<pre>")[2].partition("</pre>")[0]
+    assert "innermost" not in text
+    usual: Any = 1
+    for _ in range(settings.DEEPEST):
+        usual = {"a": usual}
+    assert settings.without_paths(usual) == usual
+    assert settings.without_paths([usual]) != [usual]
+
+
 def test_many_rows_and_seeds_are_told_by_a_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = StudyStore(tmp_path, "made")
     names = [f"r{i}" for i in range(30)]

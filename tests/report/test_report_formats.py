@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_samples import SAMPLES, five_seeds, hostile, losses, per_row_baselines, sweep, with_failures
 
-from mmablate.analysis.table import Cell, Row, Table
+from mmablate.analysis.table import Cell, Row, Sweep, Table
 from mmablate.errors import UsageError
-from mmablate.report import FORMATS, numbers, render
+from mmablate.report import FORMATS, markdown, numbers, render
 
 VALUES = st.floats(-1e4, 1e4, allow_nan=False)
 
@@ -201,6 +201,89 @@ def test_markdown_keeps_its_grid_and_no_html_but_subscripts() -> None:
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in grid} == {3}
     assert set(re.findall(r"<[^>]*>", text)) <= {"<sub>", "</sub>"}
     assert "L<sub>sup</sub> + λL<sub>mad</sub>" in render([losses()], "markdown", single=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("0.5 of the scores", "0.5 of the scores"), ("3. of May", r"3\. of May"), ("12) x", r"12\) x"),
+        ("3.", r"3\."), ("3.x", "3.x"), ("3 . x", "3 . x"), ("- x", r"\- x"), ("-1", r"\-1"), ("# x", r"\# x"),
+        ("+ x", r"\+ x"), ("in 3. of May", "in 3. of May"),
+    ],
+)  # fmt: skip
+def test_markdown_begins_no_list_and_prints_no_stray_backslash(text: str, escaped: str) -> None:
+    assert markdown.escape(text) == escaped
+    printed = render([losses(caption=text, notes=(text,))], "markdown", single=True).splitlines()
+    assert escaped in printed
+    assert f"- {escaped}" in printed
+
+
+HUGE = 10**400
+
+
+def enormous(number: int) -> Table:
+    """Every whole number of a table that a JSON file may hold."""
+    table = sweep((0, 1, 10))
+    cells = {
+        c: x.model_copy(update={"n_pairs": number, "seeds_needed": number, "seeds_needed_upper": number + 1})
+        for c, x in table.rows[1].cells.items()
+    }
+    fields = {"n_parameters": number, "n_seeds": number, "level": {"beta": number}, "cells": cells}
+    rows = (table.rows[0], table.rows[1].model_copy(update=fields), table.rows[2])
+    counts = {"n_train": number, "n_val": number, "n_test": number}
+    data = table.dataset.model_copy(update=counts)
+    made = table.model_copy(update={"rows": rows, "dataset": data, "smallest_effect": 0.5})
+    return Table.model_validate(json.loads(render([made], "json", single=True)))
+
+
+@pytest.mark.parametrize("number", [HUGE, -HUGE, 10**20, 10**4000], ids=["1e400", "-1e400", "1e20", "1e4000"])
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_whole_numbers_of_any_size_render_in_every_format(fmt: str, number: int) -> None:
+    table = enormous(number)
+    text = render([table], fmt, single=True)
+    if fmt in ("terminal", "html", "markdown", "latex"):
+        assert "0" * 60 not in text
+    two = table.model_copy(
+        update={
+            "sweep": Sweep(parameters=("beta", "z"), symbols=("β", "z"), used=(number, 1)),
+            "rows": tuple(row.model_copy(update={"level": {**row.level, "z": number}}) for row in table.rows),
+        }
+    )
+    assert render([two], fmt, single=True)
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_lone_surrogates_in_any_text_can_be_written(fmt: str) -> None:
+    odd = "a\ud800b\udc00"
+    rows = tuple(
+        row.model_copy(update={"label": odd, "name": odd + row.name, "errors": (odd,), "status": "partial"})
+        for row in losses().rows
+    )
+    texts = {"study": odd, "title": odd, "caption": odd, "row_header": odd, "notes": (odd,)}
+    data = losses().dataset.model_copy(update={"name": odd, "attribution": odd})
+    table = losses(rows=rows, baseline=odd + "sup", dataset=data, **texts)
+    text = render([table], fmt, single=True)
+    text.encode()
+    if fmt == "json":
+        assert json.loads(text)["title"] == odd
+
+
+@pytest.mark.parametrize("fmt", ["terminal", "html", "markdown", "latex"])
+def test_a_welch_delta_is_marked_with_and_without_a_p_but_not_among_single_runs(fmt: str) -> None:
+    table = per_row_baselines()
+    base, further = table.rows[1], table.rows[2]
+    bare = further.model_copy(
+        update={"cells": {c: Cell(mean=87.0, delta=2.0, test="welch") for c in table.columns}, "n_seeds": 1}
+    )
+    mark = r"\textsuperscript{w}" if fmt == "latex" else "ʷ"
+    few = table.model_copy(update={"rows": (base, bare)})
+    assert mark in render([few], fmt, single=True)
+    said = " ".join(render([few], fmt, single=True).replace("&#39;", "'").split())
+    assert "seeds not paired: Welch's test, where there are seeds enough" in said
+    teacher = table.rows[0].model_copy(update={"n_seeds": 3})
+    single = table.model_copy(update={"rows": (teacher, base.model_copy(update={"n_seeds": 1}), bare)})
+    assert mark not in render([single], fmt, single=True)
+    assert "Welch" not in render([single], fmt, single=True)
 
 
 class _Parser(HTMLParser):

@@ -9,7 +9,7 @@ import pytest
 from report_samples import cell, effects, five_seeds, grown, losses, per_row_baselines, sweep
 
 from mmablate.analysis.table import Cell, ColumnInfo, HeatScale, Row, Table
-from mmablate.report import marks, numbers, render
+from mmablate.report import evidence, marks, numbers, render
 
 PEOPLE = ("terminal", "html", "markdown", "latex")
 
@@ -46,37 +46,56 @@ FULL = Cell(
 
 
 def test_evidence_is_one_line_a_row_with_an_interval() -> None:
-    assert marks.evidence(one(FULL)) == [
+    assert evidence.lines(one(FULL)) == [
         "Mean, λL_mad: Δ +0.31 [−0.12, +0.74], p = 0.110 (adjusted 0.220), sign-flip p = 0.125, "
         "n = 5, ρ = 0.31, d = 0.90"
     ]
-    wanted = marks.evidence(one(FULL, smallest_effect=0.5, decimal=","))
+    wanted = evidence.lines(one(FULL, smallest_effect=0.5, decimal=","))
     assert wanted == [
         "Mean, λL_mad: Δ +0,31 [−0,12; +0,74]; p = 0,110 (adjusted 0,220); sign-flip p = 0,125; "
         "n = 5; ρ = 0,31; d = 0,90"
         "; seeds to detect 0,5: 8 (up to 19)"
     ]
     welch = FULL.model_copy(update={"test": "welch", "p": 1e-5, "p_adjusted": 1e-5, "p_sign_flip": None})
-    assert "Welch's p < 0.001 (adjusted < 0.001), n" in marks.evidence(one(welch))[0]
+    assert "Welch's p < 0.001 (adjusted < 0.001), n" in evidence.lines(one(welch))[0]
 
 
 def test_no_interval_no_evidence() -> None:
     for c in (FULL.model_copy(update={"ci": None}), FULL.model_copy(update={"ci": (float("nan"), 1.0)})):
-        assert marks.evidence(one(c)) == []
-        assert marks.evidence_key(one(c)) == ""
-    assert marks.evidence(losses(make=cell)) == []
+        assert evidence.lines(one(c)) == []
+        assert evidence.key(one(c)) == ""
+    assert evidence.lines(losses(make=cell)) == []
     reference = losses().rows[1].model_copy(update={"reference": True})
-    assert len(marks.evidence(losses(rows=(losses().rows[0], reference, losses().rows[2])))) == 1
+    assert len(evidence.lines(losses(rows=(losses().rows[0], reference, losses().rows[2])))) == 1
 
 
 def test_the_key_of_the_evidence_explains_what_stands_there_and_no_more() -> None:
-    full = marks.evidence_key(one(FULL, smallest_effect=0.5))
+    full = evidence.key(one(FULL, smallest_effect=0.5))
     for words in ("interval of Δ", "t test", "sign-flip", "pairs of seeds", "ρ: ", "d: ", "power of 80 %"):
         assert words in full
-    short = marks.evidence_key(losses())
+    short = evidence.key(losses())
     assert "sign-flip" not in short
     assert "power" not in short
-    assert "power" not in marks.evidence_key(one(FULL))
+    assert "power" not in evidence.key(one(FULL))
+
+
+def test_d_and_n_are_explained_by_the_tests_that_occur() -> None:
+    welch = FULL.model_copy(update={"test": "welch", "p_sign_flip": None, "n_pairs": None, "correlation": None})
+    paired, unpaired = one(FULL), one(welch)
+    both = unpaired.model_copy(update={"rows": (*unpaired.rows, paired.rows[1])})
+    for table, words in (
+        (paired, "Δ in standard deviations of the differences"),
+        (unpaired, "Δ in standard deviations of the two rows, pooled"),
+        (both, "Δ in standard deviations of the differences (not paired: of the two rows, pooled)"),
+        (effects(), "Δ in standard deviations of the effect over seeds"),
+    ):
+        assert f"d: {words}" in evidence.key(table).split("; ")
+        view = evidence.evidence_view(table)
+        assert view is not None
+        assert ("d", words) in view.headings
+    assert "n: pairs of seeds" in evidence.key(paired)
+    assert "n: seeds" in evidence.key(effects())
+    assert "n: " not in evidence.key(unpaired)
 
 
 def test_the_primary_column_is_the_one_that_the_table_names() -> None:
@@ -109,15 +128,15 @@ def test_the_key_names_the_correction_and_the_confidence() -> None:
 
 
 def test_extras_are_those_that_the_table_asks_for_and_has() -> None:
-    assert [name for name, _ in marks.extras(losses())] == ["Parameters", "Time"]
-    assert [name for name, _ in marks.extras(losses(extras=("seconds", "flops", "n_parameters")))] == [
+    assert [extra.title for extra in marks.extras(losses())] == ["Parameters", "Time"]
+    assert [extra.title for extra in marks.extras(losses(extras=("seconds", "flops", "n_parameters")))] == [
         "Time",
         "Parameters",
     ]
     assert marks.extras(losses(extras=())) == []
     assert marks.extras(losses(extras=("flops",))) == []
     row = losses().rows[0].model_copy(update={"flops": 2.5e9})
-    assert marks.extras(losses(rows=(row,), extras=("flops",), decimal=",")) == [("FLOPs", ["2,5G"])]
+    assert marks.extras(losses(rows=(row,), extras=("flops",), decimal=",")) == [("flops", "FLOPs", ["2,5G"])]
 
 
 @pytest.mark.parametrize("fmt", PEOPLE)
@@ -174,6 +193,7 @@ def test_numbers_beyond_what_a_double_holds_are_powers_of_ten() -> None:
     assert numbers.fixed(1e14, 1) == "100000000000000.0"
     assert numbers.fixed(-1.234e300, 2) == "−1.23e+300"
     assert numbers.signed_ascii(1e15, 0) == "+1e+15"
+    assert [numbers.whole(n) for n in (0, -3, 19, 10**15, 10**400, None)] == ["0", "−3", "19", "1e+15", "–", "–"]
 
 
 def test_bounds_and_unit_of_a_scale() -> None:
@@ -201,4 +221,4 @@ def test_tables_of_thousands_render_in_a_moment(rows: int, columns: int, fmt: st
 
 
 def test_a_lone_value_of_five_seeds_has_no_evidence() -> None:
-    assert marks.evidence(one(five_seeds(1.0, None))) == []
+    assert evidence.lines(one(five_seeds(1.0, None))) == []

@@ -181,6 +181,14 @@ def test_two_parameters_give_a_line_for_each_value_of_the_second() -> None:
     assert sensitivity.sensitivity(two_swept()) is None
 
 
+def test_lines_of_single_runs_have_no_bands_and_speak_of_none() -> None:
+    whole = two_swept()
+    rows = tuple(row.model_copy(update={"cells": {"F": cell(row.cells["F"].mean or 0.0, None)}}) for row in whole.rows)
+    tables = (whole, whole.model_copy(update={"rows": rows}))
+    notes = [drawing.note for table in tables if (drawing := sensitivity.sensitivity_grid(table)) is not None]
+    assert notes == ["bands: ± std over seeds; ring: values used", "ring: values used"]
+
+
 def test_points_that_form_no_lines_are_not_joined() -> None:
     assert sensitivity.sensitivity_grid(two_swept(random=True)) is None
     assert sensitivity.sensitivity_grid(two_swept(tuple(range(9)))) is None

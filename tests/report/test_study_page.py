@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from report_samples import HOSTILE, losses
+from report_samples import HOSTILE, effects, losses
 
 from mmablate.analysis.scenes import Prediction, Scene, Scenes
 from mmablate.report import images, scenes, script
@@ -135,7 +135,7 @@ def assert_self_contained(page: Page) -> None:
     for image in page.all("img"):
         assert image["alt"]
     policy = next(m["content"] for m in page.all("meta") if "http-equiv" in m)
-    start = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    start = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     assert page.scripts == ([] if policy == start else [script.page_script()])  # which the policy knows by its hash
     for code in page.scripts:
         digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
@@ -293,6 +293,14 @@ def test_hostile_text_stays_text_on_both_pages() -> None:
         assert len(page.scripts) <= 1  # ours
         assert "<script>alert('x')</script>" in page.text
         assert "\x1b" not in text
+
+
+def test_links_leave_out_the_title_that_stands_above_them() -> None:
+    main = losses()
+    own = [effects().model_copy(update={"title": f"{main.title}: main effects"}), effects()]
+    text = render_study(main, effects=own)
+    assert re.findall(r'<a href="#t\d">([^<]*)</a>', text) == ["main effects", "Main effects and interaction"]
+    assert f"<h2>{main.title}: main effects</h2>" in text
 
 
 # --- the page of a dataset --------------------------------------------------------------------------------
