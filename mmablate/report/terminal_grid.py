@@ -88,7 +88,7 @@ def _cell_lines(table: Table, row: Row, column: str, *, inline: bool, repeated: 
     if numbers.is_number(cell.delta):
         welch = marks.welch_mark(cell, repeated=repeated)
         delta = _delta_lines(cell, numbers.signed(cell.delta, n, sign), welch, inline=inline)
-    return (*mean, *spread, *delta) if mean else (*delta, *spread)
+    return (*mean, *spread, *delta) if mean else (*delta[:1], *spread, *delta[1:])
 
 
 def _delta_lines(cell: Cell, delta: str, welch: str, *, inline: bool) -> list[_Line]:
