@@ -310,7 +310,10 @@ def key(table: Table, *, best: str, delta: str, pale: str = "") -> str:
             f"{WELCH}: seeds not paired: Welch's test, where there are seeds enough",
         ),
         (any(c.best for c in cells), f"{best}: best of the column"),
-        (any(c.tied and not c.best for c in cells), f"{TIED}: not significantly different from the best"),
+        (
+            any(c.tied and not c.best for c in cells),
+            f"{TIED}: not significantly different from the best (Holm within the column)",
+        ),
     )
     return "; ".join(text for holds, text in facts if holds)
 
