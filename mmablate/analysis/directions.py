@@ -38,7 +38,31 @@ _PHRASES = frozenset(
         ("false", "negatives"), ("false", "alarm"), ("false", "alarms"),
     )
 )  # fmt: skip
+_HIGHER = frozenset(
+    (
+        "acc", "accuracy", "macc", "oa", "genauigkeit", "correct", "precision", "recall", "sensitivity", "specificity",
+        "iou", "miou", "fwiou", "jaccard", "dice", "dsc", "nsd", "auc", "auroc", "auprc", "ap", "map", "kappa", "mcc",
+        "pq", "psnr", "ssim", "bleu", "rouge", "meteor", "cider", "fps", "throughput", "speedup",
+    )
+)  # fmt: skip
+_F1 = re.compile(r"(?<![A-Za-z])F[-_ ]?(?:1|score|measure)(?![0-9a-z])", re.IGNORECASE)
 _NEGATIVE = frozenset(("neg", "negative"))
+
+
+def _words(name: str) -> tuple[list[str], set[str]]:
+    """Words in their order, divided between small and capital letters, and all of them with the undivided ones.
+
+    "mIoU", "mCE" and "minADE" are names as they stand.
+    """
+    whole = _WORD.findall(name)
+    words = [part.lower() for word in whole for part in _CASE.split(word)]
+    return words, {*words, *(word.lower() for word in whole)}
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether a name is known to be of something that is better when higher: "mIoU", "top-1 acc.", "F1"."""
+    _, known = _words(name)
+    return not known.isdisjoint(_HIGHER) or _F1.search(name) is not None
 
 
 def lower_is_better(name: str) -> bool:
@@ -47,9 +71,7 @@ def lower_is_better(name: str) -> bool:
     Only whole words count, divided at everything that is no letter and between small and capital letters. A negated
     error ("neg_mean_squared_error") is better when higher, a negated likelihood when lower.
     """
-    whole = _WORD.findall(name)
-    words = [part.lower() for word in whole for part in _CASE.split(word)]
-    known = {*words, *(word.lower() for word in whole)}  # "mCE" and "minADE" are names as they stand
+    words, known = _words(name)
     phrases = {tuple(words[i : i + n]) for n in (2, 3) for i in range(len(words))} & _PHRASES
     said = bool(phrases) or not known.isdisjoint(_NAMES) or any(word.startswith("fehler") for word in known)
     negative = not known.isdisjoint(_NEGATIVE) and ("false", "negative") not in phrases

@@ -10,7 +10,7 @@ from mmablate.analysis.audit import audit_file
 from mmablate.report.audit import print_audit, to_json
 
 
-def audit(
+def print_findings(
     path: Path, format: str, *, baseline: str | None, samples: int | None, grim_columns: str | None, runs: int
 ) -> int:
     """Prints what is wrong in the tables of a file; 1 for a fault of any kind, 0 where none can be proven."""

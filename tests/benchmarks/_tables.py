@@ -216,13 +216,24 @@ def plant(stream: random.Random, made: Made, kind: str) -> bool:
         if stream.random() < 0.6:
             for other in made.rows:
                 made.cells[other, column].bold = other == row
-        made.planted.append((kind, row, column, True))
+        made.planted.append((kind, row, column, _bold_speaks(made, column)))
         return True
     if kind == "colour_contradicts" and cell.colour is not None and cell.delta:
         cell.colour = _shade(made, cell.delta, (cell.delta < 0) != (column in made.lower))
         made.planted.append((kind, row, column, _colours_speak(made)))
         return True
     return False
+
+
+def _bold_speaks(made: Made, column: str) -> bool:
+    """Whether bold claims what the numbers deny: not where it marks the lowest alone and nothing says "higher".
+
+    An arrow says it, a known name, or a Mean over columns in which bold marks the highest.
+    """
+    worst = made.cells[made.ranked(column)[-1], column].value
+    lowest_alone = all(cell.value == worst for (_, c), cell in made.cells.items() if c == column and cell.bold)
+    said = made.style.delta == "columns" or made.style.mean or column in made.lower or column in ("Dice", "Acc.")
+    return said or not lowest_alone
 
 
 def _colours_speak(made: Made) -> bool:

@@ -44,7 +44,7 @@ class _Collected:
             self.notes[f"table {table.number}: {text}" if self.several else text] = None
 
 
-def audit_table(
+def _audit_table(
     table: PublishedTable,
     into: _Collected,
     baseline: int | None,
@@ -55,7 +55,7 @@ def audit_table(
     """All checks of one table."""
     deltas = check_deltas(table, baseline)
     means = check_means(table)
-    bold = check_bold(table)
+    bold = check_bold(table, means.averaged)
     colours = check_colours(table, deltas.signs)
     into.add("wrong_delta", [*deltas.wrong, *means.wrong_delta])
     into.add("wrong_mean", means.wrong)
@@ -105,7 +105,7 @@ def audit_file(
         raise UsageError(f"--baseline {baseline}: no such row in {path}; rows: {', '.join(list(rows)[:20])}")
     into = _Collected(len(tables) > 1)
     for table, row in zip(tables, named, strict=True):
-        audit_table(table, into, row, samples, grim_columns, runs)
+        _audit_table(table, into, row, samples, grim_columns, runs)
     columns = {words.bare(text).lower() for t in tables for c in t.columns for text in (c.name, c.header)}
     missing = [name for name in grim_columns if words.bare(name).lower() not in columns]
     if missing:

@@ -176,12 +176,14 @@ def _nearest(table: PublishedTable, without: Sequence[int]) -> Scheme:
 
 def _same_key(table: PublishedTable, without: Sequence[int], key: int) -> Scheme:
     """In a long table (a row for each metric) the nearest row above without Δ that shares a label column."""
+    alike: dict[str, list[int]] = {}
+    for position in without:
+        alike.setdefault(table.rows[position].keys[key], []).append(position)
 
     def source(series: Series, row: int) -> PrintedNumber | None:
-        own = table.rows[row].keys[key]
-        above = (r for r in reversed(without[: bisect.bisect_left(without, row)]) if table.rows[r].keys[key] == own)
-        nearest = next(above, None)
-        return None if nearest is None else table.value(nearest, series.column.index)
+        candidates = alike.get(table.rows[row].keys[key], [])
+        above = bisect.bisect_left(candidates, row)
+        return table.value(candidates[above - 1], series.column.index) if above else None
 
     return Scheme("the nearest row above of the same kind without Δ", source)
 
@@ -253,11 +255,16 @@ def named_row(table: PublishedTable, group: Sequence[Series]) -> int | None:
     return None
 
 
+def _tried(rows: Sequence[int], n_deltas: int) -> Sequence[int]:
+    """Rows that are tried as the baseline of all others: fewer, the more Δ there are to be explained."""
+    return rows[: min(MAX_TRIED, 1 + 100_000 // max(n_deltas, 1))]
+
+
 def alternatives(table: PublishedTable, group: Sequence[Series], without: Sequence[int]) -> Iterator[Scheme]:
     """Schemes that tables use, the plainest first."""
     rows = [i for i, row in enumerate(table.rows) if row.role == "data"]
     n_deltas = sum(len(series.deltas) for series in group)
-    for row in rows[: min(MAX_TRIED, 1 + 100_000 // max(n_deltas, 1))]:
+    for row in _tried(rows, n_deltas):
         yield fixed(table, row)
     yield _above(table)
     yield _section_first(table)
@@ -283,9 +290,10 @@ def assumed(
         return [fixed(table, named)], True
     if len(without) == 1:
         return [fixed(table, without[0])], True
+    n_deltas = sum(len(series.deltas) for series in group)
     if without:
         long = [_same_key(table, without, key) for key in _long_keys(table)]
-        schemes = [*long, _nearest(table, without), *(fixed(table, row) for row in without[:MAX_TRIED])]
+        schemes = [*long, _nearest(table, without), *(fixed(table, row) for row in _tried(without, n_deltas))]
         return [*schemes, _best_other(table, without)], False
     labelled = [i for i, row in enumerate(table.rows) if row.role == "data" and words.BASELINE.search(row.label)]
     first = next((i for i, row in enumerate(table.rows) if row.role == "data"), 0)

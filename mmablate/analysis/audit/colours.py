@@ -32,6 +32,8 @@ NAMES = {
     "olivegreen": "#3c8031", "junglegreen": "#03ff7a", "emerald": "#00ff80", "tan": "#dba06b",
 }  # fmt: skip
 
+LARGEST = 1e6
+
 _HEX = re.compile(r"#([0-9a-f]{8}|[0-9a-f]{6}|[0-9a-f]{3,4})(?![0-9a-f])", re.IGNORECASE)
 _FUNCTION = re.compile(r"(rgb|hsl)a?\(([^()]*)\)", re.IGNORECASE)
 
@@ -46,14 +48,23 @@ def channels(colour: str) -> tuple[float, float, float]:
     return int(colour[1:3], 16) / 255, int(colour[3:5], 16) / 255, int(colour[5:7], 16) / 255
 
 
+def _float(text: str) -> float | None:
+    """A number of a size that colours have: neither NaN nor so large that arithmetic with it would overflow."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if abs(value) <= LARGEST else None
+
+
 def _floats(text: str, *, scale: float = 1.0) -> list[float]:
     """Numbers between commas or spaces; percentages are parts of one, others are divided by `scale`."""
     found = []
     for part in re.split(r"[\s,/]+", text.strip()):
-        try:
-            found.append(float(part[:-1]) / 100 if part.endswith("%") else float(part.removesuffix("deg")) / scale)
-        except ValueError:
+        value = _float(part.removesuffix("%").removesuffix("deg"))
+        if value is None:
             return []
+        found.append(value / (100 if part.endswith("%") else scale))
     return found
 
 
@@ -103,12 +114,10 @@ def mixed_colour(text: str, defined: Mapping[str, str]) -> str | None:
     colour = named(parts[0])
     for index in range(1, len(parts), 2):
         other = named(parts[index + 1]) if index + 1 < len(parts) else "#ffffff"
-        try:
-            share = float(parts[index]) / 100
-        except ValueError:
-            return colour
-        if colour is None or other is None:
+        percent = _float(parts[index])
+        if colour is None or other is None or percent is None:
             return None
+        share = percent / 100
         colour = _hex(*(share * a + (1 - share) * b for a, b in zip(channels(colour), channels(other), strict=True)))
     return colour
 

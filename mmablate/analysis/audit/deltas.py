@@ -87,10 +87,15 @@ def _choose(
     if relative and len(without) == 1:
         schemes = [fixed(table, without[0], relative=True), *schemes]
     likely = [s for s in schemes if len(schemes) == 1 or is_plausible(table, group, s)] or schemes[:1]
-    first = min((_explain(table, group, s) for s in likely), key=lambda e: (e.n_wrong, -e.n))
+    n_deltas = sum(len(series.deltas) for series in group)
+    explained: list[_Explained] = []
+    for scheme in likely:
+        explained.append(_explain(table, group, scheme))
+        if explained[-1].n_wrong == 0 and explained[-1].n == n_deltas:
+            break  # nothing explains more
+    first = min(explained, key=lambda e: (e.n_wrong, -e.n))
     if first.n_wrong == 0:
         return first, first, ""
-    n_deltas = sum(len(series.deltas) for series in group)
     other = _best_alternative(table, group, without, first.n_wrong, max(2, min(first.n, n_deltas - len(group))))
     right, share = first.n - first.n_wrong, (first.n - first.n_wrong) / max(first.n, 1)
     if other is not None and named is None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from mmablate.analysis.audit import words
 from mmablate.analysis.audit.columns import make_columns
+from mmablate.analysis.audit.means import with_true_means
 from mmablate.analysis.audit.model import (
     Cell,
     Column,
@@ -133,7 +134,7 @@ def _joined(rows: Sequence[Sequence[Cell]], start: int, *, comma: bool) -> tuple
 
 
 def _roles(labels: Sequence[str], rows: Sequence[Sequence[Entry]], measured: Sequence[Column]) -> list[Role]:
-    """What each row holds: values, means of other rows, or differences."""
+    """What each row holds: values, differences, or, if its numbers say so too, means of other rows."""
     signed = []
     for entries in rows:
         values = [v for v in (entries[c.index].value for c in measured) if v is not None]
@@ -141,7 +142,7 @@ def _roles(labels: Sequence[str], rows: Sequence[Sequence[Entry]], measured: Seq
     found: list[Role] = []
     for label, is_signed in zip(labels, signed, strict=True):
         named = words.DELTA.search(label) is not None
-        if words.MEAN.search(label) and len(label) < 40:
+        if words.NOTHING_BUT_MEAN.fullmatch(label):
             found.append("mean")
         else:  # among rows without signs a row of signed numbers holds differences, whatever it is called
             found.append("delta" if is_signed and (named or 2 * sum(signed) < len(signed)) else "data")
@@ -172,7 +173,7 @@ def _rows(grid: Grid, entries: Sequence[Sequence[Entry]], columns: Sequence[Colu
                 or (status is not None and grid.rows[y][status].text == "partial"),
             )
         )
-    return tuple(rows)
+    return with_true_means(rows, measured)
 
 
 def _series(columns: Sequence[Column], rows: Sequence[Row]) -> tuple[Series, ...]:

@@ -7,9 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from mmablate.analysis.audit import words
 from mmablate.analysis.audit.colours import hue
 from mmablate.analysis.audit.intervals import rounded
 from mmablate.analysis.audit.model import Column, Finding, PrintedNumber, PublishedTable, Series
+from mmablate.analysis.directions import higher_is_better, lower_is_better
 
 _TIED_BY_TEST = re.compile(
     r"signifi[ck]|\btied?\b|within|confidence|top[\s-]?(?:2|3|two|three)|second|zweit", re.IGNORECASE
@@ -59,27 +61,74 @@ def _bold_of(table: PublishedTable, column: Column) -> list[_Bold]:
     if len(rows) < 2 or not bold or len(bold) == len(rows) or column.direction == 0:
         return []
     own = {i: v for i, v in rows.items() if not table.rows[i].reference} or rows
+    sections: dict[int, dict[int, PrintedNumber]] = {}
+    for i, v in rows.items():
+        sections.setdefault(table.rows[i].section, {})[i] = v
+    fields = [rows, own, *(s for s in sections.values() if 1 < len(s) < len(rows))]
+    tops: dict[int, set[int]] = {}
+    for way in (column.direction, -column.direction):
+        marked: set[int] = set()
+        for field in fields:
+            best = field[_best_of(field, way)]
+            marked.update(i for i, v in field.items() if v.bold and _same(v, best))
+        tops[way] = marked
+    best_row = _best_of(own, column.direction)
+    return [
+        _Bold(column, i, rows[i], rows[best_row], best_row, i in tops[column.direction], i in tops[-column.direction])
+        for i in bold
+    ]
+
+
+def _is_told(table: PublishedTable, column: Column) -> bool:
+    """Whether the table says which direction is better in a column: by an arrow, also of its Δ, or by a known name."""
+    texts = (column.header, column.group)
+    if _has_arrow(table, column) or any(lower_is_better(text) or higher_is_better(text) for text in texts):
+        return True
+    return higher_is_better(table.caption) and not lower_is_better(table.caption)
+
+
+def _has_arrow(table: PublishedTable, column: Column) -> bool:
+    of_deltas = [s.header for s in table.series if s.column.index == column.index]
+    return any(words.arrow(text) for text in (column.header, column.group, *of_deltas))
+
+
+def _innocent(
+    table: PublishedTable, columns: Sequence[list[_Bold]], averaged: Sequence[frozenset[int]]
+) -> list[list[_Bold]]:
+    """Columns whose bold marks the worst value alone, where the direction may be the other one.
+
+    That is where most columns are so and no arrow says otherwise; and where nothing at all says what is better. A
+    Mean over columns says that they are of one metric: then bold that marks the best in most of them tells it.
+    """
+    turned = [bold for bold in columns if all(b.worst and not b.is_best for b in bold)]
+    free = [bold for bold in turned if not _has_arrow(table, bold[0].column)]
+    if len(free) >= 2 and 2 * len(free) > len(columns):
+        return free
     found = []
-    for i in bold:
-        section = {j: v for j, v in rows.items() if table.rows[j].section == table.rows[i].section}
-        fields = [rows, own, *([section] if 1 < len(section) < len(rows) else [])]
-        best_row = _best_of(own, column.direction)
-        is_best = any(_same(rows[i], field[_best_of(field, column.direction)]) for field in fields if i in field)
-        worst = _same(rows[i], rows[_best_of(rows, -column.direction)])
-        found.append(_Bold(column, i, rows[i], rows[best_row], best_row, is_best, worst))
+    for bold in free:
+        index = bold[0].column.index
+        akin = [other for group in averaged if index in group for other in columns if other[0].column.index in group]
+        agree = sum(all(b.is_best for b in other) for other in akin)
+        if not _is_told(table, bold[0].column) and not (agree and 2 * agree >= len(akin)):
+            found.append(bold)
     return found
 
 
-def check_bold(table: PublishedTable) -> MarkCheck:
-    """Bold values that are not the best of their column in its direction."""
+def check_bold(table: PublishedTable, averaged: Sequence[frozenset[int]]) -> MarkCheck:
+    """Bold values that are not the best of their column in its direction.
+
+    Args:
+        table: to check.
+        averaged: indices of columns that share a Mean, its own among them.
+    """
     notes: list[str] = []
     columns = [bold for c in table.measured() if (bold := _bold_of(table, c))]
     checked = sum(map(len, columns))
-    turned = [bold for bold in columns if all(b.worst and not b.is_best for b in bold)]
-    if len(turned) >= 2 and 2 * len(turned) > len(columns):
+    turned = _innocent(table, columns, averaged)
+    if turned:
         names = ", ".join(bold[0].column.name for bold in turned)
         notes.append(f"bold marks the worst value of {names}: read as a direction that the header does not say")
-        columns = [bold for bold in columns if bold not in turned]
+        columns = [bold for bold in columns if not any(bold is other for other in turned)]
     several = _TIED_BY_TEST.search(table.caption) is not None
     found = []
     for bold in columns:

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import NamedTuple
 
+from mmablate.analysis.audit import words
 from mmablate.analysis.audit.baselines import to_decimal
 from mmablate.analysis.audit.intervals import DIFFERENCE, Verdict, judge, mean_weights, weighted
-from mmablate.analysis.audit.model import Column, Finding, PrintedNumber, PublishedTable
+from mmablate.analysis.audit.model import Column, Finding, PrintedNumber, PublishedTable, Row
+
+MAX_CHECKED = 100  # Mean columns, rows of means and rows of differences of one table
+_SAMPLE = 8
 
 
 @dataclass
 class MeanCheck:
-    """What came of the Means of one table; rows of differences are Δ."""
+    """What came of the Means of one table; rows of differences are Δ.
+
+    Attributes:
+        averaged: indices of the columns that a Mean is over, and its own.
+    """
 
     wrong: list[Finding] = field(default_factory=list)
     by_rounding: list[Finding] = field(default_factory=list)
     wrong_delta: list[Finding] = field(default_factory=list)
     checked: int = 0
     notes: list[str] = field(default_factory=list)
+    averaged: list[frozenset[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,24 @@ class _Item:
 
     def verdict(self) -> Verdict:
         return judge(self.printed, self.inputs, self.weights)
+
+
+class _Source(NamedTuple):
+    """Columns or rows that a Mean may be over.
+
+    Attributes:
+        form: for messages.
+        columns: their indices; none for rows.
+        items: every Mean with what it would be the mean of.
+        share: of them that must be right, that one be called wrong; fewer can be right by chance.
+        minimum: how many at least must be right.
+    """
+
+    form: str
+    columns: frozenset[int]
+    items: list[_Item]
+    share: Fraction
+    minimum: int
 
 
 def _finding(table: PublishedTable, item: _Item, against: str) -> Finding:
@@ -83,42 +111,41 @@ def _over_columns(table: PublishedTable, mean: Column, columns: Sequence[Column]
     return items
 
 
-def _best(candidates: Sequence[tuple[str, list[_Item], bool]]) -> tuple[str, list[tuple[_Item, Verdict]]] | None:
-    """The candidate under which most numbers are right; None where none makes enough of them right.
-
-    One right number among three is asked for: fewer can be right by chance, where something else is averaged.
-    Of a set of columns or rows that is no natural choice three quarters, and two, must be right.
-    """
-    best: tuple[str, list[tuple[_Item, Verdict]]] | None = None
+def _best(sources: Sequence[_Source]) -> tuple[_Source, list[tuple[_Item, Verdict]]] | None:
+    """The source under which most numbers are right; None where none makes enough of them right."""
+    best: tuple[_Source, list[tuple[_Item, Verdict]]] | None = None
     most = 0
-    for text, items, natural in candidates:
-        judged = [(item, item.verdict()) for item in items]
+    for source in sources:
+        judged = [(item, item.verdict()) for item in source.items]
         right = sum(verdict != "wrong" for _, verdict in judged)
-        enough = 3 * right >= len(judged) if natural else right >= 2 and 4 * right >= 3 * len(judged)
-        if right > most and enough:
-            best, most = (text, judged), right
+        if right > most and right >= source.minimum and right >= source.share * len(judged):
+            best, most = (source, judged), right
             if right == len(judged):
                 break
     return best
 
 
-def _sort(table: PublishedTable, found: tuple[str, list[tuple[_Item, Verdict]]], check: MeanCheck) -> None:
-    against, judged = found
+def _sort(table: PublishedTable, found: tuple[_Source, list[tuple[_Item, Verdict]]], check: MeanCheck) -> None:
+    source, judged = found
     check.checked += len(judged)
     for item, verdict in judged:
         if verdict == "wrong":
-            check.wrong.append(_finding(table, item, against))
+            check.wrong.append(_finding(table, item, source.form))
         elif verdict == "by rounding":
-            check.by_rounding.append(_finding(table, item, against))
+            check.by_rounding.append(_finding(table, item, source.form))
 
 
 def _mean_columns(table: PublishedTable, check: MeanCheck) -> None:
-    for mean in (c for c in table.columns if c.kind == "mean"):
+    means = [c for c in table.columns if c.kind == "mean"]
+    for mean in means[:MAX_CHECKED]:
         sets = []
+        plain = words.NOTHING_BUT_MEAN.fullmatch(mean.header) is not None  # "Average Precision" may be anything
         for columns, natural in _column_sets(table, mean):
             items = _over_columns(table, mean, columns)
             if items:
-                sets.append((f"mean of {', '.join(c.name for c in columns)}", items, natural))
+                share, minimum = (Fraction(1, 3), 1) if natural and plain else (Fraction(3, 4), 2)
+                indices = frozenset((mean.index, *(c.index for c in columns)))
+                sets.append(_Source(f"mean of {', '.join(c.name for c in columns)}", indices, items, share, minimum))
         if not sets:
             check.notes.append(f"column {mean.name!r} has no columns that it could average; it is not checked")
             continue
@@ -127,44 +154,93 @@ def _mean_columns(table: PublishedTable, check: MeanCheck) -> None:
             check.notes.append(f"what column {mean.name!r} averages could not be found out; none is called wrong")
         else:
             _sort(table, found, check)
+            check.averaged.append(found[0].columns)
+
+
+def _row_sources(rows: Sequence[Row], measured: Sequence[Column], position: int) -> list[_Source]:
+    """Rows that a row may be the mean of: those of its section, else of the section before; or all above it."""
+    above = [i for i in range(position) if rows[i].role == "data"]
+    section = rows[position].section
+    own = [i for i in above if rows[i].section == section]
+    before = [i for i in above if rows[i].section == rows[above[-1]].section] if above else []
+    sources = []
+    for chosen in (own or before, above):
+        items = []
+        for column in measured:
+            values = [rows[i].entries[column.index].value for i in chosen]
+            inputs = tuple(v for v in values if v is not None)
+            printed = rows[position].entries[column.index].value
+            if printed is not None and len(inputs) == len(values) >= 2:
+                items.append(_Item(position, column, printed, inputs, tuple(mean_weights(len(inputs)))))
+        if items:
+            sources.append(
+                _Source(f"mean of {len(chosen)} rows", frozenset(), items, Fraction(3, 4), min(2, len(items)))
+            )
+    return sources
+
+
+def with_true_means(rows: Sequence[Row], measured: Sequence[Column]) -> tuple[Row, ...]:
+    """Rows that are called means stay such only if they close a section and their numbers are means of rows above.
+
+    In doubt a row holds data: "average" may be a way of fusion.
+
+    Args:
+        rows: those of role "mean" are so by name alone.
+        measured: columns of values.
+    """
+    found = list(rows)
+    closing: set[int] = set()
+    closes = True
+    for position in range(len(rows) - 1, -1, -1):
+        if position + 1 < len(rows) and rows[position].section != rows[position + 1].section:
+            closes = True
+        if rows[position].role == "mean" and closes:
+            closing.add(position)
+        elif rows[position].role == "data" and not words.STD.search(rows[position].label):
+            closes = False
+    tried = 0
+    for position, row in enumerate(rows):
+        if row.role != "mean":
+            continue
+        tried += position in closing
+        if position not in closing or tried > MAX_CHECKED or _best(_row_sources(found, measured, position)) is None:
+            found[position] = replace(row, role="data")
+    return tuple(found)
 
 
 def _mean_rows(table: PublishedTable, check: MeanCheck) -> None:
-    data = [i for i, row in enumerate(table.rows) if row.role == "data"]
     for position, row in enumerate(table.rows):
-        if row.role != "mean":
-            continue
-        above = [i for i in data if i < position]
-        sets = ([i for i in above if table.rows[i].section == row.section], above, data)
-        candidates = []
-        for rows in sets:
-            items = []
-            for column in table.measured():
-                values = [table.value(i, column.index) for i in rows]
-                inputs = tuple(v for v in values if v is not None)
-                printed = row.entries[column.index].value
-                if printed is not None and len(inputs) == len(values) >= 2:
-                    items.append(_Item(position, column, printed, inputs, tuple(mean_weights(len(inputs)))))
-            if items:
-                candidates.append((f"mean of {len(rows)} rows", items, True))
-        found = _best(candidates)
-        if found is not None:
-            _sort(table, found, check)
-        elif candidates:
-            check.notes.append(f"what row {row.label!r} averages could not be found out; none is called wrong")
+        if row.role == "mean":
+            found = _best(_row_sources(table.rows, table.measured(), position))
+            if found is not None:
+                _sort(table, found, check)
+        elif words.NOTHING_BUT_MEAN.fullmatch(row.label) and len(check.notes) < MAX_CHECKED:
+            check.notes.append(
+                f"row {row.label!r} does not hold means of the rows above it; it is read as a row of data"
+            )
 
 
 def _delta_rows(table: PublishedTable, check: MeanCheck) -> None:
     """Rows called Δ: the difference of two rows above. Three quarters of it, and two, must be right."""
+    others: list[int] = []
+    tried = 0
     for position, row in enumerate(table.rows):
-        above = [i for i in range(position) if table.rows[i].role != "delta"][-30:]
-        if row.role != "delta" or len(above) < 2:
+        if row.role != "delta":
+            others.append(position)
+            continue
+        above = others[-30:]
+        tried += 1
+        if len(above) < 2 or tried > MAX_CHECKED:
             continue
         pairs = [(above[-1], i) for i in above[:-1]]
         pairs += [(a, b) for a in above for b in above if a != b and (a, b) not in pairs][:900]
         best: tuple[int, int, list[tuple[_Item, Verdict]]] = (0, 0, [])
         for pair in pairs:
-            judged = [(item, item.verdict()) for item in _differences(table, position, pair)]
+            items = _differences(table, position, pair)
+            sample = items[:: max(1, len(items) // _SAMPLE)]
+            if 2 * sum(item.verdict() != "wrong" for item in sample) < len(sample):
+                continue
+            judged = [(item, item.verdict()) for item in items]
             right = sum(verdict != "wrong" for _, verdict in judged)
             if right > best[0]:
                 best = (right, len(judged), judged)

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 Kind = Literal["label", "metric", "mean", "delta", "std", "extra"]
 Script = Literal["", "sub", "sup"]
 Role = Literal["data", "mean", "delta"]
+MAX_TEXT = 500  # of a label, a header, a caption
 APART = "\x1f"  # stands between inline elements: numbers end there, words go on
 
 
@@ -57,7 +58,8 @@ class Cell:
                 parts.append("_" + text.strip())
             elif script != "sup":
                 parts.append(text)
-        return " ".join(("".join(parts) or "".join(run.text for run in self.runs)).replace(APART, "").split())
+        text = "".join(parts) or "".join(run.text for run in self.runs)
+        return " ".join(text[: 4 * MAX_TEXT].replace(APART, "").split())[:MAX_TEXT]
 
 
 @dataclass(frozen=True)

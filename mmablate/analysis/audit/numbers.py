@@ -35,7 +35,7 @@ _PERCENT = re.compile(r"%|‰|(?<![a-z])(?:pp|p\.p\.|pts?|points?)\.?(?![a-z])",
 _BESIDE = re.compile(
     r"n\.s\.|ʷ|(?<![a-zA-Z])(?:ns|baseline|reference|ref\.?|best|ours)(?![a-zA-Z])|p\s*[=<]\s*|[\s()\[\]{}*†‡§¶#\\|✓⋆★☆◦•·,:;↑↓▲▼⬆⬇△▽_°^ªº¹²³⁴⁵⁶⁷⁸⁹⁰ᵃᵇᶜᵈ\u0300-\u036f]"
 )
-_FOOTNOTE = re.compile(r"\s*(?:[a-z\d*†‡§¶#⋆]\s*,?\s*){1,4}\s*", re.IGNORECASE)
+_FOOTNOTE = re.compile(r"(?:[a-z\d*†‡§¶#⋆],?){1,4}", re.IGNORECASE)  # blanks left out
 
 
 class _Char(NamedTuple):
@@ -60,7 +60,9 @@ def _characters(cell: Cell) -> list[_Char]:
     for script, group in itertools.groupby(cell.runs, key=lambda run: run.script):
         runs = list(group)
         text = "".join(run.text for run in runs)
-        if script and (not any(c.isdigit() for c in text) or (script == "sup" and _FOOTNOTE.fullmatch(text))):
+        if script and (
+            not any(c.isdigit() for c in text) or (script == "sup" and _FOOTNOTE.fullmatch("".join(text.split())))
+        ):
             continue
         around = [Run(" ")] if script else []
         found += [_Char(_plain(c), run.bold, run.colour) for run in (*around, *runs, *around) for c in run.text]

@@ -15,10 +15,14 @@ DELTA = re.compile(
 )
 RELATIVE = re.compile(r"\brel(?:ative|\.)?(?![a-z])|Δ\s*%|\(%\s*change\)", re.IGNORECASE)
 LOSS_IS_PRINTED = re.compile(r"\bdrop\b|\bdegradation\b|\bdecrease\b|\breduction\b", re.IGNORECASE)
-MEAN = re.compile(
-    r"^\W*(?:(?:arith\w*\.?|macro|overall|total)[\s\-]*)?(?:mean|avg|average|averaged|mittel(?:wert)?|durchschnitt|ø|∅|⌀|x̄)(?![a-z_])",
-    re.IGNORECASE,
-)  # fmt: skip
+_MEAN_WORDS = (
+    r"(?:(?:arith\w*\.?|macro|overall|total)[\s\-]*)?(?:mean|avg|average|averaged|mittel(?:wert)?|durchschnitt|ø|∅|⌀|x̄)"
+)
+MEAN = re.compile(rf"^\W*{_MEAN_WORDS}(?![a-z_])", re.IGNORECASE)
+# Nothing but the word: "Mean", "Average (all)", "Ø over seeds", but neither "Mean Teacher" nor "average fusion".
+NOTHING_BUT_MEAN = re.compile(
+    rf"\W*{_MEAN_WORDS}[\s.:]*(?:\([^()]*\)|(?:over|of|across|über|aller?|von)\b.{{0,30}})?\W*", re.IGNORECASE
+)
 STD = re.compile(
     r"^\W*(?:±|std\.?(?:\s?dev\w*\.?)?|stdev|s\.d\.|sd|σ|sem|ci|standard deviation|stddev)\W*$|[ _](?:std|sd|sem)$",
     re.IGNORECASE,
@@ -40,7 +44,7 @@ ACCURACY = re.compile(
     r"\bacc(?:uracy|\.)?(?![a-z])|top-?\s?[1-9]|\boa\b|genauigkeit|\berror rate|correct", re.IGNORECASE
 )
 REFERENCE = re.compile(
-    r"\b(?:teacher|oracle|upper[\s-]bound|lehrer|obergrenze|human|reference|referenz)\b", re.IGNORECASE
+    r"\b(?:(?<!mean[ -])teacher|oracle|upper[\s-]bound|lehrer|obergrenze|human|reference|referenz)\b", re.IGNORECASE
 )
 BASELINE = re.compile(r"\b(?:baseline|basis|base line)\b", re.IGNORECASE)
 PARTIAL = re.compile(r"\b\d+ seeds? only\b", re.IGNORECASE)
@@ -52,12 +56,17 @@ AGAINST = re.compile(
 _ARROWS = re.compile(r"[↑↓▲▼⬆⬇]")
 
 
+def arrow(text: str) -> int:
+    """+1 or -1 where the text has arrows of one way alone, 0 otherwise."""
+    ways = {sign in "↑▲⬆" for sign in _ARROWS.findall(text)}
+    return 0 if len(ways) != 1 else 1 if ways.pop() else -1
+
+
 def direction(header: str, group: str = "") -> int:
     """-1 where lower is better, +1 otherwise: an arrow decides, then the words, first of the column itself."""
-    for text in (header, group):
-        arrows = {arrow in "↑▲⬆" for arrow in _ARROWS.findall(text)}
-        if len(arrows) == 1:
-            return 1 if arrows.pop() else -1
+    way = arrow(header) or arrow(group)
+    if way:
+        return way
     return -1 if lower_is_better(header) or lower_is_better(group) else 1
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mmablate.analysis.audit.colours import css_colour
 
-_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_COMMENT = re.compile(r"/\*(?:[^*]|\*(?!/))*+(?:\*/)?")  # one that is not closed reaches to the end
 _RULE = re.compile(r"([^{}]{1,500})\{([^{}]{0,4000})\}")
 _SIMPLE = re.compile(r"([a-z][a-z0-9]*)?((?:\.[\w-]+)*)", re.IGNORECASE)
 
@@ -45,7 +45,7 @@ def declarations(text: str) -> Style:
         name, _, value = part.partition(":")
         key, value = name.strip().lower(), value.strip().lower()
         if key == "font-weight":
-            number = re.match(r"\d+", value)
+            number = re.match(r"\d{1,4}", value)
             bold = int(number[0]) >= 600 if number else value.startswith("bold")
         elif key == "color":
             colour = css_colour(value) or colour
@@ -69,6 +69,34 @@ def rules(sheet: str) -> list[Rule]:
                 parts = tuple((s[1] or "", frozenset(filter(None, s[2].split(".")))) for s in steps if s)
                 found.append(Rule(tuple((tag.lower(), classes) for tag, classes in parts), style))
     return sorted(found, key=lambda rule: rule.weight)
+
+
+MAX_RULES = 1000  # of a style sheet that bear on one kind of element
+
+
+class Sheet:
+    """The rules of a document, found by the tag or class that their last step names."""
+
+    def __init__(self, sheet: Sequence[Rule]) -> None:
+        self._by_name: dict[str, list[tuple[int, Rule]]] = {}
+        self._known: dict[tuple[tuple[str, frozenset[str]], ...], Style] = {}
+        for position, rule in enumerate(sheet):
+            tag, classes = rule.steps[-1]
+            self._by_name.setdefault("." + min(classes) if classes else tag, []).append((position, rule))
+
+    def __bool__(self) -> bool:
+        return bool(self._by_name)
+
+    def style(self, chain: Sequence[tuple[str, frozenset[str]]]) -> Style:
+        """Style of the last element of a chain, outermost first; elements alike are looked up once."""
+        key = tuple(chain)
+        if key not in self._known:
+            tag, classes = chain[-1]
+            bearing = [pair for name in (tag, *(f".{c}" for c in classes)) for pair in self._by_name.get(name, [])]
+            if len(bearing) > MAX_RULES:
+                raise ValueError(f"a style sheet with more than {MAX_RULES} rules for one element")
+            self._known[key] = style_of(chain, [rule for _, rule in sorted(bearing, key=lambda pair: pair[0])])
+        return self._known[key]
 
 
 def style_of(chain: Sequence[tuple[str, frozenset[str]]], sheet: Sequence[Rule]) -> Style:

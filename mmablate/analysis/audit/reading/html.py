@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from lxml import html as lxml_html
 
 from mmablate.analysis.audit.model import APART, Cell, Grid, Run, Script
 from mmablate.analysis.audit.reading import css, latex_text
-from mmablate.analysis.audit.reading.spans import Spanning, fill
+from mmablate.analysis.audit.reading.spans import Places, Spanning, fill
 
 # Elements whose text must not run into that beside it: "43.71<small>±0.52</small>" holds two numbers.
 _BLOCKS = frozenset(("br", "div", "p", "li", "ul", "ol", "table", "td", "th", "tr", "hr", "small", "span"))
@@ -28,7 +29,7 @@ def _classes(element: Any) -> tuple[str, frozenset[str]]:
 class _Reader:
     """Reads the cells of one document with its style sheet."""
 
-    def __init__(self, sheet: list[css.Rule]) -> None:
+    def __init__(self, sheet: css.Sheet) -> None:
         self.sheet = sheet
 
     def style(self, element: Any) -> css.Style:
@@ -41,7 +42,7 @@ class _Reader:
         )
         if self.sheet:
             chain = [_classes(e) for e in element.iterancestors()][::-1]
-            own = css.over(own, css.style_of([*chain, _classes(element)], self.sheet))
+            own = css.over(own, self.sheet.style([*chain, _classes(element)]))
         return css.over(own, css.declarations(element.get("style") or ""))
 
     def cell(self, element: Any) -> Cell:
@@ -113,12 +114,13 @@ def _number(element: Any, name: str) -> int:
 
 def _caption(table: Any) -> str:
     for place in (table.find("caption"), *(f.find("figcaption") for f in table.iterancestors("figure"))):
-        if place is not None:
-            return " ".join("".join(place.itertext()).split())[:500]
+        if place is not None:  # many tables may share one long caption
+            parts = (text[:2000] for text in itertools.islice(place.itertext(), 200))
+            return " ".join("".join(parts).split())[:500]
     return ""
 
 
-def _grid(table: Any, reader: _Reader) -> Grid:
+def _grid(table: Any, reader: _Reader, places: Places) -> Grid:
     rows, n_header, rules = [], 0, set()
     body: Any = None
     for index, (row, part) in enumerate(_rows(table)):
@@ -132,16 +134,20 @@ def _grid(table: Any, reader: _Reader) -> Grid:
         elif body is not None and part is not body:
             rules.add(index)
         body = part if index >= n_header else None
-    return Grid(fill(rows), _caption(table), n_header or None, frozenset(rules))
+    return Grid(fill(rows, places), _caption(table), n_header or None, frozenset(rules))
 
 
-def read(text: str) -> list[Grid]:
-    """All tables of a page, an inner one before the one that it stands in last."""
+def read(text: str, places: Places) -> list[Grid]:
+    """All tables of a page, an inner one before the one that it stands in last.
+
+    Raises:
+        ValueError: too many places.
+    """
     parser = lxml_html.HTMLParser(no_network=True, remove_comments=True, remove_pis=True, encoding="utf-8")
     try:
         root = lxml_html.document_fromstring(text.encode("utf-8", errors="replace"), parser=parser)
     except etree.ParserError:  # nothing but blanks or comments
         return []
-    reader = _Reader(css.rules("\n".join(style.text or "" for style in root.iter("style"))))
+    reader = _Reader(css.Sheet(css.rules("\n".join(style.text or "" for style in root.iter("style")))))
     # A table that only lays out others has no numbers of its own.
-    return [_grid(table, reader) for table in root.iter("table") if table.find(".//table") is None]
+    return [_grid(table, reader, places) for table in root.iter("table") if table.find(".//table") is None]

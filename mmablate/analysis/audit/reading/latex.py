@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
+import itertools
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,8 +12,8 @@ from typing import NamedTuple
 from mmablate.analysis.audit.colours import mixed_colour, model_colour
 from mmablate.analysis.audit.model import Cell, Grid
 from mmablate.analysis.audit.reading import latex_text
-from mmablate.analysis.audit.reading.latex_text import argument, option
-from mmablate.analysis.audit.reading.spans import Spanning, fill
+from mmablate.analysis.audit.reading.latex_text import MAX_LENGTH, argument, braced, option
+from mmablate.analysis.audit.reading.spans import Places, Spanning, fill
 
 ENVIRONMENTS = (
     "tabular*", "tabularx", "tabulary", "xltabular", "tabular", "longtable*", "longtable", "supertabular", "tabu",
@@ -20,7 +22,11 @@ ENVIRONMENTS = (
 _TWO_FORMS = frozenset(("tabular*", "tabularx", "tabulary", "xltabular", "NiceTabular*", "NiceTabularX"))
 
 _COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%.*(?:\n[ \t]*)?")
-_VERBATIM = re.compile(r"\\begin\{(verbatim|lstlisting|minted|comment)\}.*?\\end\{\1\}|\\iffalse\b.*?\\fi\b", re.DOTALL)
+_UNSET = re.compile(r"\\begin\{(verbatim|lstlisting|minted|comment)\}|\\(iffalse)\b")  # what is not typeset
+_UNSET_END = {
+    "iffalse": re.compile(r"\\fi\b"),
+    **{name: re.compile(rf"\\end\{{{name}\}}") for name in ("verbatim", "lstlisting", "minted", "comment")},
+}
 _EDGE = re.compile(r"\\(begin|end)\s*\{\s*(" + "|".join(map(re.escape, ENVIRONMENTS)) + r")\s*\}")
 _SPLIT = re.compile(
     r"\\begin\s*\{[^{}]*\}|\\end\s*\{[^{}]*\}|\\\\\*?|\\tabularnewline(?![a-zA-Z])|\\cr(?![a-zA-Z])|\\.|[{}&]",
@@ -33,11 +39,16 @@ _RULE = re.compile(
     r"(?![a-zA-Z])\*?(?:\s*\([a-z]*\))?"
 )
 _MACRO = re.compile(
-    r"\\(?:new|renew|provide)command\*?\s*\{?\s*\\([a-zA-Z@]+)\s*\}?\s*(?:\[(\d)\])?(\[[^\]]*\])?\s*(?=\{)"
+    r"\\(?:new|renew|provide)command\*?\s*+\{?\s*+\\([a-zA-Z@]+)\s*+\}?\s*+(?:\[(\d)\])?+(\[[^\]]{0,500}\])?+\s*+(?=\{)"
 )
-_DEF = re.compile(r"\\def\s*\\([a-zA-Z@]+)((?:#\d)*)\s*(?=\{)")
+_DEF = re.compile(r"\\def\s*+\\([a-zA-Z@]+)((?:#\d)*+)\s*+(?=\{)")
+_NAME = re.compile(r"\\([a-zA-Z@]+)")
+_FLOAT = re.compile(r"\\(begin|end)\{(?:wrap)?table")
+_CAPTION = re.compile(r"\\caption(?:of\s*\{[^{}]*\})?\s*+(?=[\[{])")
 MAX_NESTED = 50
-MAX_GROWTH = 20  # of a table by its macros
+MAX_GROWTH = 20  # of a file's tables by their macros
+MAX_COLOUR = 200  # characters of a colour's name or form
+MAX_UNCLOSED = 20  # macros whose body does not end
 
 
 class _Macro(NamedTuple):
@@ -51,9 +62,10 @@ def _colours(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for match in re.finditer(r"\\(definecolor|colorlet|providecolor)\b", text):
         _, i = option(text, match.end())
-        name, i = argument(text, i)
-        first, i = argument(text, i)
-        colour = mixed_colour(first, found) if match[1] == "colorlet" else model_colour(first, argument(text, i)[0])
+        name, i = argument(text, i, MAX_COLOUR)
+        first, i = argument(text, i, MAX_COLOUR)
+        second, _ = argument(text, i, MAX_COLOUR)
+        colour = mixed_colour(first, found) if match[1] == "colorlet" else model_colour(first, second)
         if colour is not None:
             found[name] = colour
     return found
@@ -63,13 +75,20 @@ def _macros(text: str) -> dict[str, _Macro]:
     """Macros that the file defines and that cells may use; redefinitions of what is known here are not taken."""
     known = latex_text.SYMBOLS.keys() | {"textbf", "multirow", "multicolumn", "arraystretch", "tabcolsep"}
     found: dict[str, _Macro] = {}
-    for match in _MACRO.finditer(text):
-        if match[1] not in known:
-            default = match[3][1:-1] if match[3] else None
-            found[match[1]] = _Macro(int(match[2] or 0), default, argument(text, match.end())[0])
-    for match in _DEF.finditer(text):
-        if match[1] not in known:
-            found[match[1]] = _Macro(match[2].count("#"), None, argument(text, match.end())[0])
+    unclosed = 0
+    for match in itertools.chain(_MACRO.finditer(text), _DEF.finditer(text)):
+        if match[1] in known:
+            continue
+        end = braced(text, match.end(), MAX_LENGTH)
+        unclosed += end is None
+        if unclosed > MAX_UNCLOSED:
+            break
+        if end is not None:  # a longer one makes no cells
+            body = text[match.end() + 1 : end - 1]
+            if match.re is _DEF:
+                found[match[1]] = _Macro(match[2].count("#"), None, body)
+            else:
+                found[match[1]] = _Macro(int(match[2] or 0), match[3][1:-1] if match[3] else None, body)
     return found
 
 
@@ -79,20 +98,24 @@ def _argument_of(values: list[str], match: re.Match[str]) -> str:
     return values[number - 1] if 0 < number <= len(values) else ""
 
 
-def _expanded(text: str, macros: dict[str, _Macro]) -> str:
+def _expanded(text: str, macros: dict[str, _Macro], room: int) -> str:
     """The text with its macros replaced, to a depth of eight.
+
+    Args:
+        text: of a table.
+        macros: by name.
+        room: how much longer it may become.
 
     Raises:
         ValueError: it grows beyond all measure (a macro that calls itself twice).
     """
     if not macros:
         return text
-    names = re.compile(r"\\(" + "|".join(sorted(macros, key=len, reverse=True)) + r")(?![a-zA-Z@])")
-    limit = MAX_GROWTH * len(text) + 10_000
+    limit = len(text) + room
     for _ in range(8):
         parts, start, size = [], 0, 0
-        for match in names.finditer(text):
-            if match.start() < start:
+        for match in _NAME.finditer(text):
+            if match.start() < start or match[1] not in macros:
                 continue
             macro, i = macros[match[1]], match.end()
             values = []
@@ -164,7 +187,8 @@ def _rows(body: str) -> Iterator[list[str]]:
 def _ruled(text: str) -> tuple[str, set[str]]:
     """The first cell of a row without the rules above it, and the names of what stood there."""
     seen: set[str] = set()
-    while match := _RULE.match(text):
+    i = 0
+    while match := _RULE.match(text, i):
         seen.add(match[1] or match[2])
         i = match.end()
         for _ in range(4):
@@ -175,8 +199,7 @@ def _ruled(text: str) -> tuple[str, set[str]]:
             if given is None and not (k < len(text) and text[k] == "{" and (match[1] or match[2]) in _TAKES):
                 break
             i = j if given is not None else argument(text, k)[1]
-        text = text[i:]
-    return text, seen
+    return text[i:], seen
 
 
 _TAKES = frozenset(
@@ -186,19 +209,20 @@ _TAKES = frozenset(
 _LINES = frozenset(("midrule", "hline", "specialrule", "Xhline", "hhline", "Hline"))
 
 
-def _grid(body: str, caption: str, colours: dict[str, str]) -> Grid:
+def _grid(body: str, caption: str, colours: dict[str, str], places: Places) -> Grid:
     rows: list[list[Spanning]] = []
     rules: set[int] = set()
     listed = [(_ruled(texts[0]), texts[1:]) for texts in _rows(body)]
+    last = {name: position for position, ((_, seen), _) in enumerate(listed) for name in seen}
+    last_foot = last.get("endlastfoot", -1)
+    last_foot_of_any = max(last_foot, last.get("endfoot", -1))
+    last_part = max(last_foot_of_any, last.get("endhead", -1))
     skipping = False
     for position, ((first, seen), others) in enumerate(listed):
-        if "endfirsthead" in seen or (
-            "endhead" in seen and any(s & {"endfoot", "endlastfoot"} for (_, s), _ in listed)
-        ):
-            later = [s for (_, s), _ in listed[position + 1 :]]
-            skipping = any(s & {"endhead", "endfoot", "endlastfoot"} for s in later)  # header or foot of further pages
+        if "endfirsthead" in seen or ("endhead" in seen and last_foot_of_any >= 0):
+            skipping = last_part > position  # header or foot of further pages
         elif seen & {"endhead", "endlastfoot"} or ("endfoot" in seen and skipping):
-            skipping = any("endlastfoot" in s for (_, s), _ in listed[position + 1 :])
+            skipping = last_foot > position
         if skipping:
             continue
         if seen & (_LINES | {"endhead", "endlastfoot", "endfirsthead"}):
@@ -209,39 +233,68 @@ def _grid(body: str, caption: str, colours: dict[str, str]) -> Grid:
         read = [latex_text.cell(text, colours) for text in texts]
         rows.append([Spanning(Cell(tuple(c.runs), c.background), c.n_columns, c.n_rows) for c in read])
     inner = sorted(rule for rule in rules if 0 < rule < len(rows))
-    return Grid(fill(rows, pushes=False), caption, inner[0] if inner else None, frozenset(inner[1:]))
+    return Grid(fill(rows, places, pushes=False), caption, inner[0] if inner else None, frozenset(inner[1:]))
 
 
-def _caption(text: str, begin: int) -> str:
-    """The caption of the float around a position, or the nearest one before it within the float."""
-    start = max(text.rfind("\\begin{table", 0, begin), text.rfind("\\begin{wraptable", 0, begin))
-    end = text.find("\\end{", begin)
-    while end != -1 and not text.startswith(("table", "wraptable"), end + 5):
-        end = text.find("\\end{", end + 5)
-    if start == -1 or end == -1:
-        return ""
-    match = re.compile(r"\\caption(?:of\s*\{[^}]*\})?\s*(?=[\[{])").search(text, start, end)
-    if match is None:
-        return ""
-    _, i = option(text, match.end())
-    inner, _ = argument(text, i)
-    return Cell(tuple(latex_text.runs(inner, {}))).text[:500]
+def _without_unset(text: str) -> str:
+    """The text without what LaTeX does not typeset as such: verbatim, comments, \\iffalse."""
+    parts: list[str] = []
+    open_ended: set[str] = set()
+    kept = start = 0
+    while opening := _UNSET.search(text, start):
+        name, start = opening[1] or opening[2], opening.end()
+        closing = None if name in open_ended else _UNSET_END[name].search(text, start)
+        if closing is None:  # then no later one of that kind is closed either
+            open_ended.add(name)
+            continue
+        parts.append(text[kept : opening.start()])
+        kept = start = closing.end()
+    return "".join([*parts, text[kept:]])
 
 
-def read(text: str) -> list[Grid]:
+class _Captions:
+    """Captions of the floats of a text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        edges = list(_FLOAT.finditer(text))
+        self.begins = [edge.start() for edge in edges if edge[1] == "begin"]
+        self.ends = [edge.start() for edge in edges if edge[1] == "end"]
+        self.places = [(match.start(), match.end()) for match in _CAPTION.finditer(text)]
+        self.known: dict[int, str] = {}
+
+    def around(self, begin: int) -> str:
+        """The first caption of the float around a position; nothing outside of floats."""
+        before, behind = bisect.bisect(self.begins, begin), bisect.bisect(self.ends, begin)
+        if not before or behind == len(self.ends):
+            return ""
+        index = bisect.bisect(self.places, (self.begins[before - 1], 0))
+        if index == len(self.places) or self.places[index][0] > self.ends[behind]:
+            return ""
+        if index not in self.known:
+            _, i = option(self.text, self.places[index][1])
+            inner, _ = argument(self.text, i, MAX_LENGTH)
+            self.known[index] = Cell(tuple(latex_text.runs(inner, {}))).text[:500]
+        return self.known[index]
+
+
+def read(text: str, places: Places) -> list[Grid]:
     """All tables.
 
     Raises:
-        ValueError: nested too deeply, macros without end, a table too large.
+        ValueError: nested too deeply, macros without end, too many places.
     """
-    plain = _VERBATIM.sub("", _COMMENT.sub(r"\1", text))
-    colours, macros = _colours(plain), _macros(plain)
+    plain = _without_unset(_COMMENT.sub(r"\1", text))
+    colours, macros, captions = _colours(plain), _macros(plain), _Captions(plain)
+    room = MAX_GROWTH * len(plain) + 10_000
     grids = []
     for begin, end, name in _bodies(plain):
         i = begin
         for _ in range(2 if name in _TWO_FORMS else 1):
             _, i = option(plain, i)
-            _, i = argument(plain, i)
+            _, i = argument(plain, i, MAX_LENGTH)
         _, i = option(plain, i)
-        grids.append(_grid(_expanded(plain[i:end], macros), _caption(plain, begin), colours))
+        body = _expanded(plain[i:end], macros, room)
+        room -= max(0, len(body) - (end - i))
+        grids.append(_grid(body, captions.around(begin), colours, places))
     return grids

@@ -62,23 +62,29 @@ class CellText:
     n_rows: int = 1
 
 
-def braced(text: str, start: int) -> int | None:
-    """Index behind the "}" that closes the "{" at `start`; None where it is not closed."""
+def braced(text: str, start: int, limit: int | None = None) -> int | None:
+    """Index behind the "}" that closes the "{" at `start`; None where it is not closed within `limit` characters."""
     depth = 0
-    for match in _BRACES.finditer(text, start):
+    for match in _BRACES.finditer(text, start, len(text) if limit is None else start + limit):
         depth += (match[0] == "{") - (match[0] == "}")
         if depth == 0:
             return match.end()
     return None
 
 
-def argument(text: str, i: int) -> tuple[str, int]:
-    """The next argument, in braces or one token, and the index behind it."""
+def argument(text: str, i: int, limit: int | None = None) -> tuple[str, int]:
+    """The next argument, in braces or one token, and the index behind it; that of the end where it is not closed.
+
+    Whoever asks at many places, without going on behind the argument, gives a limit: an argument longer than that
+    counts as not closed, so that text full of opening braces is not read to its end from each of them.
+    """
     while i < len(text) and text[i] in " \t\n":
         i += 1
     if i < len(text) and text[i] == "{":
-        end = braced(text, i)
-        return (text[i + 1 :], len(text)) if end is None else (text[i + 1 : end - 1], end)
+        end = braced(text, i, limit)
+        if end is not None:
+            return text[i + 1 : end - 1], end
+        return text[i + 1 : len(text) if limit is None else i + 1 + limit], len(text)
     match = _ONE.match(text, i)
     return (match[0], match.end()) if match else ("", i)
 
@@ -89,7 +95,7 @@ def option(text: str, i: int) -> tuple[str | None, int]:
     while j < len(text) and text[j] in " \t":
         j += 1
     if j < len(text) and text[j] == "[":
-        end = text.find("]", j)
+        end = text.find("]", j, j + MAX_LENGTH)
         if end != -1:
             return text[j + 1 : end], end + 1
     return None, i

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from mmablate.analysis.audit.model import Grid
 from mmablate.analysis.audit.reading import csv_text, html, latex, markdown
+from mmablate.analysis.audit.reading.spans import Places
 from mmablate.errors import DataError
 
 MAX_BYTES = 50_000_000
 
 _HTML = re.compile(r"<table[\s>]", re.IGNORECASE)
 _LATEX = re.compile(r"\\begin\s*\{\s*(?:" + "|".join(map(re.escape, latex.ENVIRONMENTS)) + r")\s*\}")
-_PIPES = re.compile(r"^[ \t>]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$", re.MULTILINE)
+_PIPES = re.compile(r"^[ \t>]*+\|?[ \t]*+:?-++:?[ \t]*+(?:\|[ \t]*+:?-++:?[ \t]*+)*+\|?[ \t]*+$", re.MULTILINE)
 
 
 def read_text(path: Path) -> str:
@@ -69,11 +70,12 @@ def read_grids(path: Path) -> list[Grid]:
     """Every table of a file.
 
     Raises:
-        DataError: cannot be read as text, holds no table, or one of more than two million places; names the path.
+        DataError: cannot be read as text, holds no table, or larger ones than are read; names the path.
     """
     text = read_text(path)
     as_csv = functools.partial(csv_text.read, surely=path.suffix.lower() in (".csv", ".tsv"))
-    reader: dict[str, Callable[[str], list[Grid]]] = {
+    places = Places()
+    reader: dict[str, Callable[[str, Places], list[Grid]]] = {
         "latex": latex.read,
         "html": html.read,
         "markdown": markdown.read,
@@ -81,7 +83,7 @@ def read_grids(path: Path) -> list[Grid]:
     }
     for name in _readers(path, text):
         try:
-            grids = [grid for grid in reader[name](text) if grid.rows and grid.rows[0]]
+            grids = [grid for grid in reader[name](text, places) if grid.rows and grid.rows[0]]
         except ValueError as error:
             raise DataError(f"{path}: {error}") from error
         if grids:
