@@ -301,9 +301,9 @@ def audit(
     verbose: Verbose = False,
 ) -> int:
     """Check a published table: does each Δ and Mean follow from its numbers?"""
-    from mmablate.cli.auditing import audit as audit_file
+    from mmablate.cli.auditing import print_findings
 
-    return audit_file(file, format, baseline=baseline, samples=samples, grim_columns=grim_columns, runs=runs)
+    return print_findings(file, format, baseline=baseline, samples=samples, grim_columns=grim_columns, runs=runs)
 
 
 @app.command("list")
