@@ -34,6 +34,7 @@ def test_exit_code_and_json(mmablate, tmp_path):
         (["nowhere.md"], "nowhere.md"),
         (["."], "folder"),
         (["words.txt"], "words.txt: no table"),
+        (["large.csv"], "large.csv: tables of more than"),
         (["t.md", "--baseline", "nope"], "--baseline nope"),
         (["t.md", "--samples", "0"], "--samples"),
         (["t.md", "--runs", "3"], "--samples"),
@@ -42,6 +43,7 @@ def test_exit_code_and_json(mmablate, tmp_path):
 )
 def test_a_mistake_is_told_in_one_message(arguments, named, mmablate, tmp_path):
     (tmp_path / "t.md").write_text(CLEAN.format("+1.0"))
+    (tmp_path / "large.csv").write_text("a,1\n" * 1600 + ",".join("1" * 1600) + "\n")
     (tmp_path / "words.txt").write_text("only words\n")
     done = mmablate("audit", *arguments)
     assert done.code == 2

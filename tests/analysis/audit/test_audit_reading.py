@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sys
+import time
 from decimal import Decimal
 
 import pytest
@@ -174,3 +176,106 @@ def test_what_is_no_table_is_named(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"x\.md"):
         audit_file(path)
+
+
+COLOURS = [
+    r"\cellcolor{red!nan}",
+    r"\cellcolor{red!inf}",
+    r"\cellcolor{red!1e400}",
+    r"\cellcolor[rgb]{nan,1,1}",
+    r"\cellcolor[rgb]{1e999,1,1}",
+    r"\cellcolor[hsb]{1e300,1e300,1}",
+    "color:rgb(nan 1 1)",
+    "color:rgb(1e999,1,1)",
+    "color:rgb(inf% 1% 1%)",
+    "color:hsl(1e308 1e308 1e308)",
+    "font-weight:" + "9" * 5000,
+]
+
+
+@pytest.mark.parametrize("colour", COLOURS, ids=range(len(COLOURS)))
+def test_a_colour_that_is_none_is_ignored(colour, tmp_path):
+    latex = colour.startswith("\\")
+    if latex:
+        text = f"\\begin{{tabular}}{{ll}} m & F \\\\ a & 1.0 \\\\ b & {colour} 2.0 \\\\ \\end{{tabular}}"
+    else:
+        text = f"<table><tr><td>m<td>F<tr><td>a<td>1.0<tr><td>b<td style='{colour}'>2.0</table>"
+    audit = audited(tmp_path, text, "t.tex" if latex else "t.html")
+    value = audit.tables[0].value(1, 1)
+    assert value is not None
+    assert value.value == 2
+    assert value.colour is None
+
+
+TABLE = "| m | F |\n|-|-|\n| a | 1 |\n| b | 2 |\n\n"
+TABULAR = r"\begin{tabular}{ll} m & F \\ a & 1 \\ b & 2 \\ \end{tabular}"
+
+
+def _long(part: str, length: int = 300_000) -> str:
+    return part * (length // len(part))
+
+
+# Each took the square of its length or more. The bound is generous: what is left takes seconds at most.
+LONG = {
+    "colours": (".tex", _long(r"\definecolor{a}{rgb}{") + TABULAR),
+    "macros": (".tex", _long(r"\newcommand{\a}{") + TABULAR),
+    "macros with blanks": (".tex", _long(r"\newcommand\a" + " " * 2000) + TABULAR),
+    "macros with brackets": (".tex", _long(r"\newcommand\a[") + TABULAR),
+    "definitions": (".tex", _long(r"\def\a{") + TABULAR),
+    "verbatim": (".tex", _long(r"\begin{verbatim}") + TABULAR),
+    "iffalse": (".tex", _long(r"\iffalse ") + TABULAR),
+    "rules": (".tex", TABULAR.replace("a &", _long(r"\hline ") + "a &")),
+    "floats": (".tex", _long(r"\begin{table}" + TABULAR) + r"\end{table}"),
+    "headers of longtable": (".tex", TABULAR.replace("a &", _long(r"x & y \endhead \\ ") + "a &")),
+    "html in markdown": (".md", TABLE + _long("<table>")),
+    "brackets in markdown": (".md", TABLE + _long("![")),
+    "blanks in markdown": (".md", TABLE + " " * 300_000 + "x\n"),
+    "footnotes": (
+        ".html",
+        "<table><tr><td>m<td>F" + _long("<tr><td>a<td>3<sup>1" + " " * 700 + "!</sup>") + "</table>",
+    ),
+    "comments of css": (".html", "<style>" + _long("/*") + "</style><table><tr><td>m<td>F<tr><td>a<td>1</table>"),
+    "signs in a header": (".csv", "m," + "±" * 130_000 + "x\na,1\nb,2\n"),
+    "rows of means": (".csv", "m,F,E\n" + _long("a,1,2\nMean,1,2\n", 80_000)),
+    "rows of differences": (".csv", "m,F,E\n" + _long("x,1,2\nΔ,+1,+1\n", 80_000)),
+    "bold": (".csv", "m,F\n" + _long("a,**1**\n", 80_000) + "b,2\n"),
+    "kinds": (".csv", "m,kind,F,Δ\n" + _long("a,k,1,-\nb,k,2,+3\n", 80_000)),
+}
+
+
+@pytest.mark.parametrize("case", LONG)
+def test_a_long_file_takes_no_more_than_its_length(case, tmp_path):
+    ending, text = LONG[case]
+    seconds = time.process_time()
+    with contextlib.suppress(DataError):  # too large is an answer too
+        audited(tmp_path, text, "t" + ending)
+    assert time.process_time() - seconds < 60
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,1\n" * 1600 + ",".join("1" * 1600) + "\n",
+        ("a," + ",".join("1" * 1000) + "\n") * 40 + ("\n" + ("b," + ",".join("1" * 1000) + "\n") * 40) * 6,
+        ("study,row," + ",".join(f"c{i}" for i in range(900)) + "\n") + "a,b,1\n" * 300 + "a,b" + ",1" * 900 + "\n",
+        "a,b\n" * 130_000,
+        (",".join("1" * 3000) + "\n") * 2,
+    ],
+    ids=["ragged", "many tables", "studies", "long", "wide"],
+)
+def test_tables_that_are_too_large_are_named(text, tmp_path):
+    with pytest.raises(DataError, match=r"t\.csv: .*more than"):
+        audited(tmp_path, text, "t.csv")
+
+
+def test_the_places_of_all_tables_of_a_page_are_counted_together(tmp_path):
+    table = "<table><tr><td>m<td colspan=999>F<tr><td>a<td>1" + "<tr><td>b<td>2" * 100 + "</table>"
+    with pytest.raises(DataError, match=r"t\.html: .*more than"):
+        audited(tmp_path, table * 3, "t.html")
+
+
+def test_large_tables_are_read(tmp_path):
+    wide = "m," + ",".join(f"c{i}" for i in range(1000)) + "\n" + ("a," + ",".join(["1.5"] * 1000) + "\n") * 20
+    assert audited(tmp_path, wide, "t.csv").tables[0].n_read == 20_000
+    long = "m,F,E,L\n" + "".join(f"row{i},1.5,2.5,3.5\n" for i in range(10_000))
+    assert audited(tmp_path, long, "t.csv").tables[0].n_read == 30_000
