@@ -1,7 +1,7 @@
 """The grammar of claims: sentences of a recipe that `mmablate check` puts to the test (INTERFACE.md).
 
     A > B on COL            the score of row A is above that of row B (or of a number: A > 90 on COL)
-    A > B by 0.5 on COL     ... by more than 0.5
+    A > B by 0.5 on COL     ... by more than 0.5 (or: A > B on COL by 0.5)
     A < B on COL            below; "by" likewise
     A = B within 0.5 on COL they differ by less than 0.5
     COL rises with FACTOR   the score grows with the level of a factor or swept parameter; "falls" likewise
@@ -27,7 +27,8 @@ FORMS = (
 _ROW = r"[^\s<>]+"
 _COMPARED = re.compile(
     rf"(?P<first>{_ROW})\s+(?P<sign>[<>=])\s+(?P<second>{_ROW})"
-    r"(?:\s+(?P<word>by|within)\s+(?P<margin>\S+))?\s+on\s+(?P<column>\S.*)"
+    r"(?:\s+(?P<word>by|within)\s+(?P<margin>\S+))?\s+on\s+(?P<column>\S.*?)"
+    r"(?:\s+(?P<last_word>by|within)\s+(?P<last_margin>[-+.\d]\S*))?"
 )
 _TREND = re.compile(r"(?P<column>\S.*?)\s+(?P<verb>rises|falls)\s+with\s+(?P<factor>\S+)(?:\s+for\s+(?P<rows>\S+))?")
 _DELTA = re.compile(r"[Δ∆]\s*(?P<column>\S.*)")  # Greek capital delta, or the increment sign
@@ -143,15 +144,18 @@ def _compared(match: re.Match[str]) -> Comparison | Equivalence:
     number = _number(match["second"])
     second: str | float = match["second"] if number is None else number
     quantity = _quantity(match["column"])
+    word, written = match["word"] or match["last_word"], match["margin"] or match["last_margin"]
+    if match["word"] and match["last_word"]:
+        raise ValueError("one margin, not two")
     if match["sign"] == "=":
-        if match["word"] != "within":
+        if word != "within":
             raise ValueError("= needs a margin: A = B within 0.5 on COL")
-        within = _margin(match["margin"], positive=True)
+        within = _margin(written, positive=True)
         return Equivalence(match["first"], second, within, quantity, match["second"])
-    if match["word"] == "within":
+    if word == "within":
         raise ValueError(f"`within` goes with =; with {match['sign']} a margin is written `by`")
     sign: Literal[">", "<"] = ">" if match["sign"] == ">" else "<"
-    margin = _margin(match["margin"], positive=False) if match["word"] else 0.0
+    margin = _margin(written, positive=False) if word else 0.0
     return Comparison(match["first"], sign, second, margin, quantity, match["second"])
 
 

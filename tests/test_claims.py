@@ -122,7 +122,7 @@ def test_a_recipe_names_the_claim_and_its_line(tmp_path):
         load_recipe(str(path))
     first, second = caught.value.problems
     assert first.startswith(f"{path}:9: claims.1: a claim has one of the forms")
-    assert first.endswith("got 'sup beats 5'")
+    assert first.endswith("the claim is 'sup beats 5'")
     assert second.startswith(f"{path}:10: claims.2: = needs a margin")
 
 
@@ -132,3 +132,19 @@ def test_claims_are_a_list_of_sentences(tmp_path, claims):
     path.write_text(RECIPE.partition("claims:")[0] + f"claims: {claims}\n", encoding="utf-8")
     with pytest.raises(RecipeError, match=r"tiny\.yaml:7: claims"):
         load_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("A > B by 0.5 on Mean", "A > B on Mean by 0.5"),
+        ("A = B within 0.5 on Δ FE", "A = B on Δ FE within 0.5"),
+    ],
+)
+def test_a_margin_may_stand_last(first, last):
+    assert parse_claim(first) == parse_claim(last)
+
+
+def test_two_margins_are_refused():
+    with pytest.raises(ValueError, match="one margin"):
+        parse_claim("A > B by 1 on Mean by 2")

@@ -168,6 +168,11 @@ def _notes(a: Table, b: Table, rows: Sequence[str], columns: Sequence[str]) -> l
             notes.append(
                 f"{_title(one)} has single runs: its Δ have no interval, and what they would vary by is unknown."
             )
+    if a.dataset.name and b.dataset.name and a.dataset.name != b.dataset.name:
+        notes.append(f"Measured on different data: {a.dataset.name} and {b.dataset.name}.")
+    averaged = [{c for c in t.columns if t.column_info[c].subset} for t in (a, b)]
+    if "Mean" in columns and averaged[0] and averaged[1] and averaged[0] != averaged[1]:
+        notes.append("Mean averages different columns in the two.")
     differing = [c for c in columns if a.column_info[c].metric != b.column_info[c].metric and a.column_info[c].unit]
     if differing and all(t.column_info[c].unit for t in (a, b) for c in differing):
         notes.append(f"The tables measure different things in {_list(differing)}.")

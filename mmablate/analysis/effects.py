@@ -65,7 +65,9 @@ def view_tables(table: Table, view: str) -> list[Table]:
         missing = design.missing()
         if missing:
             some = ", ".join(design.name(point) for point in missing[:6]) + (", ..." if len(missing) > 6 else "")
-            raise UsageError(f"--view effects: {table.study} is no full factorial: {len(missing)} rows lack ({some})")
+            raise UsageError(
+                f"--view effects: {table.study} is no full factorial: {len(missing)} combinations have no row ({some})"
+            )
         return _effect_tables(table, design)
     return [_one_at_a_time(table, _design(table), view)]
 

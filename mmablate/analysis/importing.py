@@ -5,6 +5,7 @@ A CSV with one line a row, such as a published table, is read too: as rows of a 
 
 from __future__ import annotations
 
+import csv
 import re
 import warnings
 from collections import Counter
@@ -39,6 +40,8 @@ _BOOKKEEPING = frozenset(
 )  # fmt: skip
 # Settings, and what pandas calls a column without a name: the number of the line.
 _SETTINGS = ("params.", "config.", "tags.", "Unnamed: ")
+_MOST_NAMED = 12
+_MISSING = frozenset({"", "nan", "na", "n/a", "none", "null", "-", "–"})
 _GOOD_STATES = frozenset({"finished", "ok", "completed", "complete", "success", "succeeded", "done", ""})
 _BAD_STATES = frozenset(
     (
@@ -79,6 +82,7 @@ class _Rows:
     levels: dict[str, dict[str, str]] = field(default_factory=dict)
     errors: dict[str, list[str]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
 
 
 def table_from_csv(
@@ -130,15 +134,42 @@ def table_from_csv(
         confidence=rules.confidence,
         primary=rules.primary,
         families=made.families,
+        n_decimals=_decimals(rows, columns.metrics),
     )
-    found = Found(left_out=tuple(rows.left_out), constant=made.constant, seeds_are_named=columns.seed is not None)
+    found = Found(
+        left_out=(*rows.left_out, *rows.odd), constant=made.constant, seeds_are_named=columns.seed is not None
+    )
     said = [f"Read from {path.name}, not trained by mmablate: what its runs share or differ in is not known here."]
+    said.append(_directions(info))
     if baseline is None:
         said.append(f"The baseline is the first row of the file, {names[0]}; --baseline names another.")
     if columns.seed is None and any(len(s) > 1 for s in rows.seeds.values()):
         said.append("The file has no column of seeds: no two runs are paired (--seed-column names one).")
     notes = (*said, *table_notes(table, found))
     return table.model_copy(update={"notes": notes, "study_notes": (said[0], *study_notes(found))})
+
+
+def _directions(info: Mapping[str, ColumnInfo]) -> str:
+    """Which way each metric was read, since a name can mislead."""
+    sides: dict[str, list[str]] = {"lower": [], "higher": []}
+    for about in info.values():
+        sides["lower" if about.direction == "min" else "higher"].append(about.metric)
+    told = "; ".join(
+        f"better when {side}: {', '.join(names[:_MOST_NAMED])}{', ...' if len(names) > _MOST_NAMED else ''}"
+        for side, names in sides.items()
+        if names
+    )
+    return f"Read from the names: {told} (--lower names others)."
+
+
+def _decimals(rows: _Rows, metrics: Sequence[str]) -> int:
+    """Two, as for percent; more where metrics are shares of one."""
+    sizes = [
+        max((abs(v) for values in rows.values.values() for v in values.get(c, {}).values()), default=0.0)
+        for c in metrics
+    ]
+    small = [size <= 1.5 for size in sizes]
+    return 4 if all(small) else 3 if any(small) else 2
 
 
 # --- the file ---------------------------------------------------------------------------------------------
@@ -155,6 +186,10 @@ def _read(path: Path) -> tuple[pd.DataFrame, bool]:
         with path.open(encoding="utf-8-sig") as file:
             head = file.readline()
         separator = max(",;\t", key=head.count)
+        names = next(csv.reader([head], delimiter=separator), [])
+        doubled = [name for name, count in Counter(map(str.strip, names)).items() if count > 1 and name]
+        if doubled:
+            raise StoreError(f"{path}: two columns are called {doubled[0]}")
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # lines longer than the header
             frame = pd.read_csv(
@@ -299,6 +334,11 @@ def _gather(frame: pd.DataFrame, columns: _Columns, path: Path, *, decimal_comma
             rows.values.setdefault(name, {})
             continue
         scores = {c: _number(str(line[c]), decimal_comma=decimal_comma) for c in columns.metrics}
+        rows.odd += [
+            f"line {number}: {_short(c)} is {str(line[c]).strip()[:40]!r}, which is no number."
+            for c, score in scores.items()
+            if score is None and str(line[c]).strip().lower() not in _MISSING
+        ]
         if seed in known:
             rows.left_out.append(f"line {number}: the row {name} has another run of seed {seed} (line {known[seed]}).")
             continue

@@ -54,6 +54,11 @@ def load_tables(
         raise UsageError(
             f"--row-column, --seed-column, --columns, --lower and --primary are for a CSV of runs, not {path}"
         )
+    if path.is_file() and path.name == "study.json":
+        path = path.parent
+    if path.is_file() and path.suffix.lower() != ".json":
+        hint = f" (a recipe is trained first: mmablate ablate {path})" if path.suffix in (".yaml", ".yml") else ""
+        raise StoreError(f"{path}: neither a study's folder, nor a JSON table, nor a CSV of runs{hint}")
     if path.is_file():
         given = [name for name, value in options.items() if value is not None]
         if given:

@@ -170,6 +170,16 @@ def _lacking(table: Table) -> Iterator[str]:
             yield f"Some runs have no value for {shown}: {', '.join(names)}."
 
 
+def with_decimals(table: Table, n_decimals: int) -> Table:
+    """The table printed with another number of decimals, its note about rounding made anew."""
+    changed = table.model_copy(update={"n_decimals": n_decimals})
+    others = [note for note in table.notes if not note.startswith(_UNROUNDED)]
+    return changed.model_copy(update={"notes": (*others, *_rounding(changed))})
+
+
+_UNROUNDED = "Δ is computed from unrounded scores."
+
+
 def printed(value: float, n_decimals: int) -> Decimal:
     """A value as tables print it, exactly."""
     return Decimal(f"{value:.{n_decimals}f}")
@@ -196,7 +206,7 @@ def _rounding(table: Table) -> Iterator[str]:
         )
         count = sum(map(len, differing.values()))
         yield (
-            f"Δ is computed from unrounded scores. In {count} cell{'s' if count > 1 else ''} it differs in the last "
+            f"{_UNROUNDED} In {count} cell{'s' if count > 1 else ''} it differs in the last "
             f"digit from the difference of the printed means ({listing})."
         )
 

@@ -248,13 +248,16 @@ def table(
     primary: Annotated[
         str | None, typer.Option("--primary", metavar="NAME", help="CSV: the metric tested as a family of its own.")
     ] = None,
+    decimals: Annotated[
+        int | None, typer.Option("--decimals", min=0, max=6, help="Decimals as printed (JSON stays unrounded).")
+    ] = None,
     verbose: Verbose = False,
 ) -> int:
     """Print the table of a study, of every study in a folder, or of somebody else's runs."""
     from mmablate.cli.tables import TableRequest, print_table
 
     request = TableRequest(paths, format, output, baseline, condition, subset, confidence, view, standalone, figures,
-                           color, row_column, seed_column, columns, lower, primary)  # fmt: skip
+                           color, row_column, seed_column, columns, lower, primary, decimals)  # fmt: skip
     return print_table(request)
 
 

@@ -14,6 +14,7 @@ from mmablate.analysis import Table, build_table, condition_tables, load_tables
 from mmablate.analysis.details import load_details
 from mmablate.analysis.effects import effect_tables, view_tables
 from mmablate.analysis.importing import CsvOptions
+from mmablate.analysis.notes import with_decimals
 from mmablate.analysis.scenes import load_scenes
 from mmablate.cli.writing import write_text
 from mmablate.errors import UsageError
@@ -24,6 +25,7 @@ from mmablate.results.files import telling, write_atomic
 
 ENDINGS = {
     ".html": "html", ".htm": "html", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".json": "json",
+    ".txt": "terminal",
 }  # fmt: skip
 
 
@@ -47,6 +49,7 @@ class TableRequest:
     columns: str | None = None
     lower: str | None = None
     primary: str | None = None
+    decimals: int | None = None
 
     @property
     def csv(self) -> CsvOptions:
@@ -61,7 +64,12 @@ class TableRequest:
         """The format asked for, or that of the output file's ending."""
         if self.format is not None:
             return self.format
-        return ENDINGS.get(self.output.suffix.lower(), "terminal") if self.output else "terminal"
+        if self.output is None or str(self.output) == "-":
+            return "terminal"
+        ending = self.output.suffix.lower()
+        if ending not in ENDINGS:
+            raise UsageError(f"-o {self.output}: the ending says no format ({', '.join(ENDINGS)}); --format does")
+        return ENDINGS[ending]
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -87,13 +95,16 @@ def print_table(request: TableRequest) -> int:
     if request.view is not None:
         tables = [view for table in tables for view in view_tables(table, request.view)]
         single = single and len(tables) == 1
+    if request.decimals is not None:
+        tables = [with_decimals(table, request.decimals) for table in tables]
     if request.figures is not None:
         _write_figures(tables, request.figures)
     format = request.chosen_format
-    if format == "terminal" and request.output is None:
+    output = None if str(request.output) == "-" else request.output
+    if format == "terminal" and output is None:
         print_tables(tables, _console(request.color))
         return 0
-    write_text(render(tables, format, single=single, standalone=request.standalone), request.output)
+    write_text(render(tables, format, single=single, standalone=request.standalone), output)
     return 0
 
 

@@ -374,11 +374,14 @@ def _check_subsets(draft: Draft) -> None:
 
 def _check_claims(draft: Draft) -> None:
     """Every claim has one of the known forms; whether its rows exist is judged with the rows."""
+    told = set()
     for index, text in enumerate(draft.sections.get("claims", ())):
         try:
             parse_claim(text)
         except ValueError as error:
-            draft.report(("claims", index), f"{error}, got {_short(text)}")
+            reason = "none of the forms of a claim (see above)" if str(error) in told else str(error)
+            told.add(str(error))
+            draft.report(("claims", index), f"{reason}; the claim is {_short(text)}")
 
 
 def subset_names(modalities: list[str]) -> dict[str, tuple[str, ...]]:

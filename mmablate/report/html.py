@@ -150,12 +150,12 @@ def _cell_view(table: Table, row: Row, column: str, *, separated: bool, repeated
         return CellView(" ".join(classes), marks.absent(row), "", "", "", "", "" if failed else "no value")
     n, sign = table.n_decimals, table.decimal
     has_mean, has_delta = numbers.is_number(cell.mean), numbers.is_number(cell.delta)
-    quiet = marks.not_significant(cell)
+    doubt = marks.doubt(cell, repeated=repeated)
     if colours.is_colour(cell.heat):
-        classes += [_heat_class(str(cell.heat)), *(["pale"] if quiet else [])]
+        classes += [_heat_class(str(cell.heat)), *(["pale"] if doubt else [])]
     if cell.best:
         classes.append("best")
-    test = f"{marks.welch_mark(cell, repeated=repeated)}{f' {marks.NOT_SIGNIFICANT}' if quiet else ''}"
+    test = f"{marks.welch_mark(cell, repeated=repeated)}{f' {doubt}' if doubt else ''}"
     if not has_delta:
         test = "baseline" if marks.is_baseline(row) else ""
     return CellView(

@@ -111,9 +111,10 @@ def _cell(table: Table, row: Row, column: str, *, beside: bool, repeated: bool) 
     if marks.is_empty(cell):
         word = marks.absent(row)
         return _Cell((_Line(rf"\textit{{{latex_text.escape(word)}}}", len(word)),))
-    welch = marks.welch_mark(cell, repeated=repeated)
+    doubt = marks.doubt(cell, repeated=repeated)
+    beside_delta = marks.welch_mark(cell, repeated=repeated) + (rf"\,{doubt}" if doubt else "")
     has_mean = numbers.is_number(cell.mean)
-    lines = [_mean_line(table, cell) if has_mean else _delta_line(table, cell, welch, small=False)]
+    lines = [_mean_line(table, cell) if has_mean else _delta_line(table, cell, beside_delta, small=False)]
     if numbers.is_number(cell.std):
         std = "±" + numbers.fixed(cell.std, table.n_decimals, table.decimal)
         if beside:
@@ -124,8 +125,8 @@ def _cell(table: Table, row: Row, column: str, *, beside: bool, repeated: bool) 
         else:
             lines.append(_Line(rf"\scriptsize {std}", len(std), small=True, mark=""))
     if has_mean and numbers.is_number(cell.delta):
-        lines.append(_delta_line(table, cell, welch, small=True))
-    return _Cell(tuple(lines), *_fill(cell))
+        lines.append(_delta_line(table, cell, beside_delta, small=True))
+    return _Cell(tuple(lines), *_fill(cell, pale=bool(doubt)))
 
 
 def _mean_line(table: Table, cell: Cell) -> _Line:
@@ -134,20 +135,19 @@ def _mean_line(table: Table, cell: Cell) -> _Line:
     return _Line(rf"\textbf{{{mean}}}" if cell.best else mean, len(mean), mark=mark)
 
 
-def _delta_line(table: Table, cell: Cell, welch: str, *, small: bool) -> _Line:
+def _delta_line(table: Table, cell: Cell, mark: str, *, small: bool) -> _Line:
     """Δ with a sign of the width of a plus, so that gains and losses stand alike."""
     delta = numbers.signed(cell.delta, table.n_decimals, table.decimal)
     text = f"$+${delta[1:]}" if delta.startswith("+") else delta
-    mark = welch + (rf"\,{marks.NOT_SIGNIFICANT}" if marks.not_significant(cell) else "")
     return _Line(rf"\scriptsize {text}" if small else text, len(delta) + 0.5, small, mark)
 
 
-def _fill(cell: Cell) -> tuple[str, str]:
-    """Background and ink of a cell: its heat, a breath of it where Δ is not significant."""
+def _fill(cell: Cell, *, pale: bool) -> tuple[str, str]:
+    """Background and ink of a cell: its heat, or a breath of it."""
     if not colours.is_colour(cell.heat):
         return "", ""
     background = str(cell.heat)
-    if marks.not_significant(cell):
+    if pale:
         background = colours.heat_style(background, 0).pale
     ink = colours.ink_on(background)
     return background[1:].upper(), "" if colours.contrast("#000000", background) >= colours.AA else ink[1:].upper()

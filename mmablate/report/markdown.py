@@ -56,7 +56,8 @@ def cell_text(table: Table, row: Row, column: str, *, repeated: bool) -> str:
 
 def _delta_text(cell: Cell, n_decimals: int, sign: str, *, repeated: bool) -> str:
     welch = marks.welch_mark(cell, repeated=repeated)
-    quiet = f" {marks.NOT_SIGNIFICANT}" if marks.not_significant(cell) else ""
+    doubt = marks.doubt(cell, repeated=repeated)
+    quiet = f" {doubt}" if doubt else ""
     return f"{numbers.signed(cell.delta, n_decimals, sign)}{welch}{quiet}"
 
 

@@ -15,6 +15,7 @@ from mmablate.report.labels import clean
 WELCH = "ʷ"
 TIED = "†"
 NOT_SIGNIFICANT = "n.s."
+NOT_TESTED = "n.t."
 
 _MOST_EVIDENT = 3
 _EMPTY_CELL = Cell()
@@ -115,6 +116,18 @@ def not_significant(cell: Cell) -> bool:
 def is_repeated(table: Table) -> bool:
     """Some row has two seeds or more. Of a table of single runs a chip says that nothing is tested."""
     return any(row.n_seeds > 1 for row in table.rows if not row.reference)
+
+
+def doubt(cell: Cell, *, repeated: bool) -> str:
+    """What a Δ must not be read without: "n.s.", or "n.t." where no test could be made; "" for any other.
+
+    Args:
+        cell: of the table.
+        repeated: what `is_repeated` says of the table. Among tests a Δ without one must not look like a finding.
+    """
+    if not_significant(cell):
+        return NOT_SIGNIFICANT
+    return NOT_TESTED if repeated and numbers.is_number(cell.delta) and cell.p is None else ""
 
 
 def welch_mark(cell: Cell, *, repeated: bool) -> str:
@@ -303,6 +316,10 @@ def key(table: Table, *, best: str, delta: str, pale: str = "") -> str:
         (
             any(not_significant(c) for c in cells),
             f"{NOT_SIGNIFICANT}: Δ not significant after Holm's correction within its family{pale}",
+        ),
+        (
+            any(doubt(c, repeated=repeated) == NOT_TESTED for c in cells),
+            f"{NOT_TESTED}: Δ not tested: no spread over seeds, or too few of them{pale}",
         ),
         (any(c.ci is not None for c in cells), f"intervals of Δ: {confidence}, each on its own"),
         (

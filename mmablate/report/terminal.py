@@ -7,7 +7,7 @@ the best of a column, "†" is tied with it. Without colours (piped, NO_COLOR) n
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from rich.cells import cell_len
 from rich.color import Color
@@ -167,11 +167,22 @@ def lines(table: Table, width: int, *, coloured: bool = True) -> Iterator[Text]:
 def print_tables(tables: Sequence[Table], console: Console) -> None:
     """Prints the tables in the console's width and colours, an empty line between them."""
     coloured = console.color_system is not None and not console.no_color
+    told: set[str] = set()
     for index, table in enumerate(tables):
         if index:
             console.print()
-        for line in lines(table, console.width, coloured=coloured):
+        for line in lines(_without(table, told), console.width, coloured=coloured):
             console.print(line, soft_wrap=True)
+        told |= {*table.notes, table.dataset.attribution or ""}
+
+
+def _without(table: Table, told: Set[str]) -> Table:
+    """The table without the notes that stand under one printed before it."""
+    dataset = table.dataset
+    if dataset.attribution in told:
+        dataset = dataset.model_copy(update={"attribution": None})
+    notes = tuple(note for note in table.notes if note not in told)
+    return table.model_copy(update={"notes": notes, "dataset": dataset})
 
 
 def render(tables: Sequence[Table], *, single: bool, width: int = 80) -> str:

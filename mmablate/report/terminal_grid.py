@@ -87,17 +87,18 @@ def _cell_lines(table: Table, row: Row, column: str, *, inline: bool, repeated: 
         spread = [_Line(f"±{numbers.fixed(cell.std, n, sign)}", DIM)]
     if numbers.is_number(cell.delta):
         welch = marks.welch_mark(cell, repeated=repeated)
-        delta = _delta_lines(cell, numbers.signed(cell.delta, n, sign), welch, inline=inline)
+        doubt = marks.doubt(cell, repeated=repeated)
+        delta = _delta_lines(cell, numbers.signed(cell.delta, n, sign), welch, doubt, inline=inline)
     return (*mean, *spread, *delta) if mean else (*delta[:1], *spread, *delta[1:])
 
 
-def _delta_lines(cell: Cell, delta: str, welch: str, *, inline: bool) -> list[_Line]:
-    """Δ on its heat colour; without one where it is not significant, which words say too."""
-    if not marks.not_significant(cell):
+def _delta_lines(cell: Cell, delta: str, welch: str, doubt: str, *, inline: bool) -> list[_Line]:
+    """Δ on its heat colour; without one where it is in doubt, which words say too."""
+    if not doubt:
         return [_Line(delta, _heat(cell), welch)]
     if inline:
-        return [_Line(delta, DIM, f"{welch} {marks.NOT_SIGNIFICANT}")]
-    return [_Line(delta, DIM, welch), _Line(marks.NOT_SIGNIFICANT, DIM)]
+        return [_Line(delta, DIM, f"{welch} {doubt}")]
+    return [_Line(delta, DIM, welch), _Line(doubt, DIM)]
 
 
 def _metric_columns(table: Table, *, inline: bool) -> list[_Column]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -50,13 +51,18 @@ def _claims_about_nothing(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
         claim = among(parse_claim(text), names)
         if not is_about(claim, rows=names, factors=factors, sweeps=recipe.sweep, swept=False):
             continue
-        lacking = [f"row {name!r}" for name in rows_of(claim) if name not in names]
+        lacking = [_lacking("row", name, names) for name in rows_of(claim) if name not in names]
         if isinstance(claim, Trend) and claim.factor not in factors:
-            lacking.append(f"factor {claim.factor!r}")
+            lacking.append(_lacking("factor", claim.factor, factors | set(recipe.sweep)))
         if claim.quantity.column not in columns:
-            lacking.append(f"column {claim.quantity.column!r}")
+            lacking.append(_lacking("column", claim.quantity.column, columns))
         if lacking:
             yield f"the claim {text!r} cannot be checked: the table has no {' and no '.join(lacking)}"
+
+
+def _lacking(kind: str, name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"{kind} {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
 def _labels_of_nothing(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:

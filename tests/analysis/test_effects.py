@@ -195,7 +195,7 @@ def test_what_is_not_full_is_refused_with_what_lacks(terms):
     scores = random_scores([2, 2, 2])
     del scores[1, 0, 1], scores[0, 0, 1]
     table = table_of(["a", "b", "c"], scores, terms=terms)
-    with pytest.raises(UsageError, match="no full factorial: 2 rows lack") as caught:
+    with pytest.raises(UsageError, match="no full factorial: 2 combinations have no row") as caught:
         view_tables(table, "effects")
     for point in ((1, 0, 1), (0, 0, 1)):
         name = "+".join(f for f, on in zip("abc", point, strict=True) if on) if terms else "+".join(map(str, point))

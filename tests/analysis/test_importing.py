@@ -326,3 +326,25 @@ def test_the_notes_agree_on_what_a_delta_is(tmp_path):
     notes = " ".join(read(tmp_path, mixed).notes)
     assert "Fewer than two common seeds with the baseline (b)" in notes
     assert "taken over the seeds that both rows have" not in notes
+
+
+def test_what_is_no_number_is_named_with_its_line(tmp_path):
+    notes = read(tmp_path, "row,seed,acc\na,0,50\na,1,fifty\na,2,\nb,0,60\nb,1,61\n").notes
+    assert "Left out: line 3: acc is 'fifty', which is no number." in notes
+    assert not any("line 4" in note for note in notes)
+
+
+def test_the_direction_of_every_metric_is_said(tmp_path):
+    (note,) = [n for n in read(tmp_path, "row,seed,acc,hd95\na,0,1,2\nb,0,3,4\n").notes if "better when" in n]
+    assert "lower: hd95; better when higher: acc" in note
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    with pytest.raises(StoreError, match="two columns are called acc"):
+        read(tmp_path, "row,seed,acc,acc\na,0,1,2\nb,0,3,4\n")
+
+
+@pytest.mark.parametrize(("scale", "decimals"), [(1, 2), (0.01, 4)])
+def test_shares_of_one_are_printed_finer(tmp_path, scale, decimals):
+    lines = "".join(f"{r},{s},{v * scale}\n" for r, s, v in (("a", 0, 40.0), ("a", 1, 41.0), ("b", 0, 50.0)))
+    assert read(tmp_path, "row,seed,acc\n" + lines).n_decimals == decimals

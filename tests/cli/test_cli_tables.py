@@ -99,7 +99,7 @@ def test_a_name_in_a_json_file_leads_out_of_no_folder(mmablate, demo, tmp_path):
     written = {path.relative_to(inner).parts[0] for path in inner.rglob("*.svg")}
     assert len(written) == 2
     assert not list((tmp_path / "a").glob("*.svg"))
-    assert set(tmp_path.rglob("*.svg")) == set(inner.rglob("*.svg"))
+    assert set(tmp_path.rglob("*.svg")) - set(demo.rglob("*.svg")) == set(inner.rglob("*.svg"))
 
 
 @pytest.mark.parametrize(
@@ -130,3 +130,45 @@ def test_names_from_files_do_not_act_on_the_terminal(mmablate, tmp_path):
     assert done.code == 2
     assert "\x1b" not in done.err
     assert "a\\x1b[31mcc" in done.err
+
+
+def test_decimals_and_the_note_about_them(mmablate, demo):
+    two, four = (" ".join(mmablate("table", demo, "--decimals", n).out.split()) for n in ("2", "4"))
+    assert "28.10" in two
+    assert "28.1018" not in two
+    assert "28.1018" in four
+    notes = [text.partition("unrounded scores. In ")[2][:8] for text in (two, four)]
+    assert notes[0] != notes[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("recipe.yaml", "mmablate ablate recipe.yaml"), ("words.md", "neither a study's folder, nor a JSON table")],
+)
+def test_other_files_are_told_for_what_they_are_not(mmablate, tmp_path, path, told):
+    (tmp_path / path).write_text("name: x\n")
+    done = mmablate("table", path)
+    assert done.code == 2
+    assert told in done.err
+
+
+def test_study_json_stands_for_its_folder(mmablate, demo):
+    assert (
+        mmablate("table", demo / "study.json", "--format", "csv").out == mmablate("table", demo, "--format", "csv").out
+    )
+
+
+def test_the_ending_must_say_a_format(mmablate, demo, tmp_path):
+    done = mmablate("table", demo, "-o", tmp_path / "t.docx")
+    assert done.code == 2
+    assert ".docx" in done.err
+    assert not (tmp_path / "t.docx").exists()
+    assert mmablate("table", demo, "--format", "csv", "-o", "-").out.startswith("row,label")
+
+
+def test_a_delta_that_no_test_judges_says_so_in_every_format(mmablate, tmp_path):
+    (tmp_path / "r.csv").write_text("row,seed,acc,f1\na,0,50,10\na,1,60,11\nb,0,52,14\nb,1,62,16\n")
+    for fmt in ("terminal", "markdown", "html", "latex"):
+        text = mmablate("table", "r.csv", "--format", fmt).out
+        assert "n.t." in text
+        assert "not tested" in " ".join(text.split())

@@ -66,7 +66,7 @@ def terminal_cells(text: str, table: Table) -> list[tuple[str, str]]:
     for block in re.findall(r"─\n(.*?)\n━", text, flags=re.DOTALL):
         lines = [line.split() for line in block.splitlines()]
         means = [word.rstrip("*†") for word in lines[0][1:]]
-        found.append((means, [w for line in lines[1:] for w in line if not w.startswith("±")]))
+        found.append((means, [w for line in lines[1:] for w in line if not w.startswith("±") and w != "n.t."]))
     means = [mean for block_means, _ in found for mean in block_means]
     deltas = iter([delta for _, block_deltas in found for delta in block_deltas])
     cells = [table.rows[0].cells[column] for column in table.columns]
