@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -12,8 +13,8 @@ from mmablate.analysis.audit.baselines import to_decimal
 from mmablate.analysis.audit.intervals import DIFFERENCE, Verdict, judge, mean_weights, weighted
 from mmablate.analysis.audit.model import Column, Finding, PrintedNumber, PublishedTable, Row
 
-MAX_CHECKED = 100  # Mean columns, rows of means and rows of differences of one table
-_SAMPLE = 8
+MAX_CHECKED = 100  # columns of means and rows of differences of one table, and rows that may be means of all above
+_SAMPLE = 8  # differences that tell whether a pair of rows is worth a closer look
 
 
 @dataclass
@@ -137,6 +138,8 @@ def _sort(table: PublishedTable, found: tuple[_Source, list[tuple[_Item, Verdict
 
 def _mean_columns(table: PublishedTable, check: MeanCheck) -> None:
     means = [c for c in table.columns if c.kind == "mean"]
+    if len(means) > MAX_CHECKED:
+        check.notes.append(f"{len(means)} columns of means: the first {MAX_CHECKED} are checked")
     for mean in means[:MAX_CHECKED]:
         sets = []
         plain = words.NOTHING_BUT_MEAN.fullmatch(mean.header) is not None  # "Average Precision" may be anything
@@ -157,14 +160,21 @@ def _mean_columns(table: PublishedTable, check: MeanCheck) -> None:
             check.averaged.append(found[0].columns)
 
 
-def _row_sources(rows: Sequence[Row], measured: Sequence[Column], position: int) -> list[_Source]:
-    """Rows that a row may be the mean of: those of its section, else of the section before; or all above it."""
-    above = [i for i in range(position) if rows[i].role == "data"]
-    section = rows[position].section
-    own = [i for i in above if rows[i].section == section]
-    before = [i for i in above if rows[i].section == rows[above[-1]].section] if above else []
+def _row_sources(
+    rows: Sequence[Row], measured: Sequence[Column], position: int, above: Sequence[int], *, far: bool
+) -> list[_Source]:
+    """Rows that a row may be the mean of: those of the last section above, perhaps its own, or all above.
+
+    Args:
+        rows: of the table.
+        measured: columns of values.
+        position: of the row in question.
+        above: positions of the rows of data above it.
+        far: whether all rows above are tried too.
+    """
+    last = itertools.takewhile(lambda i: rows[i].section == rows[above[-1]].section, reversed(above))
     sources = []
-    for chosen in (own or before, above):
+    for chosen in (list(last), *([above] if far else [])):
         items = []
         for column in measured:
             values = [rows[i].entries[column.index].value for i in chosen]
@@ -173,10 +183,41 @@ def _row_sources(rows: Sequence[Row], measured: Sequence[Column], position: int)
             if printed is not None and len(inputs) == len(values) >= 2:
                 items.append(_Item(position, column, printed, inputs, tuple(mean_weights(len(inputs)))))
         if items:
-            sources.append(
-                _Source(f"mean of {len(chosen)} rows", frozenset(), items, Fraction(3, 4), min(2, len(items)))
-            )
+            form = f"mean of {len(chosen)} rows"
+            sources.append(_Source(form, frozenset(), items, Fraction(3, 4), min(2, len(items))))
     return sources
+
+
+def _closing(rows: Sequence[Row]) -> set[int]:
+    """Positions of rows called means behind which no data stand in their section."""
+    found: set[int] = set()
+    closes = True
+    for position in range(len(rows) - 1, -1, -1):
+        row = rows[position]
+        if position + 1 < len(rows) and row.section != rows[position + 1].section:
+            closes = True
+        if row.role == "mean" and closes:
+            found.add(position)
+        elif row.role == "data" and not words.STD.search(row.label):
+            closes = False
+    return found
+
+
+def _found_means(
+    rows: Sequence[Row], measured: Sequence[Column], candidates: set[int]
+) -> Iterator[tuple[int, tuple[_Source, list[tuple[_Item, Verdict]]]]]:
+    """(position, what it is the mean of) of the candidates whose numbers are means of rows above."""
+    above: list[int] = []
+    tried = 0
+    for position, row in enumerate(rows):
+        found = None
+        if position in candidates:
+            tried += 1
+            found = _best(_row_sources(rows, measured, position, above, far=tried <= MAX_CHECKED))
+        if found is not None:
+            yield position, found
+        elif row.role != "delta":
+            above.append(position)
 
 
 def with_true_means(rows: Sequence[Row], measured: Sequence[Column]) -> tuple[Row, ...]:
@@ -188,33 +229,18 @@ def with_true_means(rows: Sequence[Row], measured: Sequence[Column]) -> tuple[Ro
         rows: those of role "mean" are so by name alone.
         measured: columns of values.
     """
-    found = list(rows)
-    closing: set[int] = set()
-    closes = True
-    for position in range(len(rows) - 1, -1, -1):
-        if position + 1 < len(rows) and rows[position].section != rows[position + 1].section:
-            closes = True
-        if rows[position].role == "mean" and closes:
-            closing.add(position)
-        elif rows[position].role == "data" and not words.STD.search(rows[position].label):
-            closes = False
-    tried = 0
-    for position, row in enumerate(rows):
-        if row.role != "mean":
-            continue
-        tried += position in closing
-        if position not in closing or tried > MAX_CHECKED or _best(_row_sources(found, measured, position)) is None:
-            found[position] = replace(row, role="data")
-    return tuple(found)
+    true = {position for position, _ in _found_means(rows, measured, _closing(rows))}
+    return tuple(
+        replace(row, role="data") if row.role == "mean" and i not in true else row for i, row in enumerate(rows)
+    )
 
 
 def _mean_rows(table: PublishedTable, check: MeanCheck) -> None:
-    for position, row in enumerate(table.rows):
-        if row.role == "mean":
-            found = _best(_row_sources(table.rows, table.measured(), position))
-            if found is not None:
-                _sort(table, found, check)
-        elif words.NOTHING_BUT_MEAN.fullmatch(row.label) and len(check.notes) < MAX_CHECKED:
+    means = {position for position, row in enumerate(table.rows) if row.role == "mean"}
+    for _, found in _found_means(table.rows, table.measured(), means):
+        _sort(table, found, check)
+    for row in table.rows:
+        if row.role == "data" and words.NOTHING_BUT_MEAN.fullmatch(row.label):
             check.notes.append(
                 f"row {row.label!r} does not hold means of the rows above it; it is read as a row of data"
             )
@@ -230,6 +256,8 @@ def _delta_rows(table: PublishedTable, check: MeanCheck) -> None:
             continue
         above = others[-30:]
         tried += 1
+        if tried == MAX_CHECKED + 1:
+            check.notes.append(f"of the rows of differences the first {MAX_CHECKED} are checked")
         if len(above) < 2 or tried > MAX_CHECKED:
             continue
         pairs = [(above[-1], i) for i in above[:-1]]
