@@ -15,6 +15,7 @@ from mmablate.report.labels import clean
 from mmablate.report.numbers import MINUS
 
 MAX_LISTED = 50  # of one kind on a terminal; JSON lists all
+MAX_HARMLESS = 5
 
 _HEADINGS = {
     "wrong_delta": ("wrong Δ", "no rounding of the printed numbers gives it"),
@@ -92,7 +93,7 @@ def _line(finding: Finding, kind: str, several: bool) -> Text:
 def _summary(audit: Audit) -> str:
     n = len(audit.tables)
     parts = [f"{count} {_UNITS[kind]}" for kind, count in audit.checked.items() if count]
-    return f"{n} table{'s' if n != 1 else ''}; checked: {', '.join(parts) or 'nothing to check'}"
+    return f"{n} table{'s' if n != 1 else ''}; checked: {', '.join(parts) or 'nothing'}"
 
 
 def print_audit(audit: Audit, console: Console) -> None:
@@ -105,13 +106,15 @@ def print_audit(audit: Audit, console: Console) -> None:
         fault = kind != "only_by_rounding"
         head = Text(f"\n{len(found)} {heading}", style="bold red" if fault else "bold")
         console.print(head.append(f" ({meaning})" if meaning else "", style="not bold"))
-        for finding in found[:MAX_LISTED]:
+        most = MAX_LISTED if fault else MAX_HARMLESS
+        for finding in found[:most]:
             console.print(Padding(_line(finding, kind, len(audit.tables) > 1), (0, 0, 0, 2)))
-        if len(found) > MAX_LISTED:
-            console.print(f"  and {len(found) - MAX_LISTED} more (--format json lists all)")
+        if len(found) > most:
+            console.print(f"  and {len(found) - most} more (--format json lists all)")
     if audit.notes:
         console.print(Text("\nnotes", style="bold"))
         for note in audit.notes:
             console.print(Padding(Text(clean(note)), (0, 0, 0, 2)))
     faults = audit.faults
-    console.print(Text(f"\n{faults} fault{'s' if faults != 1 else ''}" if faults else "\nno fault"))
+    nothing = "no fault" if any(audit.checked.values()) else "nothing in it could be checked"
+    console.print(Text(f"\n{faults} fault{'s' if faults != 1 else ''}" if faults else f"\n{nothing}"))

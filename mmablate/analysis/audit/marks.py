@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mmablate.analysis.audit import words
-from mmablate.analysis.audit.colours import hue
+from mmablate.analysis.audit.colours import channels, hue
 from mmablate.analysis.audit.intervals import rounded
 from mmablate.analysis.audit.model import Column, Finding, PrintedNumber, PublishedTable, Series
 from mmablate.analysis.directions import higher_is_better, lower_is_better
@@ -233,13 +233,20 @@ def _called(item: _Coloured) -> str:
     return {"cold": "blue", "green": "green"}.get(str(hue(item.printed.colour)), "a warm colour")
 
 
+def _is_breath(colour: str | None) -> bool:
+    return colour is not None and min(channels(colour)) > 0.9
+
+
 def _shades(items: Sequence[_Coloured]) -> list[str]:
-    """A note where a stronger and a weaker shade of one side overlap in the sizes of their Δ."""
+    """A note where a stronger and a weaker shade of one side overlap in the sizes of their Δ.
+
+    A breath of colour is left aside: it says that a Δ is not significant, whatever its size.
+    """
     notes = []
     for side in ("warm", "other"):
         sizes: dict[str, list[PrintedNumber]] = {}
         for item in items:
-            if item.side == side and item.better == (side == "warm"):
+            if item.side == side and item.better == (side == "warm") and not _is_breath(item.printed.colour):
                 sizes.setdefault(str(item.printed.colour), []).append(item.printed)
         ranges = [(min(abs(n.value) for n in v), max(abs(n.value) for n in v), c) for c, v in sizes.items()]
         ranges.sort()
