@@ -22,12 +22,13 @@ FORMATS = ("json", "html", "latex", "csv", "markdown", "terminal")
 REPEATS = 3
 
 MEASURED = """
-import resource, runpy, sys
+import re, runpy, sys
 sys.argv = ["mmablate", *sys.argv[1:]]
 try:
     runpy.run_module("mmablate", run_name="__main__")
 finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+    # Not ru_maxrss, which starts with the size of the process that this one was forked from.
+    print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
 """
 
 
