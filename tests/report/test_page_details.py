@@ -31,7 +31,7 @@ def config(row: str, seed: int, **changes: Any) -> dict[str, Any]:
     terms = [{"key": "sup", "term": "sup", "weight": 1.0}, {"key": "mad", "term": "mad", "weight": 13.2}]
     return {
         "run_id": f"{row}{seed}", "seed": seed, "compute": 1,
-        "data": {"name": "made", "fingerprint": "x", "root": "/home/anna/data"},
+        "data": {"name": "made", "fingerprint": "x", "root": "/data/anna/data"},
         "losses": terms if "mad" in row else terms[:1],
         "train": {"lr": 1e-3 if "mad" in row else 0.002, "epochs": 3},
         "teacher": {"run": f"t{seed}"} if "mad" in row else None,
@@ -58,8 +58,8 @@ def study(tmp_path: Path, **changes: Any) -> StudyStore:
     info = {"metric": "mIoU", "unit": "%", "direction": "max", "subset": True}
     made = {
         "name": "made", "plan": plan, "execution": {"mode": "in_turn", "threads": 1}, "created": "2026-01-02T03:04:05",
-        "recipe": {"name": "made", "data": {"root": "/home/anna/data", "name": "made"},
-                   "teacher": {"checkpoint": "/home/anna/teacher.safetensors"},
+        "recipe": {"name": "made", "data": {"root": "/data/anna/data", "name": "made"},
+                   "teacher": {"checkpoint": "/data/anna/teacher.safetensors"},
                    "losses": {"sup": {"label": "sup"}, "mad": {"label": "mad"}}},
         "table": {"rows": [{"name": name, "label": f"L_{name}"} for name in ROWS], "baseline": "sup",
                   "columns": ["F", "Mean"], "column_info": {"F": info, "Mean": {**info, "subset": False}}},
@@ -213,7 +213,7 @@ def test_no_folder_of_the_machine_reaches_the_page(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "kept"),
-    [("/home/anna/x.pt", "…/x.pt"), ("~/x", "…/x"), (r"C:\Users\Anna\x.pt", "…/x.pt"), ("train --on /home/anna/set now",
+    [("/data/anna/x.pt", "…/x.pt"), ("~/x", "…/x"), (r"C:\Users\Anna\x.pt", "…/x.pt"), ("train --on /data/anna/set now",
      "train --on …/set now"), ("a/b", "a/b"), ("km/h", "km/h"), ("50 / 60", "50 / 60"), ("/", "/"), ("https://a.b/c/d",
      "https://a.b/c/d"), ("x", "x")],
 )  # fmt: skip
