@@ -1,0 +1,81 @@
+"""Does the recipe fit the data? Told before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmablate.catalog import find
+from mmablate.catalog.models import check_packages, smallest_image
+from mmablate.data.base import SegmentationData, conditions_of
+from mmablate.data.summary import DatasetSummary
+from mmablate.errors import DataError, RecipeError
+from mmablate.execution.processes import world_size
+from mmablate.recipe.schema import Train
+from mmablate.study import Study
+from mmablate.study.datasets import dataset_settings
+
+
+def check_sizes(study: Study, summary: DatasetSummary) -> None:
+    """What only the data's sizes can tell of a recipe, told before anything is trained."""
+    problems: dict[Any, str] = {}
+    for split, pixels in summary.class_pixels.items():
+        if not sum(pixels):
+            hint = "; without the test split, validation is scored" if split == "test" else ""
+            raise DataError(f"{summary.name}: the {split} split has no labelled pixel{hint}")
+    base = dataset_settings(study.recipe)
+    for row in study.rows:
+        teacher = row.recipe.teacher
+        if dataset_settings(row.recipe) != base:
+            continue  # a row that reads the data otherwise has other sizes; its runs tell what does not fit
+        trains = {"train": row.recipe.train, **({"teacher.train": Train(**teacher.train)} if teacher else {})}
+        for key, train in trains.items():
+            problems |= {(key, what): text for what, text in _train_problems(key, train, summary)}
+        for key, model in (("model", row.recipe.model), ("teacher", teacher)):
+            if model is not None:
+                check_packages(model.options)
+                small = smallest_image(model.options)
+                crops = [train.augment.crop for train in trains.values() if train.augment.crop is not None]
+                for size in (summary.shape, *crops):
+                    if min(size) < small:
+                        text = f"{key}.backbone: images and crops of at least {small} x {small}, got {tuple(size)}"
+                        problems[key, "size"] = text
+            stem = model.options.get("in_channels") if model else None
+            for name, channels in summary.modalities.items():
+                if stem is not None and channels > stem:
+                    text = f"{key}.in_channels: at least the {channels} channels of modality {name}, got {stem}"
+                    problems[key, name] = text
+    if problems:
+        raise RecipeError(list(problems.values()))
+
+
+def _train_problems(key: str, train: Train, summary: DatasetSummary) -> Iterator[tuple[str, str]]:
+    """What of a `train` section does not fit the data, or the processes."""
+    augment, shape = train.augment, summary.shape
+    unknown = [name for name in augment.photometric or () if name not in summary.modalities]
+    if unknown:
+        there = ", ".join(summary.modalities)
+        yield "photometric", f"{key}.augment.photometric: modalities of the data ({there}), got {unknown}"
+    crop = augment.crop
+    if augment.scale is None and crop is not None and (crop[0] > shape[0] or crop[1] > shape[1]):
+        yield "crop", f"{key}.augment.crop: at most the images' {shape}, got {tuple(crop)}"
+    batch = min(train.batch_size, summary.n_train)
+    if train.accumulate > batch:
+        yield "accumulate", f"{key}.accumulate: at most the {batch} images of a batch, got {train.accumulate}"
+    if train.accumulate % world_size():
+        yield (
+            "processes",
+            f"{key}.accumulate: under torchrun a multiple of its {world_size()} processes, each of which takes its "
+            f"parts of a batch, got {train.accumulate}",
+        )
+
+
+def check_conditions(study: Study, data: SegmentationData) -> None:
+    """Conditions that the report shall show must be ones of the dataset, if not of the scenes chosen of it."""
+    there = [value for values in conditions_of(data.splits[data.scored_split]).values() for value in values]
+    known = {value for values in find("dataset", study.recipe.data.name).conditions.values() for value in values}
+    unknown = [name for name in study.recipe.report.conditions if name not in {*there, *known}]
+    if unknown:
+        raise RecipeError(
+            f"report.conditions: conditions of the data ({', '.join(there) or 'they have none'}), got {unknown}"
+        )

@@ -1,0 +1,48 @@
+"""How to execute, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmablate.results import RunRecord
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to execute.
+
+    Attributes:
+        out: results folder.
+        device: auto, cpu, cuda or cuda:N.
+        jobs: groups at a time; None is the number of cores on a CPU, one on CUDA.
+        retry_failed: train failed runs again.
+        fail_fast: stop at the first failure.
+        force: train everything again.
+        quiet: no progress.
+        workers: processes that read batches ahead of a group; None decides by device and cores.
+    """
+
+    out: Path
+    device: str = "auto"
+    jobs: int | None = None
+    retry_failed: bool = False
+    fail_fast: bool = False
+    force: bool = False
+    quiet: bool = False
+    workers: int | None = None
+
+
+@dataclass
+class Outcome:
+    """What became of the runs asked for.
+
+    Attributes:
+        trained, reused, failed: records by fate.
+        known_failures: those of the failed that an earlier call had trained.
+    """
+
+    trained: list[RunRecord] = field(default_factory=list)
+    reused: list[RunRecord] = field(default_factory=list)
+    failed: list[RunRecord] = field(default_factory=list)
+    known_failures: list[RunRecord] = field(default_factory=list)
