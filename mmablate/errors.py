@@ -45,6 +45,17 @@ class StoreError(MmablateError):
     """A results folder that cannot be read or written; names the path."""
 
 
+class LeaseLost(MmablateError):
+    """Another process has taken a run over, since this one seemed dead for too long; it must not write the run.
+
+    Args:
+        run_id: of the run.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} was taken over by another process, which took this one for dead")
+
+
 class MissingExtra(MmablateError):
     """An optional package is missing; names the command that installs it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -118,15 +118,25 @@ class TrainingBatches:
         """Optimiser steps of one epoch, at least one."""
         return len(self.split) // self.batch_size
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of epoch 0, 1, ...; their indices go into `digest`."""
+    def epoch(
+        self, epoch: int, *, start: int = 0, passed: Callable[[int], object] = lambda step: None
+    ) -> Iterator[Batch]:
+        """The batches of epoch 0, 1, ...; their indices go into `digest`.
+
+        Args:
+            start: steps of the epoch that are behind every run; their batches are not read, only counted.
+            passed: hears the number (over all epochs) of each step that is passed over.
+        """
         order = torch.randperm(len(self.split), generator=generator(self.seed, self.role, "order", epoch)).tolist()
-        size = self.batch_size
+        size, first = self.batch_size, epoch * self.steps_per_epoch()
         wanted = [order[step * size : (step + 1) * size] for step in range(self.steps_per_epoch())]
-        own = [indices[self._own] for indices in wanted]
-        for step, (inputs, labels) in enumerate(self.reader.read(own)):
+        for step in range(min(start, len(wanted))):
             self.digest.update(repr(wanted[step]).encode())
-            yield self._batch(inputs, labels, wanted[step], epoch * self.steps_per_epoch() + step)
+            passed(first + step)
+        own = [indices[self._own] for indices in wanted[start:]]
+        for step, (inputs, labels) in enumerate(self.reader.read(own), start):
+            self.digest.update(repr(wanted[step]).encode())
+            yield self._batch(inputs, labels, wanted[step], first + step)
 
     def _batch(self, inputs: Mapping[str, Tensor], labels: Tensor, indices: list[int], step: int) -> Batch:
         draws = torch.rand(len(indices), 4, generator=generator(self.seed, self.role, "augment", step))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from mmablate.study import RunSpec
@@ -22,11 +22,15 @@ class Group:
     specs: tuple[RunSpec, ...]
     waits_for: frozenset[str]
 
+    @staticmethod
+    def of(specs: Sequence[RunSpec]) -> Group:
+        """The group of these runs."""
+        return Group(tuple(specs), _upstream(specs))
+
     def split(self, parts: int) -> list[Group]:
         """At most `parts` groups of nearly equal size; in turn, a split changes no run's result."""
         parts = min(parts, len(self.specs))
-        pieces = [self.specs[i::parts] for i in range(parts)]
-        return [Group(piece, _upstream(piece)) for piece in pieces]
+        return [Group.of(self.specs[i::parts]) for i in range(parts)]
 
 
 def group_runs(specs: Sequence[RunSpec]) -> list[Group]:
@@ -46,26 +50,33 @@ def group_runs(specs: Sequence[RunSpec]) -> list[Group]:
     for shared, some in loners.items():
         hosts = [key for key in groups if key.startswith(shared)]
         groups[hosts[0] if hosts else shared].extend(some)
-    made = [Group(tuple(some), _upstream(some)) for some in groups.values()]
+    made = [Group.of(some) for some in groups.values()]
     return sorted(made, key=lambda group: (group.specs[0].role != "teacher", group.specs[0].seed))
 
 
-def next_group(waiting: list[Group], done: Collection[str], workers: int, idle: int) -> Group | None:
+def smaller(group: Group, largest: int) -> list[Group]:
+    """Groups of at most so many runs."""
+    return group.split(-(-len(group.specs) // largest)) if len(group.specs) > largest else [group]
+
+
+def next_group(
+    waiting: list[Group], done: Set[str], workers: int, idle: int, *, others: Callable[[], int] = lambda: 0
+) -> Group | None:
     """Takes the next group that may start; splits it where workers would otherwise stand idle.
 
     Args:
         waiting: changed in place.
         done: ids of the runs that are finished.
         workers, idle: how many there are, and how many of them have nothing to do.
+        others: how many more train runs of the same results folder in processes of their own.
     """
-    ready = [group for group in waiting if group.waits_for <= set(done)]
-    if not ready:
+    place = next((i for i, group in enumerate(waiting) if group.waits_for <= done), None)
+    if place is None:
         return None
-    group = ready[0]
-    waiting.remove(group)
+    group = waiting.pop(place)
     # The last groups are shared out: with nothing else to start, a worker that ends first would only watch.
-    if len(waiting) + 1 < workers and len(group.specs) > 1:
-        parts = group.split(max(2, idle))
+    if len(group.specs) > 1 and len(waiting) + 1 < workers + (more := others()):
+        parts = group.split(max(2, idle + more))
         waiting[:0] = parts[1:]
         return parts[0]
     return group

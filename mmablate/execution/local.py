@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from mmablate.data.base import SegmentationData
 from mmablate.data.summary import summarise
 from mmablate.errors import UsageError
 from mmablate.execution.fitting import check_conditions, check_sizes
+from mmablate.execution.grouping import Group
 from mmablate.execution.manifest import manifest
 from mmablate.execution.options import Options, Outcome
 from mmablate.execution.pending import pending_runs
@@ -17,6 +19,7 @@ from mmablate.execution.processes import is_lead, launched, world_size
 from mmablate.execution.progress import GridProgress
 from mmablate.execution.samples import choose_samples
 from mmablate.execution.scheduling import Schedule
+from mmablate.execution.workers import Crew, Here, Pool
 from mmablate.results import StudyStore
 from mmablate.results.shown import write_samples
 from mmablate.study import RunSpec, Study
@@ -46,7 +49,8 @@ def run_study(
         pending = pending_runs(store, wanted, options, outcome)
     if launched():
         pending, outcome = _agreed(pending, outcome)
-    device, jobs = _resources(options) if pending else (None, options.jobs)
+    devices, jobs = _resources(options) if pending else ([], options.jobs)
+    device = devices[0] if devices else None
     execution = {"mode": "in_turn", "threads": 1, "device": device, "jobs": jobs, "processes": world_size()}
     samples = choose_samples(data, study.recipe.report.samples)
     if is_lead():
@@ -54,24 +58,30 @@ def run_study(
         if samples is not None:
             write_samples(store.folder, samples)
     if pending:
-        keep, checkpoint = study.recipe.checkpoints, study.recipe.teacher and study.recipe.teacher.checkpoint
         common = {
             "study": study.name,
             "out": options.out,
             "data_root": data_root,
             "device": device,
-            "keep": keep,
-            "teacher_checkpoint": checkpoint,
+            "keep": study.recipe.checkpoints,
+            "teacher_checkpoint": study.recipe.teacher and study.recipe.teacher.checkpoint,
             "force": options.force,
             "weight_files": dict(study.weight_files),
             "workers": _workers(options, device, jobs or 1),
             "samples": tuple(samples.indices.tolist()) if samples is not None else (),
+            "save_every": study.recipe.save_every,
         }
         steps = {spec.run_id: _steps(spec, summary.n_train) for spec in pending}
         quiet = options.quiet or not is_lead()
         with GridProgress(sum(steps.values()), len(pending), quiet=quiet) as progress:
-            shown = dataset_settings(study.recipe)
-            Schedule(store, common, shown, jobs or 1, options.fail_fast, outcome, progress).run(pending)
+            Schedule(
+                store,
+                partial(_task, common, dataset_settings(study.recipe)),
+                partial(_crew, devices, jobs or 1, study.recipe.timeout),
+                fail_fast=options.fail_fast,
+                outcome=outcome,
+                progress=progress,
+            ).run(pending)
     if launched():
         from mmablate.training.distributed import stop
 
@@ -104,7 +114,33 @@ def _workers(options: Options, device: str | None, jobs: int) -> int:
     )
 
 
-def _resources(options: Options) -> tuple[str, int]:
+def _task(common: dict[str, Any], shown: dict[str, Any], group: Group) -> Any:
+    from mmablate.training.group import GroupTask
+    from mmablate.training.saving import Interval
+
+    # The scenes shown are numbers in the study's own split; a row that reads the data otherwise has other scenes.
+    data = {key: value for key, value in group.specs[0].settings["data"].items() if key != "fingerprint"}
+    samples = common["samples"] if data == shown else ()
+    every = common["save_every"]
+    interval = Interval() if every is None else Interval(every.seconds, every.steps)
+    return GroupTask(specs=group.specs, **{**common, "samples": samples, "save_every": interval})
+
+
+def _crew(
+    devices: list[str],
+    jobs: int,
+    timeout: float | None,
+    hear: Callable[[Any], None],
+    stopping: Callable[[], bool],
+) -> Crew:
+    """On a CPU one job needs no process of its own; on CUDA it has one, so that a hung kernel can be ended."""
+    if launched() or (jobs == 1 and devices[0] == "cpu"):
+        return Here(devices[0], hear, stopping)
+    return Pool(jobs, devices, timeout)
+
+
+def _resources(options: Options) -> tuple[list[str], int]:
+    """Devices, and how many groups at a time: on CUDA one a device, unless asked for more."""
     from mmablate.training.device import choose_device  # torch, only where there is something to train
 
     device = choose_device(options.device)
@@ -113,9 +149,15 @@ def _resources(options: Options) -> tuple[str, int]:
             raise UsageError(f"-j {options.jobs}: under torchrun the processes train one group together")
         from mmablate.training.distributed import start
 
-        return str(start(device)), 1
-    jobs = options.jobs or (1 if device.type == "cuda" else available_cores())
-    return str(device), jobs
+        return [str(start(device))], 1
+    if device.type == "cpu":
+        return ["cpu"], options.jobs or available_cores()
+    devices = [str(device)]
+    if device.index is None:
+        import torch
+
+        devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return devices, options.jobs or len(devices)
 
 
 def available_cores() -> int:

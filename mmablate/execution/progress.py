@@ -65,6 +65,15 @@ class GridProgress:
             share = 100 * self.steps / self.total_steps
             print(f"{self.runs}/{self.total_runs} runs, {share:.0f} %, {self._left()}", file=sys.stderr, flush=True)
 
+    def skip(self, steps: int) -> None:
+        """Steps that an earlier try had done: they are no work of this call."""
+        self.total_steps = max(1, self.total_steps - steps)
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        if not self.quiet:
+            self._line(text)
+
     def finished(self, record: RunRecord) -> None:
         """Counts a run that is over, and says so."""
         self.runs += 1

@@ -1,98 +1,149 @@
-"""Hands groups of runs to workers until none is left, and keeps count of what became of them."""
+"""Hands groups of runs to those who train until none is left, and keeps count of what became of them.
+
+Any number of processes may do so for one study at once: each takes the runs whose leases it gets, and waits for
+the others' or takes over what a dead one has left.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from mmablate.errors import StoreError
-from mmablate.execution.grouping import Group, group_runs, next_group
+from mmablate.execution.grouping import Group, group_runs, next_group, smaller
 from mmablate.execution.options import Outcome
 from mmablate.execution.processes import is_lead
 from mmablate.execution.progress import GridProgress
-from mmablate.execution.workers import Pool
+from mmablate.execution.workers import Crew, Event
 from mmablate.results import RunError, RunRecord, StudyStore
+from mmablate.results.leases import this_worker
 from mmablate.study import RunSpec
+
+# How often runs that another process holds are looked at.
+POLL_SECONDS = 0.5
+# A run whose worker dies is tried once more, alone: only its own second death is its fault for certain.
+TRIES = 2
 
 
 class Schedule:
+    """The execution of one call.
+
+    Args:
+        store: of the study.
+        make_task: a group -> what a worker needs to train it.
+        crew: makes those who train, given who hears of progress and who says whether to end.
+        fail_fast: stop at the first failure.
+        outcome: what is known already; more is added.
+        progress: told of everything.
+    """
+
     def __init__(
         self,
         store: StudyStore,
-        common: dict[str, Any],
-        shown: dict[str, Any],
-        jobs: int,
+        make_task: Callable[[Group], Any],
+        crew: Callable[[Callable[[Any], None], Callable[[], bool]], Crew],
+        *,
         fail_fast: bool,
         outcome: Outcome,
         progress: GridProgress,
     ) -> None:
-        self.store, self.common, self.shown, self.jobs, self.fail_fast = store, common, shown, jobs, fail_fast
+        self.store, self.make_task, self.fail_fast = store, make_task, fail_fast
         self.outcome, self.progress = outcome, progress
+        self.crew = crew(self._hear, lambda: self.ending)
         self.over = {record.run_id for record in (*outcome.reused, *outcome.failed)}
         self.broken = {record.run_id for record in outcome.failed}
         self.earlier: dict[str, RunRecord | None] = {}
+        self.waiting: list[Group] = []
+        self.groups: dict[Any, Group] = {}  # task -> group, of those in training
+        self.elsewhere: dict[str, RunSpec] = {}  # runs whose lease another process holds
+        self.looked = 0.0
+        self.tries: Counter[str] = Counter()
+        self.left_over: Counter[str] = Counter()
+        self.largest: int | None = None  # runs of a group that fit into memory, once one did not
+        self.ending = self.told_to_finish = False
 
     def run(self, pending: Sequence[RunSpec]) -> None:
+        """Returns when every run is over, or nothing more is to be started.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; at the first, epochs are finished and states saved before.
+            StoreError: the results folder cannot be written.
+        """
         # Records of an earlier try, which --force and --retry-failed leave in place until they have another.
         self.earlier = {spec.run_id: self.store.read_record(spec.run_id) for spec in pending}
-        waiting = group_runs(pending)
-        if self.jobs == 1:
-            self._alone(waiting)
+        self.waiting = group_runs(pending)
+        with self._interruptible():
+            try:
+                while self._start_and_listen():
+                    pass
+            finally:
+                self.crew.stop()
+        if self.ending and (self.waiting or any(spec.run_id not in self.over for spec in pending)):
+            raise KeyboardInterrupt
+        if self.waiting and not self._stop():  # never quietly: every run is trained, failed, or waits for one of these
+            raise StoreError(f"{len(self.waiting)} groups of runs wait for runs that nobody trains")
+
+    def _start_and_listen(self) -> bool:
+        """Starts what can be started and hears what is said; False when all is over."""
+        if self._stop():
+            return False
+        self._drop_orphans()
+        self._look_elsewhere()
+        if self.ending and not self.told_to_finish:
+            self.told_to_finish = True
+            self.crew.finish()
+        while self.crew.idle() and not self.ending and (group := self._next()):
+            self.groups[self.crew.start(self.make_task(group))] = group
+        if not self.crew.busy():
+            if self.ending or not self.elsewhere:
+                return False
+            time.sleep(POLL_SECONDS)
+            return True
+        for event in self.crew.events():
+            self._listen(event)
+        return True
+
+    def _next(self) -> Group | None:
+        if self.largest is not None:
+            self.waiting = [part for group in self.waiting for part in smaller(group, self.largest)]
+        others = lambda: self.store.leases.others(self.crew.names())  # noqa: E731
+        return next_group(self.waiting, self.over, self.crew.size, self.crew.idle(), others=others)
+
+    def _listen(self, event: Event) -> None:
+        if event.kind == "progress":
+            self._hear(event.content)
+            return
+        group = self.groups.pop(event.task)
+        self._collect(group)
+        left = [spec for spec in group.specs if spec.run_id not in self.over]
+        if event.kind == "store":
+            raise StoreError(event.content)
+        if event.kind in ("died", "hung"):
+            self._bury(group, left, event)
+        elif event.kind == "split":
+            self.largest = max(1, (len(left) + 1) // 2)
+            self.progress.say(f"out of memory with {len(left)} runs at a time; going on with {self.largest}")
+            self.waiting[:0] = smaller(Group.of(left), self.largest)
+        elif self.ending:
+            self.waiting += [Group.of(left)] if left else []
         else:
-            self._side_by_side(waiting)
-        if waiting and not self._stop():  # never quietly: every run is trained, failed, or waits for one of these
-            raise StoreError(f"{len(waiting)} groups of runs wait for runs that nobody trains")
-
-    def _alone(self, waiting: list[Group]) -> None:
-        from mmablate.training.group import train_group
-
-        while waiting and not self._stop():
-            self._drop_orphans(waiting)
-            group = next_group(waiting, self.over, 1, 1)
-            if group is None:
-                break
-            train_group(self._task(group), self._hear)
-            self._collect(group)
-
-    def _side_by_side(self, waiting: list[Group]) -> None:
-        pool = Pool(self.jobs)
-        groups: dict[Any, Group] = {}
-        try:
-            while (waiting or pool.busy()) and not self._stop():
-                self._drop_orphans(waiting)
-                while pool.idle() and (group := next_group(waiting, self.over, pool.size, pool.idle())):
-                    task = self._task(group)
-                    groups[task] = group
-                    pool.start(task)
-                if not pool.busy():
-                    break
-                for event in pool.events():
-                    if event.kind == "progress":
-                        self._hear(event.content)
-                    elif event.kind == "store":
-                        raise StoreError(event.content)
-                    elif event.kind == "died":
-                        self._bury(groups[event.task], event.content)
-                    else:
-                        self._collect(groups[event.task])
-        finally:
-            pool.stop()
-
-    def _task(self, group: Group) -> Any:
-        from mmablate.training.group import GroupTask
-
-        # The scenes shown are numbers in the study's own split; a row that reads the data otherwise has other scenes.
-        data = {key: value for key, value in group.specs[0].settings["data"].items() if key != "fingerprint"}
-        samples = self.common["samples"] if data == self.shown else ()
-        return GroupTask(specs=group.specs, **{**self.common, "samples": samples})
+            self.elsewhere |= {spec.run_id: spec for spec in left}
 
     def _hear(self, progress: Any) -> None:
+        if progress.skipped:
+            self.progress.skip(progress.skipped)
         if progress.steps:
             self.progress.advance(progress.steps)
         for record in progress.finished:
             self._count(record)
 
-    def _count(self, record: RunRecord) -> None:
+    def _count(self, record: RunRecord, *, ours: bool = True) -> None:
         if record.run_id in self.over:
             return
         self.over.add(record.run_id)
@@ -100,20 +151,53 @@ class Schedule:
         if record.status == "failed":
             self.broken.add(record.run_id)
             self.outcome.failed.append(record)
-        else:
+        elif ours:
             self.outcome.trained.append(record)
+        else:
+            self.outcome.reused.append(record)
 
     def _collect(self, group: Group) -> None:
-        """Runs that another process finished while this one waited for its lock."""
+        """Runs that were over before their leases were had, or of which a dead worker did not tell."""
         for spec in group.specs:
-            record = self.store.read_record(spec.run_id)
-            if record is not None and record != self.earlier.get(spec.run_id):
-                self._count(record)
+            if spec.run_id not in self.over:
+                self._take_note(spec, ours=True)
 
-    def _drop_orphans(self, waiting: list[Group]) -> None:
+    def _take_note(self, spec: RunSpec, *, ours: bool) -> bool:
+        record = self.store.read_record(spec.run_id)
+        if record is None or record == self.earlier.get(spec.run_id):
+            return False
+        self._count(record, ours=ours)
+        return True
+
+    def _look_elsewhere(self) -> None:
+        """What other processes have finished, and what dead ones have left."""
+        if not self.elsewhere or time.monotonic() - self.looked < POLL_SECONDS:
+            return
+        self.looked = time.monotonic()
+        for run_id, spec in list(self.elsewhere.items()):
+            # The lease first: it goes after the record is written.
+            live = self.store.leases.live(run_id)
+            if self._take_note(spec, ours=False):
+                del self.elsewhere[run_id]
+            elif not live:
+                del self.elsewhere[run_id]
+                self._take_over(spec)
+
+    def _take_over(self, spec: RunSpec) -> None:
+        """A run that nobody holds and nobody has finished since this call began."""
+        self.left_over[spec.run_id] += 1
+        record = self.store.read_record(spec.run_id)
+        if self.left_over[spec.run_id] < TRIES or record is None:
+            self.waiting.append(Group.of([spec]))
+        else:  # the worker found it finished: as good as it was, it stays
+            self._count(record, ours=False)
+
+    def _drop_orphans(self) -> None:
         """Runs whose teacher failed are recorded as failed for that reason."""
-        for group in [g for g in waiting if g.waits_for & self.broken]:
-            waiting.remove(group)
+        if not self.broken:
+            return
+        for group in [g for g in self.waiting if g.waits_for & self.broken]:
+            self.waiting.remove(group)
             healthy = []
             for spec in group.specs:
                 broken = set(spec.depends_on) & self.broken
@@ -122,14 +206,20 @@ class Schedule:
                 else:
                     healthy.append(spec)
             if healthy:
-                waiting.append(Group(tuple(healthy), frozenset(i for s in healthy for i in s.depends_on)))
+                self.waiting.append(Group.of(healthy))
 
-    def _bury(self, group: Group, reason: str) -> None:
-        """Records the unfinished runs of a worker that died."""
-        self._collect(group)
-        for spec in group.specs:
-            if spec.run_id not in self.over:
-                self._fail(spec, "WorkerDied", reason)
+    def _bury(self, group: Group, left: Sequence[RunSpec], event: Event) -> None:
+        """The unfinished runs of a worker that died or hung: tried again one by one, from where they were saved."""
+        for spec in left:
+            self.tries[spec.run_id] += 1
+            alone = len(group.specs) == 1
+            if self.tries[spec.run_id] < TRIES and not (alone and event.kind == "hung"):
+                self.waiting.append(Group.of([spec]))
+            else:
+                self._fail(spec, {"died": "WorkerDied", "hung": "TimedOut"}[event.kind], event.content)
+        again = sum(self.tries[spec.run_id] < TRIES and spec.run_id not in self.over for spec in left)
+        if again:
+            self.progress.say(f"{event.content}; {again} run{'s' if again > 1 else ''} tried again, one at a time")
 
     def _fail(self, spec: RunSpec, kind: str, message: str) -> None:
         record = RunRecord(
@@ -145,12 +235,36 @@ class Schedule:
             steps=None,
             depends_on=list(spec.depends_on),
             digests={"init": None, "order": None, "final": None},
-            environment={},
+            environment={"worker": this_worker()},
             role="teacher" if spec.role == "teacher" else "student",
         )
         if is_lead():
-            self.store.finish_run(record)
+            with self.store.leases.holding([spec.run_id]) as held:
+                if held and not self._take_note(spec, ours=False):
+                    self.store.finish_run(record)
+                elif not held:
+                    self.elsewhere[spec.run_id] = spec
+                    return
         self._count(record)
 
     def _stop(self) -> bool:
         return self.fail_fast and bool(self.outcome.failed)
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Ctrl-C once: finish the epochs and save; twice: stop at once."""
+        if threading.current_thread() is not threading.main_thread() or not is_lead():
+            yield
+            return
+
+        def asked(number: int, frame: FrameType | None) -> None:
+            if self.ending:
+                raise KeyboardInterrupt
+            self.ending = True
+            self.progress.say("finishing the epochs at hand and saving; Ctrl-C again stops at once")
+
+        before = signal.signal(signal.SIGINT, asked)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

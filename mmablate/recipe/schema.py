@@ -81,6 +81,21 @@ def _number(value: Any) -> Any:
     return float(value) if is_number else value
 
 
+def _saving(value: Any) -> Any:
+    """`90s`, `5min`, `200 steps`, or a number of seconds."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return {"seconds": value}
+    found = re.fullmatch(r"\s*(\d+\.?\d*)\s*(s|min|h|steps?)\s*", value) if isinstance(value, str) else None
+    if found is None:
+        if isinstance(value, str):
+            raise ValueError("a time or a number of steps, such as 90s, 5min, 1h or 200 steps")
+        return value
+    number, unit = float(found[1]), found[2]
+    if unit.startswith("step"):
+        return {"steps": number}
+    return {"seconds": number * {"s": 1, "min": 60, "h": 3600}[unit]}
+
+
 class Section(BaseModel):
     """Base of all sections: frozen, unknown keys and non-finite numbers refused."""
 
@@ -183,6 +198,13 @@ class Evaluate(Section):
     classes: Literal["present", "in_target", "all_zero"] = "present"
     every: int = Field(1, ge=1)
     batch_size: int = Field(32, ge=1)
+
+
+class Saving(Section):
+    """How often the states of unfinished runs are saved: after so many seconds, or so many steps."""
+
+    seconds: float | None = Field(None, gt=0)
+    steps: int | None = Field(None, ge=1)
 
 
 class Component(BaseModel):
@@ -394,6 +416,8 @@ class Recipe(Section):
         smallest_effect: smallest |Δ| worth detecting, in the unit of the columns: tables then say how many seeds
             that takes.
         claims: sentences that `mmablate check` tests (`mmablate.claims` has their forms).
+        save_every: how often the states of unfinished runs are saved: `90s`, `5min`, `200 steps`; null for never.
+        timeout: seconds without a sign of life after which a run counts as hung and is ended; null for never.
         n_decimals: that tables print.
     """
 
@@ -420,4 +444,6 @@ class Recipe(Section):
     report: Report = Report()
     claims: list[str] = Field(default_factory=list)
     checkpoints: Literal["teacher", "all"] = "teacher"
+    save_every: Annotated[Saving | None, BeforeValidator(_saving)] = Saving(seconds=120)
+    timeout: float | None = Field(3600, gt=0)
     n_decimals: int = Field(2, ge=0, le=6)

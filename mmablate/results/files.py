@@ -22,8 +22,13 @@ def telling(path: Path, verb: str = "written") -> Iterator[None]:
         raise StoreError(f"{path}: cannot be {verb}: {error.strerror or error}") from error
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Writes through a temporary file in the same folder; file and folder are fsynced.
+
+    After an fsync that failed nothing is known of what the disk holds: the write is given up, never taken for done.
+
+    Args:
+        durable: without it, a later `sync_file` and `sync_folder` make the write survive a power cut.
 
     Raises:
         StoreError: names the path and the reason; the old content is left as it was.
@@ -33,14 +38,28 @@ def write_atomic(path: Path, content: bytes) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Makes the content of a file durable; one that is not there needs none."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:
@@ -54,10 +73,10 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     """Writes JSON atomically; NaN and infinities are refused (ValueError) rather than written."""
     text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
-    write_atomic(path, (text + "\n").encode())
+    write_atomic(path, (text + "\n").encode(), durable=durable)
 
 
 def read_json(path: Path) -> Any:

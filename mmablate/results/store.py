@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from mmablate.errors import StoreError
-from mmablate.results.files import read_json, telling, write_atomic, write_json
+from mmablate.results.files import read_json, sync_file, sync_folder, telling, write_atomic, write_json
+from mmablate.results.leases import Leases
 from mmablate.results.record import RunRecord
 
 CHECKPOINT = "checkpoint.safetensors"
+# Of a run in the middle of its training; goes when the run is over.
+STATE = "state.safetensors"
 
 
 class StudyStore:
@@ -36,6 +39,7 @@ class StudyStore:
             raise StoreError(f"{name!r}: a study's name is one folder name")
         self.out, self.name, self.folder = out, name, out / name
         self.runs = self.folder / "runs"
+        self.leases = Leases(out)
 
     # --- the study --------------------------------------------------------------------------------------
 
@@ -48,6 +52,9 @@ class StudyStore:
         with telling(self.runs, "created"):
             self.runs.mkdir(parents=True, exist_ok=True)
             (self.out / ".locks").mkdir(exist_ok=True)
+            self.leases.prepare()
+            for folder in (self.folder, self.out):
+                sync_folder(folder)
         probe = self.runs / ".writable"
         write_atomic(probe, b"")
         probe.unlink(missing_ok=True)
@@ -78,14 +85,21 @@ class StudyStore:
         """Folder of a run; it need not exist."""
         return self.runs / run_id
 
-    def start_run(self, run_id: str, config: Mapping[str, Any]) -> None:
-        """Makes the run's folder, without the history of an earlier, unfinished try, and writes config.json."""
+    def start_run(self, run_id: str, config: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Makes the run's folder and writes config.json; what an earlier, unfinished try left is replaced.
+
+        Args:
+            history: lines of the epochs that a resumed run has behind it.
+        """
         folder = self.run_folder(run_id)
+        path = folder / "history.jsonl"
         with telling(folder, "created"):
             folder.mkdir(parents=True, exist_ok=True)
             # A history may be a hard link to a sibling study's: unlink, never truncate.
-            (folder / "history.jsonl").unlink(missing_ok=True)
-        write_json(folder / "config.json", config)
+            path.unlink(missing_ok=True)
+        write_json(folder / "config.json", config, durable=False)  # fsynced with the record, which alone counts
+        if history:
+            write_atomic(path, "".join(map(_line, history)).encode(), durable=False)
 
     def has_weights(self, run_id: str) -> bool:
         """Whether the run's checkpoint is there."""
@@ -94,16 +108,22 @@ class StudyStore:
     def append_history(self, run_id: str, line: Mapping[str, Any]) -> None:
         """Adds one epoch to history.jsonl; non-finite numbers are written as null."""
         path = self.run_folder(run_id) / "history.jsonl"
-        text = json.dumps(_finite(line), ensure_ascii=False, allow_nan=False) + "\n"
         with telling(path), path.open("a", encoding="utf-8") as file:
-            file.write(text)
+            file.write(_line(line))
 
     def finish_run(self, record: RunRecord) -> None:
-        """Writes record.json, whose presence means that the run is finished or failed."""
+        """Writes record.json, whose presence means that the run is finished or failed.
+
+        When this returns, the record, its folder and what the run wrote before survive a power cut.
+        """
         folder = self.run_folder(record.run_id)
-        with telling(folder, "created"):
+        with telling(folder, "written"):
             folder.mkdir(parents=True, exist_ok=True)
+            for name in ("config.json", "history.jsonl"):
+                sync_file(folder / name)
         write_json(folder / "record.json", record.model_dump(mode="json"))
+        with telling(self.runs, "written"):
+            sync_folder(self.runs)  # the run's folder is an entry of this one
 
     def read_record(self, run_id: str) -> RunRecord | None:
         """The run's record; None where there is none, or none that is valid."""
@@ -158,21 +178,12 @@ class StudyStore:
             with telling(target, "taken over"):
                 target.mkdir(parents=True, exist_ok=True)
                 for file in sorted(source.iterdir(), key=lambda p: p.name == "record.json"):
-                    if file.is_file() and not file.name.startswith("."):
+                    if file.is_file() and not file.name.startswith(".") and file.name != STATE:
                         _link(file, target / file.name)
+                for folder in (target, self.runs):
+                    sync_folder(folder)
             return True
         return False
-
-    @contextlib.contextmanager
-    def locked_runs(self, run_ids: list[str]) -> Iterator[None]:
-        """Holds the locks of these runs, so that two processes of one `out` never train a run at once.
-
-        Locks are taken in sorted order, which excludes a deadlock, and die with their process.
-        """
-        with contextlib.ExitStack() as stack:
-            for run_id in sorted(set(run_ids)):
-                stack.enter_context(self._lock(run_id))
-            yield
 
     @contextlib.contextmanager
     def _lock(self, name: str) -> Iterator[None]:
@@ -243,6 +254,10 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
+
+
+def _line(content: Mapping[str, Any]) -> str:
+    return json.dumps(_finite(content), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,10 +21,10 @@ from mmablate.data.augment import Augmentation
 from mmablate.data.base import SegmentationData
 from mmablate.data.batches import Batch, TrainingBatches
 from mmablate.data.loading import BatchReader
-from mmablate.errors import StoreError
+from mmablate.errors import LeaseLost, StoreError
 from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.results.shown import write_predictions
-from mmablate.results.store import CHECKPOINT
+from mmablate.results.store import CHECKPOINT, STATE
 from mmablate.study import RunSpec
 from mmablate.training import distributed
 from mmablate.training.building import build_model, open_data
@@ -32,7 +32,11 @@ from mmablate.training.checkpoint import digest, load_into, save_weights
 from mmablate.training.device import autocast, environment, prepare_threads
 from mmablate.training.evaluation import Evaluated, Scores, predictions, score
 from mmablate.training.flops import forward_flops
+from mmablate.training.memory import GroupTooLarge, OutOfMemory, free_cached, is_out_of_memory
+from mmablate.training.saving import Interval
+from mmablate.training.state import read_state, write_state
 from mmablate.training.trainee import Piece, Trainee
+from mmablate.training.usage import Usage
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,7 @@ class GroupTask:
         workers: processes that read batches ahead of a group; a split in memory needs none.
         samples: scenes of the scored split whose predictions are kept for the report.
         weight_files: hash -> path of the pre-trained weights that models start from.
+        save_every: how often the states of unfinished runs are saved.
     """
 
     specs: tuple[RunSpec, ...]
@@ -65,13 +70,21 @@ class GroupTask:
     workers: int = 0
     samples: tuple[int, ...] = ()
     weight_files: Mapping[str, str] = field(default_factory=dict)
+    save_every: Interval = field(default_factory=Interval)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A sign of life: optimiser steps done by these runs since the last one, and those that just ended."""
+    """A sign of life.
+
+    Attributes:
+        steps: optimiser steps done by these runs since the last one.
+        skipped: steps that an interrupted try had done before.
+        finished: runs that just ended.
+    """
 
     steps: int = 0
+    skipped: int = 0
     finished: tuple[RunRecord, ...] = ()
 
 
@@ -102,22 +115,40 @@ class InTurn:
                     trainee.update()
 
 
-def train_group(task: GroupTask, report: Report, stepper: Stepper | None = None) -> list[RunRecord]:
+def train_group(
+    task: GroupTask, report: Report, stepper: Stepper | None = None, *, stopping: Callable[[], bool] = lambda: False
+) -> list[RunRecord]:
     """Trains the runs of a group and writes their records, each as soon as it is over.
 
-    Runs that another process finished meanwhile are left alone. An error of what the group shares (data,
-    teacher) fails all of its runs; it is recorded, not raised.
+    Runs that another process holds, or has finished meanwhile, are left alone. A run that an earlier try left
+    unfinished goes on from its saved state. An error of what the group shares (data, teacher) fails all of its
+    runs; it is recorded, not raised.
+
+    Args:
+        stopping: asked at the end of every epoch; once true, the states are saved and the rest is left.
 
     Raises:
+        GroupTooLarge: out of memory with several runs; their states are saved for smaller groups.
         StoreError: the results folder cannot be written.
     """
     store = StudyStore(task.out, task.study)
     lead = distributed.is_lead()
-    with store.locked_runs([spec.run_id for spec in task.specs]) if lead else nullcontext():
-        missing = [spec.run_id for spec in task.specs if task.force or not _finished(store, spec)] if lead else []
+    names = [spec.run_id for spec in task.specs]
+    holding: AbstractContextManager[set[str]] = store.leases.holding(names) if lead else nullcontext(set())
+    with holding as held:
+        missing = [s.run_id for s in task.specs if s.run_id in held and (task.force or not _finished(store, s))]
         missing = distributed.from_lead(missing)
         specs = [spec for spec in task.specs if spec.run_id in missing]
-        records = _Group(task, specs, store, report, stepper or InTurn()).train() if specs else []
+        records: list[RunRecord] = []
+        full = None
+        if specs:
+            try:
+                records = _Group(task, specs, store, report, stepper or InTurn(), stopping).train()
+            except OutOfMemory as error:  # its frames, which hold what is in the way, go with it
+                full = str(error)
+        if full is not None:
+            free_cached(torch.device(task.device))
+            raise GroupTooLarge(full)
         distributed.wait_for_all()  # the next group reads what this one has written
         return records
 
@@ -131,9 +162,16 @@ def _finished(store: StudyStore, spec: RunSpec) -> bool:
 
 class _Group:
     def __init__(
-        self, task: GroupTask, specs: Sequence[RunSpec], store: StudyStore, report: Report, stepper: Stepper
+        self,
+        task: GroupTask,
+        specs: Sequence[RunSpec],
+        store: StudyStore,
+        report: Report,
+        stepper: Stepper,
+        stopping: Callable[[], bool],
     ) -> None:
         self.task, self.specs, self.store, self.report, self.stepper = task, specs, store, report, stepper
+        self.stopping = stopping
         self.device = torch.device(task.device)
         self.settings = specs[0].settings
         self.train_settings = self.settings["train"]
@@ -147,15 +185,34 @@ class _Group:
 
     def train(self) -> list[RunRecord]:
         prepare_threads(self.device, self.task.threads)
+        self.usage = Usage(self.device, self.task.threads)
         try:
-            for spec in self.specs if self.lead else ():
-                self.store.start_run(spec.run_id, {"run_id": spec.run_id, **spec.settings})
             self._train()
-        except (KeyboardInterrupt, SystemExit, StoreError):
+        except (KeyboardInterrupt, SystemExit, StoreError, LeaseLost):
             raise
+        except OutOfMemory as error:
+            self._make_room(error)
         except Exception as error:
-            self._fail(self.specs, self._ours_alone(error))
+            if is_out_of_memory(error):  # outside of a run's own work: the teacher's, or the batch's
+                self._make_room(OutOfMemory(str(error)))
+            else:
+                self._fail(self.specs, self._ours_alone(error))
         return self.records
+
+    def _make_room(self, error: OutOfMemory) -> None:
+        """One run alone cannot be helped; of several the states are saved, and fewer at a time go on from them."""
+        unfinished = self._unfinished()
+        if len(unfinished) <= 1 or distributed.share().world > 1:
+            for trainee in self._well():
+                trainee.fail(type(error).__name__, str(error))
+                self._end_failed(trainee)
+            self._fail(self._unfinished(), error)
+            return
+        for trainee in self._well():
+            trainee.discard()
+        self._save_states()
+        self.trainees.clear()
+        raise error
 
     def _ours_alone(self, error: Exception) -> Exception:
         """The error, to be recorded; raised where other processes do not know of it and would wait for ever."""
@@ -165,7 +222,8 @@ class _Group:
 
     def _train(self) -> None:
         self.data = open_data(self.settings["data"], self.task.data_root)
-        batches = self._batches(self.data)
+        batches = self.batches = self._batches(self.data)
+        self.saving = self.task.save_every.started()
         epochs, per_epoch = self.train_settings["epochs"], batches.steps_per_epoch()
         teacher = None
         try:
@@ -174,17 +232,69 @@ class _Group:
             self._fail([spec for spec in self.specs if spec.settings["teacher"]], self._ours_alone(error))
         for spec in self._unfinished():
             try:
-                trainee = Trainee(spec, self.data, self.device, epochs * per_epoch, self.task.weight_files)
-                self.trainees.append(trainee)
-            except Exception as error:  # a model of impossible options, or too large for the memory
+                self.trainees.append(self._trainee(spec, epochs * per_epoch))
+            except Exception as error:  # a model of impossible options
+                if is_out_of_memory(error):
+                    raise
                 self._fail([spec], self._ours_alone(error))
-        for epoch in range(epochs):
-            if not self._well():
-                return
-            self._epoch(batches, teacher, epoch)
-            self._end_epoch(epoch, last=epoch == epochs - 1)
+        self.report(Progress(skipped=sum(trainee.steps for trainee in self.trainees)))
+        if not self._train_epochs(batches, teacher, epochs):
+            return
         self.order_digest = batches.digest.hexdigest()
         self._score()
+
+    def _trainee(self, spec: RunSpec, total_steps: int) -> Trainee:
+        """The run at its beginning, or where an interrupted try has left it; its folder is made ready."""
+        made = lambda: Trainee(spec, self.data, self.device, total_steps, self.task.weight_files)  # noqa: E731
+        trainee = made()
+        path = self.store.run_folder(spec.run_id) / STATE
+        if self.task.force or distributed.share().world > 1:
+            path.unlink(missing_ok=True)
+        elif (state := read_state(path)) is not None:
+            try:
+                trainee.restore(state)
+            except (KeyError, ValueError, TypeError, RuntimeError):
+                trainee = made()
+        if self.lead:
+            self.store.start_run(spec.run_id, {"run_id": spec.run_id, **spec.settings}, trainee.history)
+        return trainee
+
+    def _train_epochs(self, batches: TrainingBatches, teacher: nn.Module | None, epochs: int) -> bool:
+        """Trains until all runs have had all epochs; False where it was stopped, or none is well.
+
+        The runs need not stand at the same step: each is trained from its own on.
+        """
+        per_epoch = batches.steps_per_epoch()
+        method = self.trainees[0].method if self.trainees else None
+        for epoch in range(epochs):
+            if method is None or not self._well():
+                return False
+            if self.stopping():  # before an epoch: after one, its end and its scores come first
+                self._save_states()
+                return False
+            behind = [trainee.steps for trainee in self._well()]
+            start = min(max(min(behind) - epoch * per_epoch, 0), per_epoch)
+            if start == per_epoch and all(len(trainee.history) > epoch for trainee in self._well()):
+                for _ in batches.epoch(epoch, start=start, passed=self._count_masks):
+                    pass
+                continue
+            self._epoch(batches, teacher, epoch, start)
+            self._end_epoch(epoch, last=epoch == epochs - 1)
+        return bool(self._well())
+
+    def _count_masks(self, step: int) -> tuple[str, ...]:
+        """The modalities of a step, which are part of the order's digest."""
+        present = self.trainees[0].method.present(self.specs[0].seed, step)
+        self.batches.digest.update("+".join(present).encode())
+        return present
+
+    def _save_states(self) -> None:
+        """Writes what the unfinished runs need to go on from this step."""
+        if not self.lead or distributed.share().world > 1:
+            return
+        for trainee in self._well():
+            if trainee.steps:
+                write_state(self.store.run_folder(trainee.spec.run_id) / STATE, trainee.state())
 
     def _reader(self, split: str) -> BatchReader:
         """The reader of a split; its processes, where it has some, live as long as the group."""
@@ -221,18 +331,20 @@ class _Group:
         load_into(model, path)
         return model.to(self.device).eval().requires_grad_(False)
 
-    def _epoch(self, batches: TrainingBatches, teacher: nn.Module | None, epoch: int) -> None:
-        method = self.trainees[0].method
+    def _epoch(self, batches: TrainingBatches, teacher: nn.Module | None, epoch: int, start: int) -> None:
         started = time.perf_counter()
-        for step, batch in enumerate(batches.epoch(epoch), start=epoch * batches.steps_per_epoch()):
+        first = epoch * batches.steps_per_epoch() + start
+        for step, batch in enumerate(batches.epoch(epoch, start=start, passed=self._count_masks), first):
             self.waiting_seconds += time.perf_counter() - started
-            present = method.present(self.specs[0].seed, step)
-            batches.digest.update("+".join(present).encode())
+            present = self._count_masks(step)
+            active = [trainee for trainee in self._well() if trainee.steps == step]
+            compared = any(trainee.spec.settings["teacher"] for trainee in active)
             self.shared_seconds += time.perf_counter() - started
-            self.stepper.step(self.trainees, self._pieces(batch, present, teacher))
-            self.report(Progress(steps=len(self._well())))
+            self.stepper.step(active, self._pieces(batch, present, teacher if compared else None))
+            self.report(Progress(steps=sum(trainee.error is None for trainee in active)))
             if not self._well():
                 break
+            self.saving.after_step(self._save_states)
             started = time.perf_counter()
         for trainee in self.trainees:
             if trainee.error is None:
@@ -270,8 +382,11 @@ class _Group:
 
     def _end_epoch(self, epoch: int, *, last: bool) -> None:
         validate = last or (epoch + 1) % self.settings["evaluate"]["every"] == 0
-        scores = self._scores("val") if validate else {}
-        for trainee in self._well():
+        ended = [trainee for trainee in self._well() if len(trainee.history) == epoch]
+        scores = self._scores("val", ended) if validate else {}
+        for trainee in ended:
+            if trainee.error is not None:
+                continue
             found = scores.get(trainee.spec.run_id)
             own = found.scores if found is not None else None
             # Without test labels the score is taken on validation, which must then not select as well:
@@ -286,15 +401,15 @@ class _Group:
                 "val": own,
                 "seconds": round(trainee.seconds, 3),
             }
+            trainee.history.append(line)
             if self.lead:
                 self.store.append_history(trainee.spec.run_id, line)
 
     def _may_select(self) -> bool:
         return "test" in self.data.splits
 
-    def _scores(self, split: str, *, by_condition: bool = False) -> dict[str, Evaluated]:
+    def _scores(self, split: str, trainees: Sequence[Trainee], *, by_condition: bool = False) -> dict[str, Evaluated]:
         """run_id -> scores of every run that is well; one that fails over it is recorded, the others go on."""
-        trainees = self._well()
         for trainee in trainees:
             distributed.average_buffers(trainee.model)
             trainee.model.eval()
@@ -305,7 +420,7 @@ class _Group:
             self.settings["evaluate"],
             device=self.device,
             precision=lambda: autocast(self.device, self.train_settings["precision"]),
-            guard=lambda index: trainees[index].guarded(),
+            guard=lambda index: self._guard(trainees[index]),
             by_condition=by_condition,
         )
         for trainee in trainees:
@@ -313,12 +428,19 @@ class _Group:
                 self._end_failed(trainee)
         return {t.spec.run_id: own for t, own in zip(trainees, scores, strict=True) if own is not None}
 
+    def _guard(self, trainee: Trainee) -> AbstractContextManager[None]:
+        self.report(Progress())  # evaluations may be long: a sign of life
+        return trainee.guarded()
+
     def _score(self) -> None:
         """Scores the selected weights once, and writes the records."""
+        if self.stopping():
+            self._save_states()
+            return
         for trainee in self._well():
             assert trainee.best is not None  # the last epoch is always validated
             trainee.model.load_state_dict(trainee.best[2])
-        scores = self._scores(self.data.scored_split, by_condition=True)
+        scores = self._scores(self.data.scored_split, self._well(), by_condition=True)
         for trainee in self._well():
             self._end_well(trainee, scores[trainee.spec.run_id])
 
@@ -407,6 +529,9 @@ class _Group:
                 **environment(self.device, self.train_settings["precision"]),
                 "processes": distributed.share().world,
                 "seconds_waiting_for_data": round(self.waiting_seconds, 3),
+                "group": [own.run_id for own in self.specs],
+                **({"resumed_at_step": trainee.resumed} if trainee and trainee.resumed else {}),
+                **self.usage.figures(),
             },
             role=spec.role,
             **extra,
@@ -414,6 +539,9 @@ class _Group:
 
     def _finish(self, record: RunRecord) -> None:
         if self.lead:
+            if not self.store.leases.mine(record.run_id):
+                raise LeaseLost(record.run_id)
             self.store.finish_run(record)
+            (self.store.run_folder(record.run_id) / STATE).unlink(missing_ok=True)
         self.records.append(record)
         self.report(Progress(finished=(record,)))

@@ -30,7 +30,9 @@ from mmablate.training.building import NO_FILES, build_method, build_terms, init
 from mmablate.training.checkpoint import digest
 from mmablate.training.device import autocast
 from mmablate.training.evaluation import Scores
+from mmablate.training.memory import OutOfMemory, is_out_of_memory
 from mmablate.training.optimisation import build_optimizer, learning_rate
+from mmablate.training.state import State, below, optimizer_state, optimizer_tensors
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,9 @@ class Trainee:
     Attributes:
         error: why it failed; None while it is well.
         seconds: of its own steps, plus its share of the group's common work.
+        steps: optimiser steps taken.
+        history: one line a finished epoch, as in history.jsonl.
+        resumed: steps at which an interrupted try was taken up again.
     """
 
     def __init__(
@@ -92,7 +97,10 @@ class Trainee:
         self.seconds = 0.0
         self.error: RunError | None = None
         self.best: tuple[int, Scores, dict[str, Tensor]] | None = None
+        self.history: list[dict[str, Any]] = []
+        self.resumed: list[int] = []
         self._sums: dict[str, Tensor] = {}
+        self._pending: dict[str, Tensor] = {}  # of the step at hand, until the optimiser has moved
         self._count = 0
 
     def backward(self, piece: Piece) -> None:
@@ -116,7 +124,7 @@ class Trainee:
             (loss * self.world if self.world > 1 else loss).backward()
         for term in self.terms:
             share = 1.0 if piece.shares is None else piece.shares[term.unit]
-            self._sums[term.key] = self._sums.get(term.key, 0.0) + values[term.key].detach() * share
+            self._pending[term.key] = self._pending.get(term.key, 0.0) + values[term.key].detach() * share
 
     def update(self) -> None:
         """Moves the weights by the gradient that has been gathered."""
@@ -126,8 +134,16 @@ class Trainee:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.train_settings["clip"])
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        for key, value in self._pending.items():
+            self._sums[key] = self._sums.get(key, 0.0) + value
+        self._pending = {}
         self.steps += 1
         self._count += 1
+
+    def discard(self) -> None:
+        """Forgets the gradient gathered for a step that is not taken."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self._pending = {}
 
     def check_weights(self) -> None:
         """The last step of all has no next loss to show that it went wrong.
@@ -152,9 +168,50 @@ class Trainee:
             weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
             self.best = (epoch, scores, weights)
 
+    def state(self) -> State:
+        """All that the run needs to go on from this step."""
+        tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= optimizer_tensors(self.optimizer.state_dict())
+        tensors |= {f"sum/{key}": value for key, value in self._sums.items()}
+        best = None
+        if self.best is not None:
+            epoch, scores, weights = self.best
+            best = {"epoch": epoch, "scores": scores}
+            tensors |= {f"best/{name}": value for name, value in weights.items()}
+        about = {
+            "run_id": self.spec.run_id, "steps": self.steps, "total_steps": self.total_steps, "count": self._count,
+            "sums": list(self._sums), "best": best, "history": self.history, "seconds": self.seconds,
+            "resumed": self.resumed,
+        }  # fmt: skip
+        return State(tensors, about)
+
+    def restore(self, state: State) -> None:
+        """Goes on from a state of this very run.
+
+        Raises:
+            ValueError, KeyError, RuntimeError: a state that does not fit; nothing has been changed by then but
+                weights, so that the run must be built anew.
+        """
+        tensors, about = state.tensors, state.about
+        if about["run_id"] != self.spec.run_id or about["total_steps"] != self.total_steps:
+            raise ValueError("the state of another run")
+        self.model.load_state_dict(below(tensors, "model/"))
+        self.optimizer.load_state_dict(optimizer_state(tensors, self.optimizer.state_dict()))
+        sums = below(tensors, "sum/")
+        self._sums = {key: sums[key].to(self.device) for key in about["sums"]}
+        if about["best"] is not None:
+            weights = {name: value.to(self.device) for name, value in below(tensors, "best/").items()}
+            self.best = (about["best"]["epoch"], about["best"]["scores"], weights)
+        self.steps, self._count, self.seconds = about["steps"], about["count"], about["seconds"]
+        self.history, self.resumed = list(about["history"]), [*about["resumed"], self.steps]
+
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Whatever goes wrong inside is this run's failure, not the group's; times what it encloses."""
+        """Whatever goes wrong inside is this run's failure, not the group's; times what it encloses.
+
+        Raises:
+            OutOfMemory: memory is the group's, which may go on with fewer runs at a time.
+        """
         started = time.perf_counter()
         try:
             yield
@@ -165,15 +222,21 @@ class Trainee:
             # are not finite are known to all of them; anything else ends them all, and the run starts again later.
             if self.world > 1 and not isinstance(error, (NonFiniteLoss, FloatingPointError)):
                 raise
-            self.error = RunError(type=type(error).__name__, message=_first_line(error), step=self.steps + 1)
-            self.release()
+            if is_out_of_memory(error):
+                raise OutOfMemory(_first_line(error)) from None  # without the frames, which hold what is in the way
+            self.fail(type(error).__name__, _first_line(error))
         finally:
             self.seconds += time.perf_counter() - started
+
+    def fail(self, kind: str, message: str) -> None:
+        """Ends the run at the step at hand."""
+        self.error = RunError(type=kind, message=message, step=self.steps + 1)
+        self.release()
 
     def release(self) -> None:
         """Gives back the memory of a run that is over."""
         self.model = self.forward = self.optimizer = self.best = None
-        self._sums = {}
+        self._sums = self._pending = {}
 
     def _check(self, values: dict[str, Tensor], loss: Tensor) -> None:
         whole = distributed.summed(loss.detach())  # not finite in one process, not finite in all

@@ -1,6 +1,6 @@
 """Small studies for the tests of execution, and looking after real processes."""
 
-import os
+import json
 import time
 from collections.abc import Callable, Collection, Iterable
 from functools import cache
@@ -120,16 +120,12 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def trainer_of(run_id: str, pids: Iterable[int]) -> int | None:
-    """The process that holds the run's lock."""
-    for pid in pids:
-        for link in Path(f"/proc/{pid}/fd").glob("*"):
-            try:
-                if os.readlink(link).endswith(f"{run_id}.lock"):
-                    return pid
-            except OSError:
-                continue
-    return None
+def trainer_of(out: Path, run_id: str) -> int | None:
+    """The process that holds the run's lease."""
+    try:
+        return int(json.loads((out / ".leases" / run_id).read_text())["pid"])
+    except FileNotFoundError:
+        return None
 
 
 def in_training(out: Path, study: Study, since: float, *, role: str = "student") -> str | None:

@@ -112,10 +112,10 @@ def test_the_last_group_is_shared_out_among_idle_workers() -> None:
     waiting = [Group(specs, frozenset())]
     sizes = []
     for idle in (3, 2, 1):
-        group = next_group(waiting, (), 3, idle)
+        group = next_group(waiting, set(), 3, idle)
         assert group is not None
         sizes.append(len(group.specs))
     assert sum(sizes) + sum(len(g.specs) for g in waiting) == 6
     assert sizes[0] == 2
     alone = [Group(specs, frozenset())]
-    assert next_group(alone, (), 1, 1) == Group(specs, frozenset()), "one worker takes it whole"
+    assert next_group(alone, set(), 1, 1) == Group(specs, frozenset()), "one worker takes it whole"

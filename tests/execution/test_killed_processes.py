@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from execution_samples import LONG, alive, in_training, names, numbers, recipe_file, run, stored, trainer_of, wait_for
+from execution_samples import LONG, alive, in_training, numbers, recipe_file, run, stored, trainer_of, wait_for
 from execution_samples import workers_of as workers
 
 from mmablate.execution import Outcome
@@ -65,22 +65,12 @@ def test_a_worker_that_is_killed(finished_long: Any, tmp_path: Path) -> None:
     thread = threading.Thread(target=lambda: outcome.append(run(study, out, jobs=2, force=True)))
     thread.start()
     victim = wait_for(lambda: in_training(out, study, since))
-    pid = wait_for(lambda: trainer_of(victim, workers(os.getpid())))
-    os.kill(pid, signal.SIGKILL)
+    os.kill(wait_for(lambda: trainer_of(out, victim)), signal.SIGKILL)
     thread.join(60)
     (result,) = outcome
 
-    assert victim in {record.run_id for record in result.failed}
-    assert {record.error.type for record in result.failed} == {"WorkerDied"}
-    assert all("ended by SIGKILL" in record.error.message for record in result.failed)
-    assert len({record.seed for record in result.failed}) == 1, "the runs of one group"
-    assert len(result.trained) + len(result.failed) == len(study.runs)
-    assert numbers(result.trained).items() <= finished_long.numbers.items()
-    on_disk = stored(out, study)
-    assert {i for i, values in on_disk.items() if values["status"] == "failed"} == {r.run_id for r in result.failed}
-
-    again = run(study, out, retry_failed=True)
-    assert names(again.trained) == names(result.failed)
+    assert not result.failed, "a death is no run's fault, the first time"
+    assert numbers(result.trained) == finished_long.numbers
     assert stored(out, study) == finished_long.numbers
 
 

@@ -116,7 +116,7 @@ def test_an_out_below_a_file_or_in_proc_is_told_before_anything_is_trained(tmp_p
 def test_prepare_leaves_nothing_but_folders_and_may_be_repeated(tmp_path):
     prepared(tmp_path / "a" / "b")
     prepared(tmp_path / "a" / "b")
-    assert sorted(p.name for p in (tmp_path / "a" / "b").iterdir()) == [".locks", "s"]
+    assert sorted(p.name for p in (tmp_path / "a" / "b").iterdir()) == [".leases", ".locks", "s"]
     assert list((tmp_path / "a" / "b" / "s" / "runs").iterdir()) == []
 
 

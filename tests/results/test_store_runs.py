@@ -250,48 +250,6 @@ def test_the_record_is_taken_over_last(tmp_path, monkeypatch):
 
 # --- two processes ----------------------------------------------------------------------------------------
 
-HOLDER = (
-    "import sys, pathlib, time\n"
-    "from mmablate.results import StudyStore\n"
-    "store = StudyStore(pathlib.Path(sys.argv[1]), sys.argv[2])\n"
-    "with store.locked_runs(sys.argv[3:]):\n"
-    "    print('held', flush=True)\n"
-    "    sys.stdin.read(1)\n"
-)
-
-
-def holder(out, name, *runs):
-    command = [sys.executable, "-c", HOLDER, str(out), name, *runs]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def test_two_processes_never_hold_a_run_at_once_even_from_two_studies(tmp_path):
-    prepared(tmp_path)
-    with holder(tmp_path, "s", A, B) as first:
-        assert first.stdout.readline() == "held\n"
-        with holder(tmp_path, "other", B) as second, holder(tmp_path, "other", "c") as third:
-            assert third.stdout.readline() == "held\n"  # another run is free
-            os.set_blocking(second.stdout.fileno(), False)
-            time.sleep(0.5)
-            assert second.stdout.readline() == ""
-            os.set_blocking(second.stdout.fileno(), True)
-            first.stdin.write("x")
-            first.stdin.flush()
-            assert second.stdout.readline() == "held\n"
-            for process in (second, third):
-                process.stdin.write("x")
-                process.stdin.flush()
-
-
-def test_a_lock_dies_with_its_process(tmp_path):
-    store = prepared(tmp_path)
-    with holder(tmp_path, "s", A) as first:
-        assert first.stdout.readline() == "held\n"
-        first.kill()
-    with store.locked_runs([A]):
-        pass
-
-
 def test_two_processes_that_update_a_study_lose_nothing(tmp_path):
     store = prepared(tmp_path)
     store.update_study(lambda old: {**STUDY, "count": 0})
