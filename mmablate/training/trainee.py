@@ -128,8 +128,7 @@ class Trainee:
 
     def update(self) -> None:
         """Moves the weights by the gradient that has been gathered."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.steps, self.total_steps, self.train_settings)
+        self._set_learning_rate(self.steps)
         if self.train_settings["clip"] is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.train_settings["clip"])
         self.optimizer.step()
@@ -139,6 +138,10 @@ class Trainee:
         self._pending = {}
         self.steps += 1
         self._count += 1
+
+    def _set_learning_rate(self, step: int) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.total_steps, self.train_settings)
 
     def discard(self) -> None:
         """Forgets the gradient gathered for a step that is not taken."""
@@ -204,6 +207,7 @@ class Trainee:
             self.best = (about["best"]["epoch"], about["best"]["scores"], weights)
         self.steps, self._count, self.seconds = about["steps"], about["count"], about["seconds"]
         self.history, self.resumed = list(about["history"]), [*about["resumed"], self.steps]
+        self._set_learning_rate(max(0, self.steps - 1))  # the history tells that of the last step taken
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
