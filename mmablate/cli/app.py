@@ -43,6 +43,10 @@ Workers = Annotated[
     typer.Option("--workers", min=0, help="Processes that read batches ahead (default: up to 4 on CUDA; with -j 1)."),
 ]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print the plan, train nothing.")]
+Probe = Annotated[bool, typer.Option("--probe", help="Measure step time and memory first.")]
+Budget = Annotated[
+    str | None, typer.Option("--budget", metavar="2h", help="Time to keep to: seeds that do not fit are left out.")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Warnings about the recipe are errors.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train failed runs again.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed run.")]
@@ -122,6 +126,8 @@ def ablate(
     jobs: Jobs = None,
     workers: Workers = None,
     dry_run: DryRun = False,
+    probe: Probe = False,
+    budget: Budget = None,
     strict: Strict = False,
     retry_failed: RetryFailed = False,
     fail_fast: FailFast = False,
@@ -134,7 +140,7 @@ def ablate(
     from mmablate.cli.studies import Request, ablate_study
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
-                      retry_failed, fail_fast, force, format, quiet, workers)  # fmt: skip
+                      retry_failed, fail_fast, force, format, quiet, workers, probe, budget)  # fmt: skip
     return ablate_study(request, seeds=seeds, only=only, exclude=exclude)
 
 
@@ -157,6 +163,8 @@ def sweep(
     jobs: Jobs = None,
     workers: Workers = None,
     dry_run: DryRun = False,
+    probe: Probe = False,
+    budget: Budget = None,
     strict: Strict = False,
     retry_failed: RetryFailed = False,
     fail_fast: FailFast = False,
@@ -169,7 +177,7 @@ def sweep(
     from mmablate.cli.studies import Request, sweep_study
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
-                      retry_failed, fail_fast, force, format, quiet, workers)  # fmt: skip
+                      retry_failed, fail_fast, force, format, quiet, workers, probe, budget)  # fmt: skip
     return sweep_study(request, parameters=param or [], values=values, range_=range_, trials=trials, seeds=seeds)
 
 
@@ -187,6 +195,8 @@ def train(
     jobs: Jobs = None,
     workers: Workers = None,
     dry_run: DryRun = False,
+    probe: Probe = False,
+    budget: Budget = None,
     strict: Strict = False,
     retry_failed: RetryFailed = False,
     fail_fast: FailFast = False,
@@ -199,7 +209,7 @@ def train(
     from mmablate.cli.studies import Request, train_one
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs or 1, dry_run, strict,
-                      retry_failed, fail_fast, force, format, quiet, workers)  # fmt: skip
+                      retry_failed, fail_fast, force, format, quiet, workers, probe, budget)  # fmt: skip
     return train_one(request, row=row, seed=seed)
 
 

@@ -16,8 +16,8 @@ from rich.text import Text
 import mmablate
 from mmablate.catalog import entries
 from mmablate.data.cache import cache_folder
-from mmablate.execution.local import available_cores
 from mmablate.recipe import shipped_recipes
+from mmablate.results.machine import available_cores
 
 PACKAGES = ("torch", "typer", "pydantic", "pandas", "rich", "optuna", "pyyaml", "numpy", "scipy", "jinja2",
             "matplotlib", "safetensors", "filelock", "pillow", "h5py")  # fmt: skip

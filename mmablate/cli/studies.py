@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from mmablate.study.sweeping import SweepRequest, linear_or_log
 
 if TYPE_CHECKING:
     from mmablate.analysis import Table
+    from mmablate.cli.planning import Plan
     from mmablate.execution import Options, Outcome
 
 DEFAULT_SWEEP = "muses_losses"
@@ -48,6 +49,8 @@ class Request:
     format: str
     quiet: bool
     workers: int | None = None
+    probe: bool = False
+    budget: str | None = None
 
 
 def ablate_study(request: Request, *, seeds: str | None, only: str | None, exclude: str | None) -> int:
@@ -96,8 +99,8 @@ def train_one(request: Request, *, row: str | None, seed: int | None) -> int:
         raise UsageError(f"--row {row}: no row has that name (there are: {', '.join(names)})")
     seed = study.seeds[0] if seed is None else seed
     _check_files(study)
-    if request.dry_run:
-        return _print_plan(study, [row], [seed], request)
+    if _planned(request, study, [row], [seed]) is None:
+        return 0
     outcome = _train(request, study, [row], [seed])
     run = next(s for s in study.runs if s.role == "student" and s.seed == seed and row in s.rows)
     if not is_lead():
@@ -119,18 +122,59 @@ def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | No
         seeds=seeds,
         sweep=sweep,
         strict=request.strict,
-        tell=(lambda text: None) if request.quiet else (lambda text: print(text, file=sys.stderr)),
+        tell=_say(request),
     )
 
 
 def _execute(request: Request, study: Study, rows: list[str]) -> int:
     _check_files(study)
-    if request.dry_run:
-        return _print_plan(study, rows, study.seeds, request)
-    outcome = _train(request, study, rows, study.seeds)
+    seeds = _planned(request, study, rows, study.seeds)
+    if seeds is None:
+        return 0
+    outcome = _train(request, study, rows, seeds)
     if is_lead():
         _print_table(request, study)
     return _failures(request, outcome)
+
+
+def _planned(request: Request, study: Study, rows: Collection[str], seeds: Collection[int]) -> Collection[int] | None:
+    """The seeds to train, after measuring and keeping to the budget where asked; None where only the plan was."""
+    from mmablate.cli.planning import cost_line, make_plan, parse_budget, print_plan, spoken, within_budget
+    from mmablate.execution import wanted_runs
+
+    budget = None if request.budget is None else parse_budget(request.budget)
+    if not (request.dry_run or request.probe or budget is not None):
+        return seeds
+    if request.probe or budget is not None:
+        from mmablate.execution.local import probe_study
+
+        wanted = wanted_runs(study, rows, seeds)
+        probe_study(study, wanted, _options(request), study.recipe.data.root, _say(request))
+
+    def plan_of(some: Collection[int]) -> Plan:
+        return make_plan(
+            study, rows, some, out=request.out, device=request.device, jobs=request.jobs, force=request.force
+        )
+
+    plan = plan_of(seeds)
+    if budget is not None:
+        plan = within_budget(plan, budget, plan_of)
+        if left := [seed for seed in seeds if seed not in plan.seeds]:
+            names = ", ".join(map(str, left))
+            print(f"--budget {spoken(budget)}: seeds left out: {names}", file=sys.stderr)
+    if request.dry_run:
+        if is_lead():
+            print_plan(plan, request.format)
+            for warning in study.warnings:
+                print(f"warning: {warning}", file=sys.stderr)
+        return None
+    if plan.pending:
+        _say(request)(cost_line(plan))
+    return plan.seeds
+
+
+def _say(request: Request) -> Callable[[str], None]:
+    return (lambda text: None) if request.quiet else (lambda text: print(text, file=sys.stderr))
 
 
 def _check_files(study: Study) -> None:
@@ -222,39 +266,3 @@ def _print_run(record: Any, request: Request) -> None:
         validation = (record.validation.get(name) for name in record.metrics)
         grid.add_row("validation %", *("" if v is None else f"{v:.2f}" for v in validation))
     Console().print(grid)
-
-
-def _print_plan(study: Study, rows: Collection[str], seeds: Collection[int], request: Request) -> int:
-    """What would be trained; nothing is read but the data's sizes, and nothing is written."""
-    if not is_lead():
-        return 0
-    from mmablate.execution import wanted_runs
-    from mmablate.results import StudyStore
-
-    store = StudyStore(request.out, study.name)
-    wanted = wanted_runs(study, rows, seeds)
-    done = {s.run_id for s in wanted if store.has_finished(s.run_id)}
-    if request.format == "json":
-        plan = [
-            {"run_id": s.run_id, "role": s.role, "seed": s.seed, "rows": list(s.rows),
-             "depends_on": list(s.depends_on), "finished": s.run_id in done}
-            for s in wanted
-        ]  # fmt: skip
-        print(json.dumps({"study": study.name, "runs": plan}, ensure_ascii=False, indent=1))
-        return 0
-    grid = Grid(title=Text(f"{study.name}: plan"))
-    for name in ("row", "losses", "baseline", "runs", "finished"):
-        grid.add_column(name, justify="right" if name in ("runs", "finished") else "left")
-    for row in (row for row in study.rows if row.name in rows):
-        ids = {s.run_id for s in wanted if row.name in s.rows}
-        base = "–" if study.baseline[row.name] == row.name else study.baseline[row.name]
-        grid.add_row(Text(row.name), Text(row.label), Text(base), str(len(ids)), str(len(ids & done)))
-    teachers = {s.run_id for s in wanted if s.role == "teacher"}
-    if teachers:
-        grid.add_row("(teacher)", "", "", str(len(teachers)), str(len(teachers & done)))
-    console = Console()
-    console.print(grid)
-    console.print(f"{len(wanted)} runs, {len(done)} finished, {len(wanted) - len(done)} to train", highlight=False)
-    for warning in study.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    return 0

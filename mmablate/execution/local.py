@@ -10,17 +10,21 @@ from typing import Any
 from mmablate.data.base import SegmentationData
 from mmablate.data.summary import summarise
 from mmablate.errors import UsageError
+from mmablate.execution.estimating import estimate
 from mmablate.execution.fitting import check_conditions, check_sizes
 from mmablate.execution.grouping import Group
 from mmablate.execution.manifest import manifest
 from mmablate.execution.options import Options, Outcome
 from mmablate.execution.pending import pending_runs
+from mmablate.execution.probes import Probes
+from mmablate.execution.probing import measure
 from mmablate.execution.processes import is_lead, launched, world_size
 from mmablate.execution.progress import GridProgress
 from mmablate.execution.samples import choose_samples
 from mmablate.execution.scheduling import Schedule
 from mmablate.execution.workers import Crew, Here, Pool
 from mmablate.results import StudyStore
+from mmablate.results.machine import available_cores
 from mmablate.results.shown import write_samples
 from mmablate.study import RunSpec, Study
 from mmablate.study.datasets import dataset_settings
@@ -87,6 +91,45 @@ def run_study(
 
         stop()
     return outcome
+
+
+def probe_study(
+    study: Study, wanted: Sequence[RunSpec], options: Options, root: str | None, say: Callable[[str], None]
+) -> None:
+    """Measures, on this machine, the shapes of unfinished runs that have no figures yet; nothing is trained.
+
+    Args:
+        root: folder of the data.
+        say: told what is about to take time.
+
+    Raises:
+        UsageError: a group that cannot be measured.
+    """
+    store = StudyStore(options.out, study.name)
+    pending = list(wanted) if options.force else [s for s in wanted if not store.has_finished(s.run_id)]
+    if not pending:
+        return
+    devices, jobs = _resources(options)
+    probes = Probes()
+    missing = estimate(pending, probes, kind=devices[0].partition(":")[0], jobs=jobs).missing
+    if not missing:
+        return
+    say(f"measuring {len(missing)} kind{'s' if len(missing) > 1 else ''} of groups on {devices[0]}, some seconds each")
+    common: dict[str, Any] = {
+        "study": study.name,
+        "out": options.out,
+        "data_root": root,
+        "device": devices[0],
+        "weight_files": dict(study.weight_files),
+        "workers": _workers(options, devices[0], jobs),
+    }
+
+    def task(group: Group) -> Any:
+        from mmablate.training.probing import ProbeTask
+
+        return ProbeTask(specs=group.specs, **common)
+
+    measure(missing, task, Pool(jobs, devices), probes)
 
 
 def _agreed(pending: list[RunSpec], outcome: Outcome) -> tuple[list[RunSpec], Outcome]:
@@ -158,13 +201,6 @@ def _resources(options: Options) -> tuple[list[str], int]:
 
         devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     return devices, options.jobs or len(devices)
-
-
-def available_cores() -> int:
-    """Processors that this process may use; on a shared machine fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _execution(new: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any]:

@@ -32,7 +32,8 @@ class Event:
 
     Attributes:
         kind: "progress" (content: Progress), "done", "split" (it did not fit into memory), "store" (content:
-            message), "lost" (a lease was taken over), "died" or "hung" (content: reason).
+            message), "lost" (a lease was taken over), "failed" (a probe, content: reason), "died" or "hung"
+            (content: reason).
         task: that it is about.
     """
 
@@ -244,7 +245,13 @@ def _perform(task: Any, hear: Callable[[Any], None], stopping: Callable[[], bool
     """Trains a group; what became of it as kind and content of an event."""
     from mmablate.training.group import train_group
     from mmablate.training.memory import GroupTooLarge
+    from mmablate.training.probing import ProbeTask, probe_group
 
+    if isinstance(task, ProbeTask):
+        try:
+            return "done", probe_group(task)
+        except Exception as error:
+            return "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
     try:
         train_group(task, hear, stopping=stopping)
     except GroupTooLarge as error:

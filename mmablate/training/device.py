@@ -12,6 +12,7 @@ import torch
 
 import mmablate
 from mmablate.errors import UsageError
+from mmablate.results.machine import processor
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -57,7 +58,7 @@ def prepare_threads(device: torch.device, threads: int) -> None:
 
 def environment(device: torch.device, precision: str) -> dict[str, Any]:
     """What a record says of the machine; it identifies the worker, not the person."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {
         "worker": f"{socket.gethostname()}:{os.getpid()}",
         "device": device.type,

@@ -1,0 +1,227 @@
+"""What a command is about to do: cells, runs, groups, time and memory; and keeping to a budget of time."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from mmablate.errors import UsageError
+from mmablate.execution.estimating import Estimate, estimate
+from mmablate.execution.grouping import group_runs
+from mmablate.execution.pending import wanted_runs
+from mmablate.execution.probes import Probes
+from mmablate.results import StudyStore
+from mmablate.results.machine import available_cores
+from mmablate.study import RunSpec, Study
+
+# More rows than anybody reads are counted.
+SHOWN_ROWS = 40
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        study, rows, seeds: that the runs are of.
+        wanted: all runs of them.
+        finished: ids of those that are over, here or in a sibling study.
+        cost: of the rest.
+        jobs: groups side by side.
+    """
+
+    study: Study
+    rows: tuple[str, ...]
+    seeds: tuple[int, ...]
+    wanted: tuple[RunSpec, ...]
+    finished: frozenset[str]
+    cost: Estimate
+    jobs: int
+
+    @property
+    def pending(self) -> list[RunSpec]:
+        """The runs still to be trained."""
+        return [spec for spec in self.wanted if spec.run_id not in self.finished]
+
+
+def make_plan(
+    study: Study,
+    rows: Collection[str],
+    seeds: Collection[int],
+    *,
+    out: Path,
+    device: str,
+    jobs: int | None,
+    force: bool,
+    probes: Probes | None = None,
+) -> Plan:
+    """The plan; nothing is read but records and stored figures, and torch is not imported."""
+    store = StudyStore(out, study.name)
+    wanted = wanted_runs(study, rows, seeds)
+    finished = set() if force else {s.run_id for s in wanted if store.has_finished(s.run_id)}
+    pending = [spec for spec in wanted if spec.run_id not in finished]
+    kind = None if device == "auto" else device.partition(":")[0]
+    probes = probes or Probes()
+    if jobs is None:
+        jobs = _usual_jobs(pending, probes, kind)
+    cost = estimate(pending, probes, kind=kind, jobs=jobs)
+    return Plan(study, tuple(rows), tuple(seeds), tuple(wanted), frozenset(finished), cost, jobs)
+
+
+def _usual_jobs(pending: Sequence[RunSpec], probes: Probes, kind: str | None) -> int:
+    """Cores on a CPU; on CUDA the number that was measured last."""
+    cores = available_cores()
+    if kind == "cpu" or not pending:
+        return cores
+    devices = estimate(pending, probes, kind="cuda", jobs=1)
+    return cores if devices.seconds is None else 1
+
+
+def print_plan(plan: Plan, format: str) -> None:
+    """The plan on stdout."""
+    if format == "json":
+        print(json.dumps(_as_json(plan), ensure_ascii=False, indent=1))
+        return
+    study = plan.study
+    grid = Grid(title=Text(f"{study.name}: plan"))
+    for name in ("row", "losses", "baseline", "runs", "finished"):
+        grid.add_column(name, justify="right" if name in ("runs", "finished") else "left")
+    served: dict[str, set[str]] = {}
+    for spec in plan.wanted:
+        for name in spec.rows:
+            served.setdefault(name, set()).add(spec.run_id)
+    chosen = set(plan.rows)
+    shown = [row for row in study.rows if row.name in chosen]
+    for row in shown[:SHOWN_ROWS]:
+        ids = served.get(row.name, set())
+        base = "–" if study.baseline[row.name] == row.name else study.baseline[row.name]
+        grid.add_row(Text(row.name), Text(row.label), Text(base), str(len(ids)), str(len(ids & plan.finished)))
+    teachers = {s.run_id for s in plan.wanted if s.role == "teacher"}
+    if teachers:
+        grid.add_row("(teacher)", "", "", str(len(teachers)), str(len(teachers & plan.finished)))
+    console = Console()
+    console.print(grid)
+    if len(shown) > SHOWN_ROWS:
+        console.print(f"and {len(shown) - SHOWN_ROWS} more rows", highlight=False)
+    for line in summary(plan):
+        console.print(line, highlight=False, markup=False)
+
+
+def summary(plan: Plan) -> list[str]:
+    """Counts and cost, a line each."""
+    pending = plan.pending
+    teachers = sum(spec.role == "teacher" for spec in plan.wanted)
+    cells, students = len(plan.rows) * len(plan.seeds), len(plan.wanted) - teachers
+    head = f"{cells} cells"
+    if students < cells:
+        head += f", {cells - students} of them shared with other rows"
+    if teachers:
+        head += f"; {_count(teachers, 'teacher')}, trained once for all rows of a seed"
+    groups = len(group_runs(pending))
+    lines = [head]
+    text = f"{len(plan.wanted)} runs, {len(plan.finished)} finished, {len(pending)} to train"
+    lines.append(text + (f" in {_count(groups, 'group')}, up to {plan.jobs} side by side" if pending else ""))
+    if pending:
+        lines.append(cost_line(plan))
+    recipe = plan.study.recipe
+    generated = getattr(recipe.data, "generate", None) is not None if recipe.data is not None else False
+    if generated:
+        lines.append("the data are SYNTHETIC: made by the dataset's generator")
+    return lines
+
+
+def cost_line(plan: Plan) -> str:
+    """Time and memory, or how to get to know them."""
+    cost = plan.cost
+    if cost.seconds is None:
+        return "time and memory are not known yet: --probe measures them, in some seconds"
+    text = f"about {spoken(cost.seconds)}"
+    if cost.memory_mb is not None:
+        text += f", {cost.memory_mb:.0f} MB at the peak of a group"
+    when = f", measured {cost.measured[:10]}" if cost.measured else ""
+    return f"{text} (with -j {plan.jobs} on {', '.join(cost.devices)}{when})"
+
+
+def within_budget(plan: Plan, budget: float, again: Any) -> Plan:
+    """The plan, or one of fewer seeds that keeps to the budget.
+
+    Args:
+        budget: seconds.
+        again: seeds -> plan.
+
+    Raises:
+        UsageError: not even one seed does.
+    """
+    if plan.cost.seconds is not None and plan.cost.seconds <= budget:
+        return plan
+    for count in range(len(plan.seeds) - 1, 0, -1):
+        fewer: Plan = again(plan.seeds[:count])
+        if fewer.cost.seconds is not None and fewer.cost.seconds <= budget:
+            return fewer
+    needed = "unknown" if plan.cost.seconds is None else spoken(plan.cost.seconds)
+    first: Plan = again(plan.seeds[:1])
+    one = "unknown" if first.cost.seconds is None else spoken(first.cost.seconds)
+    raise UsageError(
+        f"--budget {spoken(budget)}: one seed alone takes about {one}, all {len(plan.seeds)} about {needed}; "
+        "nothing was trained"
+    )
+
+
+def parse_budget(text: str) -> float:
+    """ "2h", "90min", "1h30min", "45s" in seconds.
+
+    Raises:
+        UsageError: anything else.
+    """
+    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)(?:min|m))?(?:(\d+(?:\.\d+)?)s)?", text.strip())
+    if found is None or not any(found.groups()):
+        raise UsageError(f"--budget {text}: a time such as 2h, 90min, 1h30min or 45s")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    total = 3600 * hours + 60 * minutes + seconds
+    if not total > 0 or math.isinf(total):
+        raise UsageError(f"--budget {text}: a time above zero")
+    return total
+
+
+def spoken(seconds: float) -> str:
+    """ "45 s", "3 min 20 s", "2 h 5 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60) if seconds >= 600 else seconds / 60
+    if seconds < 600:
+        return f"{int(minutes)} min {int(seconds % 60)} s"
+    hours, rest = divmod(int(minutes), 60)
+    return f"{hours} h {rest} min" if hours else f"{rest} min"
+
+
+def _as_json(plan: Plan) -> dict[str, Any]:
+    runs = [
+        {"run_id": s.run_id, "role": s.role, "seed": s.seed, "rows": list(s.rows),
+         "depends_on": list(s.depends_on), "finished": s.run_id in plan.finished}
+        for s in plan.wanted
+    ]  # fmt: skip
+    cost = plan.cost
+    return {
+        "study": plan.study.name,
+        "cells": len(plan.rows) * len(plan.seeds),
+        "runs": runs,
+        "groups": [[spec.run_id for spec in group.specs] for group in group_runs(plan.pending)],
+        "jobs": plan.jobs,
+        "seconds": cost.seconds,
+        "memory_mb": cost.memory_mb,
+        "devices": list(cost.devices),
+        "measured": cost.measured,
+    }
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

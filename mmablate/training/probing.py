@@ -1,0 +1,202 @@
+"""Times a few steps and evaluations of a group on its device, as in training; nothing is written."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mmablate.data.base import Split
+from mmablate.data.batches import Batch, TrainingBatches
+from mmablate.data.loading import BatchReader
+from mmablate.results import StudyStore
+from mmablate.training.building import build_model, initialise, open_data
+from mmablate.training.checkpoint import digest
+from mmablate.training.device import autocast, environment, prepare_threads
+from mmablate.training.evaluation import score
+from mmablate.training.flops import forward_flops
+from mmablate.training.group import GroupTask, InTurn, Stepper, _Group
+from mmablate.training.trainee import Trainee
+from mmablate.training.usage import Usage
+
+WARM_UP = 3
+FEWEST_STEPS, MOST_STEPS = 20, 400
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds: of a step, of the evaluation of one sample, before the first step, after the last score."""
+
+    step: float
+    sample: float
+    build: float
+    finish: float
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a group's work costs.
+
+    Attributes:
+        shared: of what the group does once: data, augmentation, teacher.
+        runs: of each run alone, in the order of the task.
+        steps_per_epoch, n_val, n_scored: of its data.
+        memory_mb: at the peak.
+        device, kind: e.g. "NVIDIA H100", "cuda".
+        seconds: that the measuring took.
+    """
+
+    shared: Costs
+    runs: tuple[Costs, ...]
+    steps_per_epoch: int
+    n_val: int
+    n_scored: int
+    memory_mb: float
+    device: str
+    kind: str
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeTask(GroupTask):
+    """A group to be timed, not trained.
+
+    Attributes:
+        seconds: of steps to be timed, at the least; a few more go for warming up and evaluating.
+    """
+
+    seconds: float = 4.0
+
+
+def probe_group(task: ProbeTask, stepper: Stepper | None = None) -> Probed:
+    """Measures a group. A teacher that is not trained yet is stood in for by one with initial weights."""
+    return _Probe(task, stepper or InTurn()).measure(task.seconds)
+
+
+class _Probe(_Group):
+    def __init__(self, task: GroupTask, stepper: Stepper) -> None:
+        store = StudyStore(task.out, task.study)
+        super().__init__(task, task.specs, store, lambda progress: None, stepper, lambda: False)
+
+    def measure(self, seconds: float) -> Probed:
+        started = time.perf_counter()
+        prepare_threads(self.device, self.task.threads)
+        usage = Usage(self.device, self.task.threads)
+        self.data = open_data(self.settings["data"], self.task.data_root)
+        self.batches = self._batches(self.data)
+        teacher = self._load_teacher()
+        opened = time.perf_counter() - started
+        built = [self._build(spec) for spec in self.specs]
+        steps = self._steps(teacher, seconds)
+        samples = self._evaluations()
+        finish = [self._finishing(trainee) for trainee in self.trainees]
+        splits = self.data.splits
+        where = environment(self.device, self.train_settings["precision"])
+        return Probed(
+            shared=Costs(steps[0], samples[0], opened, 0.0),
+            runs=tuple(
+                Costs(step, sample, build, end)
+                for step, sample, build, end in zip(steps[1:], samples[1:], built, finish, strict=True)
+            ),
+            steps_per_epoch=self.batches.steps_per_epoch(),
+            n_val=len(splits["val"]),
+            n_scored=len(splits[self.data.scored_split]),
+            memory_mb=usage.figures()["peak_memory_mb"],
+            device=where["device_name"],
+            kind=where["device"],
+            seconds=time.perf_counter() - started,
+        )
+
+    def _load_teacher(self) -> nn.Module | None:
+        described = next((s.settings["teacher"] for s in self.specs if s.settings["teacher"]), None)
+        if described is None:
+            return None
+        model = build_model(described["model"], self.data)
+        initialise(model, seed=self.specs[0].seed, role="teacher")
+        return model.to(self.device).eval().requires_grad_(False)
+
+    def _build(self, spec: Any) -> float:
+        started = time.perf_counter()
+        total = self.train_settings["epochs"] * self.batches.steps_per_epoch()
+        self.trainees.append(Trainee(spec, self.data, self.device, total, self.task.weight_files))
+        return time.perf_counter() - started
+
+    def _steps(self, teacher: nn.Module | None, seconds: float) -> list[float]:
+        """Seconds a step: of the common work, then of each run."""
+        before, started, count = self._own(), time.perf_counter(), 0
+        for step, batch in enumerate(_endless(self.batches)):
+            if step == WARM_UP:
+                self._wait()
+                before, started, count = self._own(), time.perf_counter(), 0
+            elif (count >= FEWEST_STEPS and time.perf_counter() - started >= seconds) or count >= MOST_STEPS:
+                break
+            present = self._count_masks(step)
+            compared = any(spec.settings["teacher"] for spec in self.specs)
+            self.stepper.step(self.trainees, self._pieces(batch, present, teacher if compared else None))
+            count += 1
+        self._wait()
+        return _per(count, time.perf_counter() - started, before, self._own())
+
+    def _evaluations(self) -> list[float]:
+        """Seconds of a sample: of the reading, then of each run."""
+        few = 2 * int(self.settings["evaluate"]["batch_size"])
+        for trainee in self.trainees:
+            trainee.model.eval()
+        split = _First(self.data.splits["val"], few)
+        for _ in range(2):  # the first to warm up
+            before, started = self._own(), time.perf_counter()
+            score(
+                [trainee.model for trainee in self.trainees],
+                BatchReader(split),
+                self.data,
+                self.settings["evaluate"],
+                device=self.device,
+                precision=lambda: autocast(self.device, self.train_settings["precision"]),
+                guard=lambda index: self.trainees[index].guarded(),
+            )
+            self._wait()
+        return _per(len(split), time.perf_counter() - started, before, self._own())
+
+    def _finishing(self, trainee: Trainee) -> float:
+        started = time.perf_counter()
+        forward_flops(trainee.model, self.data.splits[self.data.scored_split], self.device)
+        digest(trainee.model.state_dict())
+        return time.perf_counter() - started
+
+    def _own(self) -> list[float]:
+        return [trainee.seconds for trainee in self.trainees]
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+class _First:
+    """The first samples of a split."""
+
+    def __init__(self, split: Split, count: int) -> None:
+        self._split, self._count = split, min(count, len(split))
+        self.shape = split.shape
+
+    def __len__(self) -> int:
+        return self._count
+
+    def batch(self, indices: Sequence[int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        return self._split.batch(indices)
+
+
+def _endless(batches: TrainingBatches) -> Iterator[Batch]:
+    for epoch in itertools.count():
+        yield from batches.epoch(epoch)
+
+
+def _per(count: int, wall: float, before: Sequence[float], after: Sequence[float]) -> list[float]:
+    """Seconds a unit: what is left for the common work, then each run's own."""
+    own = [b - a for a, b in zip(before, after, strict=True)]
+    return [max(0.0, wall - sum(own)) / count, *(seconds / count for seconds in own)]
