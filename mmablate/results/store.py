@@ -162,7 +162,7 @@ class StudyStore:
             cause = error.__cause__
             if isinstance(cause, _NOT_THERE):
                 return None
-            if isinstance(cause, OSError) and not path.is_dir():
+            if isinstance(cause, OSError) and not os.path.isdir(path):
                 raise
         with telling(path, "set aside"):
             target = _reserve(path)
