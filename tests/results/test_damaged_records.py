@@ -72,7 +72,7 @@ def says(value, record):
 
 def same(given, kept):
     if isinstance(kept, dict):
-        return isinstance(given, dict) and all(key in given and same(given[key], kept[key]) for key in kept)
+        return isinstance(given, dict) and all(same(given.get(key), kept[key]) for key in kept)
     if isinstance(kept, list):
         return isinstance(given, list) and len(given) == len(kept) and all(map(same, given, kept))
     if isinstance(kept, bool) or isinstance(given, bool):
