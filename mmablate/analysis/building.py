@@ -15,6 +15,7 @@ from mmablate.analysis import runs
 from mmablate.analysis.assembly import Draft, Rules, assemble
 from mmablate.analysis.forms import fault, fault_of
 from mmablate.analysis.notes import Found, study_notes, table_notes
+from mmablate.analysis.pairing import check_pairing
 from mmablate.analysis.statistics import LARGEST, mean_over_columns
 from mmablate.analysis.table import DatasetInfo, Row, Sweep, Table
 from mmablate.analysis.views import View, choose_view, conditions_of
@@ -104,6 +105,7 @@ def _build(
         constant=made.constant,
         superseded=sum(entry["role"] == "student" for entry in study.get("superseded", ())),
         of_the_study=tuple(study.get("notes", ())),
+        pairing=check_pairing(store, by_row, bases),
     )
     notes = (*view.notes, *table_notes(table, found))
     return table.model_copy(update={"notes": notes, "study_notes": (*view.notes, *study_notes(found))})

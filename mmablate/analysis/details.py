@@ -15,6 +15,7 @@ from typing import Any
 from mmablate.analysis import runs
 from mmablate.analysis.courses import Training, load_training
 from mmablate.analysis.settings import Change, changes, without_paths
+from mmablate.analysis.usage import MEASURED, RowUse, row_uses
 from mmablate.errors import StoreError
 from mmablate.results import RunRecord, StudyStore
 from mmablate.results.files import read_json
@@ -80,6 +81,7 @@ class StudyDetails:
         seconds: of all runs together.
         execution: how they were run, e.g. {"mode": "in_turn", "threads": 1}.
         created, profile: of the study, "" where it does not say.
+        uses: memory and device used, the teachers first; none where no record tells them.
     """
 
     training: Training | None
@@ -94,6 +96,7 @@ class StudyDetails:
     execution: Mapping[str, str]
     created: str
     profile: str
+    uses: tuple[RowUse, ...] = ()
 
 
 def load_details(store: StudyStore, *, records: Sequence[RunRecord] | None = None) -> StudyDetails:
@@ -131,7 +134,19 @@ def load_details(store: StudyStore, *, records: Sequence[RunRecord] | None = Non
         else {},
         created=str(study.get("created") or ""),
         profile=str(study.get("profile") or ""),
+        uses=row_uses(_by_label(study, counted, by_row)),
     )
+
+
+def _by_label(
+    study: Mapping[str, Any], records: Sequence[RunRecord], by_row: Mapping[str, Sequence[RunRecord]]
+) -> dict[str, list[RunRecord]]:
+    """Label of a row -> its records; the teachers first, rows of one label together."""
+    labels = _labels(study)
+    found = {"teacher": [record for record in records if record.role == "teacher"]}
+    for name, some in by_row.items():
+        found.setdefault(labels.get(name, name), []).extend(some)
+    return found
 
 
 def _by_row(study: Mapping[str, Any], records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
@@ -180,7 +195,7 @@ def _facts(records: Sequence[RunRecord]) -> tuple[Fact, ...]:
     counts: dict[str, Counter[str]] = {name: Counter() for name in _FACTS}
     for record in records:
         for name, value in record.environment.items():
-            if name not in _OF_ONE_MACHINE and isinstance(value, str | int) and value != "":
+            if name not in _OF_ONE_MACHINE and name not in MEASURED and isinstance(value, str | int) and value != "":
                 counts.setdefault(name, Counter())[str(without_paths(value))] += 1
     return tuple(Fact(name, tuple(some.most_common())) for name, some in counts.items() if some)
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from mmablate.analysis.building import build_table
 from mmablate.analysis.forms import MOST_DECIMALS, fault_of
 from mmablate.analysis.importing import CsvOptions, table_from_csv
+from mmablate.analysis.statistics import LARGEST
 from mmablate.analysis.table import Table
 from mmablate.errors import StoreError, UsageError
 from mmablate.results import find_studies
@@ -96,4 +97,7 @@ def _hole(table: Table) -> str | None:
         for index, row in enumerate(table.rows):
             if column not in row.cells:
                 return f"rows.{index}.cells: no cell of the column {column!r}"
+            # A contrast may be a few times larger than the scores that it is made of.
+            if not all(abs(value) <= 100 * LARGEST for value in row.cells[column].values.values()):
+                return f"rows.{index}.cells.{column}.values: a score is at most {LARGEST:g} in size"
     return None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeVar
 
+from mmablate.analysis.pairing import Pairing
 from mmablate.analysis.statistics import detectable_effect
 from mmablate.analysis.table import Row, Table
 
@@ -29,6 +30,7 @@ class Found:
         superseded: number of runs of earlier settings.
         of_the_study: notes that the study brought with it.
         seeds_are_named: seeds of the same name in two rows are the same seed.
+        pairing: what the digests of the runs say of it.
     """
 
     missing: tuple[str, ...] = ()
@@ -38,6 +40,7 @@ class Found:
     superseded: int = 0
     of_the_study: tuple[str, ...] = ()
     seeds_are_named: bool = True
+    pairing: Pairing = field(default_factory=Pairing)
 
 
 SYNTHETIC = "Synthetic data: these numbers say how the code behaves, not how a method does on real data."
@@ -51,13 +54,13 @@ def table_notes(table: Table, found: Found) -> list[str]:
     notes += [*_lacking(table), *_rounding(table), *_constant(found)]
     if len(found.devices) > 1:
         notes.append(f"Runs of different devices are compared: {', '.join(found.devices)}.")
-    notes += _twins(table)
+    notes += [*found.pairing.notes, *_twins(table, found.pairing.alike)]
     return [*notes, *_not_counted(found)]
 
 
 def study_notes(found: Found) -> tuple[str, ...]:
     """Those of them that hold for every table made of the same runs."""
-    return (*found.of_the_study, *_not_counted(found))
+    return (*found.of_the_study, *found.pairing.notes, *_not_counted(found))
 
 
 def _not_counted(found: Found) -> Iterator[str]:
@@ -218,12 +221,21 @@ def _constant(found: Found) -> Iterator[str]:
         yield f"Every seed shows the same Δ ({listing}{more}): without spread no test can be made, and none is."
 
 
-def _twins(table: Table) -> Iterator[str]:
-    """Rows with the same scores everywhere: whatever sets them apart does nothing."""
+def _twins(table: Table, told: Sequence[frozenset[str]]) -> Iterator[str]:
+    """Rows with the same scores everywhere, of which it is not told already that they are one."""
     alike: dict[str, list[str]] = {}
     for row in table.rows:
         if row.n_seeds:
             alike.setdefault(repr([cell.values for cell in row.cells.values()]), []).append(row.name)
     for twins in alike.values():
-        if len(twins) > 1:
+        if len(twins) > 1 and not set(twins) <= _reached(twins[0], told):
             yield f"The rows {', '.join(twins)} have the same scores to the last digit: their difference does nothing."
+
+
+def _reached(name: str, groups: Sequence[frozenset[str]]) -> set[str]:
+    """All that groups which overlap join with this one."""
+    found, before = {name}, 0
+    while len(found) > before:
+        before = len(found)
+        found.update(*(group for group in groups if group & found))
+    return found

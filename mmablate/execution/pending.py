@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from mmablate.execution.options import Options, Outcome
 from mmablate.results import StudyStore
+from mmablate.results.store import RECORD
 from mmablate.study import RunSpec, Study
 
 
@@ -19,11 +20,17 @@ def wanted_runs(study: Study, rows: Collection[str], seeds: Collection[int]) -> 
 
 
 def pending_runs(store: StudyStore, wanted: Sequence[RunSpec], options: Options, outcome: Outcome) -> list[RunSpec]:
+    """Those of the wanted runs that are to be trained; what is known of the others goes into the outcome.
+
+    A run that a sibling study has finished is taken over; a record that is damaged is set aside.
+    """
     if options.force:
         return list(wanted)
     pending = []
     for spec in wanted:
         record = store.read_record(spec.run_id)
+        if record is None:
+            _set_aside_damaged(store, spec.run_id)
         if (record is None or record.status == "failed") and store.adopt(spec.run_id):
             record = store.read_record(spec.run_id)
         if record is None or (record.status == "failed" and options.retry_failed):
@@ -32,6 +39,14 @@ def pending_runs(store: StudyStore, wanted: Sequence[RunSpec], options: Options,
             (outcome.reused if record.status == "ok" else outcome.failed).append(record)
     outcome.known_failures = list(outcome.failed)
     return _with_lost_teachers(store, wanted, pending, outcome)
+
+
+def _set_aside_damaged(store: StudyStore, run_id: str) -> None:
+    if not (store.run_folder(run_id) / RECORD).exists():
+        return
+    with store.leases.holding([run_id]) as held:  # somebody who holds it may be writing a sound one
+        if held:
+            store.set_aside(run_id)
 
 
 def _with_lost_teachers(

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from mmablate.analysis.details import Fact, Failure, RowDiff, StudyDetails
 from mmablate.analysis.table import Table
+from mmablate.analysis.usage import RowUse
 from mmablate.report import html, labels, numbers, plots
 from mmablate.report.training_plots import training_drawings
 
@@ -25,6 +26,7 @@ _FACT_NAMES = {
 }
 _MODES = {"in_turn": "in turn", "stacked": "stacked"}
 _LONGEST_MESSAGE = 2000
+_MOST_USES = 100
 _LONGEST_RECIPE = 200_000
 
 
@@ -45,6 +47,14 @@ class FactView(NamedTuple):
     differs: bool
 
 
+class UseView(NamedTuple):
+    """What a row used: peak memory, share of the device."""
+
+    row: Markup
+    memory: str
+    share: str
+
+
 class FailureView(NamedTuple):
     """Runs of a row that failed alike."""
 
@@ -61,6 +71,8 @@ class DetailsView(NamedTuple):
     Attributes:
         training: the card of the curves, None without any.
         differing: names of the properties that runs do not share.
+        uses: none where the records do not tell.
+        together: most runs trained in one group, where there were several, else "".
     """
 
     training: list[html.PlotView]
@@ -71,6 +83,9 @@ class DetailsView(NamedTuple):
     differing: str
     failures: list[FailureView]
     more_failures: int
+    uses: list[UseView]
+    more_uses: int
+    together: str
 
 
 def details_view(details: StudyDetails, table: Table) -> DetailsView:
@@ -82,6 +97,7 @@ def details_view(details: StudyDetails, table: Table) -> DetailsView:
     """
     drawn = training_drawings(details.training, decimal=table.decimal) if details.training else []
     facts = _facts(details, table)
+    together = max((use.together for use in details.uses), default=1)
     listed = sum(len(failure.seeds) for failure in details.failures)
     return DetailsView(
         training=html.plot_views(plots.cards(drawn, "training")),
@@ -92,6 +108,9 @@ def details_view(details: StudyDetails, table: Table) -> DetailsView:
         differing=", ".join(fact.name for fact in facts if fact.differs),
         failures=[_failure_view(failure) for failure in details.failures],
         more_failures=max(0, details.n_failures - listed),
+        uses=[_use_view(use, table.decimal) for use in details.uses[:_MOST_USES]],
+        more_uses=max(0, len(details.uses) - _MOST_USES),
+        together=numbers.whole(together) if together > 1 else "",
     )
 
 
@@ -149,6 +168,12 @@ def _fact_view(fact: Fact) -> FactView:
     if len(fact.values) > len(shown):
         shown.append(f"{len(fact.values) - len(shown)} further values")
     return FactView(name, ", ".join(shown), True)
+
+
+def _use_view(use: RowUse, decimal: str) -> UseView:
+    memory = numbers.MISSING if use.peak_memory_mb is None else f"{numbers.fixed(use.peak_memory_mb, 0)} MB"
+    share = numbers.MISSING if use.utilisation is None else f"{numbers.fixed(100 * use.utilisation, 0, decimal)} %"
+    return UseView(html.label_html(use.row), memory, share)
 
 
 def _failure_view(failure: Failure) -> FailureView:

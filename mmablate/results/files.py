@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,13 +85,30 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        StoreError: missing, unreadable or not JSON; names path and line.
+        StoreError: missing, unreadable or not JSON; names path and line. Its cause is an OSError where the content
+            could not be read at all.
     """
     try:
-        return json.loads(path.read_bytes())
+        content = _content(path)
+        value = json.loads(content)
+        if b"\\ud" in content.lower():  # half of a pair, as an escape: Python reads it, no file can be written of it
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
     except json.JSONDecodeError as error:
         raise StoreError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, or a number of thousands of digits
+    except (ValueError, RecursionError) as error:  # not UTF-8, half a character, a number of 5000 digits
         raise StoreError(f"{path}: not valid JSON: {error}") from error
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a regular file; a pipe or a device, which may never end, is refused as an OSError."""
+    with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        return file.readall()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
+
+
+def _whole(value: Any) -> Any:
+    """Other tools write the integer 3 as 3.0; that is the same number, also for a strict reader."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 
 
 class RunError(BaseModel):
@@ -14,7 +22,7 @@ class RunError(BaseModel):
 
     type: str
     message: str
-    step: int | None = None
+    step: Whole | None = None
 
 
 class RunRecord(BaseModel):
@@ -47,18 +55,18 @@ class RunRecord(BaseModel):
     run_id: str
     study: str
     row: str | None
-    seed: int
+    seed: Whole
     status: Literal["ok", "failed"]
     error: RunError | None
     metrics: dict[str, FiniteFloat]
-    n_parameters: int | None
+    n_parameters: Whole | None
     seconds: FiniteFloat | None
-    steps: int | None
+    steps: Whole | None
     depends_on: list[str]
     digests: dict[str, str | None]
     environment: dict[str, Any]
     role: Literal["student", "teacher"] = "student"
-    selected_epoch: int | None = None
+    selected_epoch: Whole | None = None
     validation: dict[str, FiniteFloat] = Field(default_factory=dict)
     scored_on: str | None = None
     synthetic: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +20,12 @@ from mmablate.results.leases import Leases
 from mmablate.results.record import RunRecord
 
 CHECKPOINT = "checkpoint.safetensors"
+RECORD = "record.json"
 # Of a run in the middle of its training; goes when the run is over.
 STATE = "state.safetensors"
+_ASIDE = re.compile(r"record\.damaged-([0-9]{1,9})\.json")
+_LONGEST_NAME = 100
+_NOT_THERE = (FileNotFoundError, NotADirectoryError)
 
 
 class StudyStore:
@@ -121,38 +126,77 @@ class StudyStore:
             folder.mkdir(parents=True, exist_ok=True)
             for name in ("config.json", "history.jsonl"):
                 sync_file(folder / name)
-        write_json(folder / "record.json", record.model_dump(mode="json"))
+        write_json(folder / RECORD, record.model_dump(mode="json"))
         with telling(self.runs, "written"):
             sync_folder(self.runs)  # the run's folder is an entry of this one
 
     def read_record(self, run_id: str) -> RunRecord | None:
         """The run's record; None where there is none, or none that is valid."""
-        path = self.run_folder(run_id) / "record.json"
-        if not path.exists():
-            return None
-        try:
-            return _valid_record(path)
-        except StoreError:
-            return None
+        return _record_or_none(self.run_folder(run_id) / RECORD)
 
     def records(self) -> tuple[list[RunRecord], list[str]]:
-        """All valid records by folder name, and one line for each that is not."""
-        good, bad = [], []
-        for path in sorted(self.runs.glob("*/record.json")):
+        """All valid records by folder name, and one line for each that is not.
+
+        A record that was set aside is told, too, as long as its run has no other.
+        """
+        good: list[RunRecord] = []
+        bad: list[str] = []
+        try:
+            names = sorted(os.listdir(self.runs))
+        except FileNotFoundError:
+            return good, bad
+        except OSError as error:
+            return good, [f"{self.runs}: cannot be read: {error.strerror or error}"]
+        for name in names:
+            path = self.runs / name / RECORD
             try:
                 good.append(_valid_record(path))
             except StoreError as error:
-                bad.append(str(error))
+                if not isinstance(error.__cause__, _NOT_THERE):
+                    bad.append(_clean(str(error)))
+                else:
+                    bad += [
+                        _clean(f"{aside}: a damaged record, set aside; its run is not finished since then")
+                        for aside in _set_aside_in(path.parent)[-1:]
+                    ]
         return good, bad
+
+    def set_aside(self, run_id: str) -> Path | None:
+        """Renames a damaged record.json to record.damaged-<n>.json, so that the run can be trained again.
+
+        Damaged is what is read and does not parse, lacks keys, has values of a wrong type or names another run,
+        and a folder of that name. The rename is atomic and durable and never takes the name of an earlier one.
+        Call it with the run's lease held: without, another process may just write a sound record.
+
+        Returns:
+            Where it is now; None where there is no record, or a sound one.
+
+        Raises:
+            StoreError: the record cannot be read (it may be sound: nothing is moved), or cannot be renamed.
+        """
+        path = self.run_folder(run_id) / RECORD
+        try:
+            _valid_record(path)
+            return None
+        except StoreError as error:
+            cause = error.__cause__
+            if isinstance(cause, _NOT_THERE):
+                return None
+            if isinstance(cause, OSError) and not os.path.isdir(path):
+                raise
+        with telling(path, "set aside"):
+            target = _reserve(path)
+            os.replace(path, target)
+            sync_folder(path.parent)
+        return target
 
     def has_finished(self, run_id: str) -> bool:
         """Whether this study or a sibling has the run, without taking it over."""
         places = [self.runs, *sorted(self.out.glob("*/runs"))]
         for runs in places:
-            with contextlib.suppress(StoreError):
-                path = runs / run_id / "record.json"
-                if path.exists() and _valid_record(path).status == "ok":
-                    return True
+            record = _record_or_none(runs / run_id / RECORD)
+            if record is not None and record.status == "ok":
+                return True
         return False
 
     def adopt(self, run_id: str, *, weights: bool = False) -> bool:
@@ -165,20 +209,16 @@ class StudyStore:
         """
         for sibling in sorted(self.out.glob("*/runs")):
             source = sibling / run_id
-            if sibling == self.runs or not (source / "record.json").exists():
+            record = _record_or_none(source / RECORD) if sibling != self.runs else None
+            if record is None or record.status != "ok":
                 continue
             if weights and not (source / CHECKPOINT).exists():
-                continue
-            try:
-                if _valid_record(source / "record.json").status != "ok":
-                    continue
-            except StoreError:
                 continue
             target = self.run_folder(run_id)
             with telling(target, "taken over"):
                 target.mkdir(parents=True, exist_ok=True)
-                for file in sorted(source.iterdir(), key=lambda p: p.name == "record.json"):
-                    if file.is_file() and not file.name.startswith(".") and file.name != STATE:
+                for file in sorted(source.iterdir(), key=lambda p: p.name == RECORD):
+                    if file.is_file() and not file.name.startswith(".") and not _own_alone(file.name):
                         _link(file, target / file.name)
                 for folder in (target, self.runs):
                     sync_folder(folder)
@@ -236,16 +276,65 @@ def _mappings_with(items: Any, *keys: str) -> bool:
 
 
 def _valid_record(path: Path) -> RunRecord:
+    """The record of a run's folder, its values of the very types that it must have.
+
+    Raises:
+        StoreError: none that is valid; its cause is an OSError where it could not be read.
+    """
     value = read_json(path)
     try:
-        record = RunRecord.model_validate(value)
+        # Strict: a number in quotes or a truth value in the place of a score is damage, not a score.
+        record = RunRecord.model_validate(value, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the whole"
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(map(str, first["loc"]))[:_LONGEST_NAME] or "the whole"
         raise StoreError(f"{path}: not a valid record ({key}: {first['msg']})") from error
     if record.run_id != path.parent.name:
-        raise StoreError(f"{path}: the record of run {record.run_id!r} lies in the folder of another")
+        name = record.run_id[:_LONGEST_NAME]
+        raise StoreError(f"{path}: the record of run {name!r} lies in the folder of another")
     return record
+
+
+def _record_or_none(path: Path) -> RunRecord | None:
+    try:
+        return _valid_record(path)
+    except StoreError:
+        return None
+
+
+def _clean(line: str) -> str:
+    """Names of folders and keys may hold anything; a line of text may not."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
+
+
+def _set_aside_in(folder: Path) -> list[Path]:
+    """The records set aside in a run's folder, the latest last."""
+    try:
+        found = [match for name in os.listdir(folder) if (match := _ASIDE.fullmatch(name))]
+    except OSError:
+        return []
+    return [folder / match[0] for match in sorted(found, key=lambda match: int(match[1]))]
+
+
+def _reserve(path: Path) -> Path:
+    """A free name beside a damaged record, taken by something empty that a rename of its kind may replace."""
+    earlier = _set_aside_in(path.parent)
+    number = 1 + (int(_ASIDE.fullmatch(earlier[-1].name)[1]) if earlier else 0)  # type: ignore[index]
+    while True:
+        target = path.with_name(f"record.damaged-{number}.json")
+        try:
+            if path.is_dir() and not path.is_symlink():
+                target.mkdir()
+            else:
+                os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            return target
+        except FileExistsError:
+            number += 1
+
+
+def _own_alone(name: str) -> bool:
+    """Files that no other study takes over."""
+    return name == STATE or _ASIDE.fullmatch(name) is not None
 
 
 def _link(source: Path, target: Path) -> None:

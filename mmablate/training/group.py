@@ -155,6 +155,8 @@ def train_group(
 
 def _finished(store: StudyStore, spec: RunSpec) -> bool:
     record = store.read_record(spec.run_id)
+    if record is None:
+        store.set_aside(spec.run_id)
     if record is None or record.status == "failed":
         return store.adopt(spec.run_id, weights=spec.role == "teacher")
     return record.status == "ok" and (spec.role != "teacher" or store.has_weights(spec.run_id))

@@ -210,6 +210,16 @@ def test_a_json_table_with_holes_is_told(store, place, told):
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize("odd", [1e300, -1e300, float("nan"), float("inf")])
+def test_scores_of_a_json_table_beyond_any_measure_are_told(store, odd):
+    table = table_json(store)
+    put(table, ("rows", 1, "cells", "V", "values"), {"0": 1.0, "1": odd})
+    path = store.folder / "table.json"
+    path.write_text(json.dumps(table))
+    with pytest.raises(StoreError, match=r"rows\.1\.cells\.V\.values: a score is at most 1e\+150 in size"):
+        load_tables(path)
+
+
 # --- runs' folders ----------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from test_study_page import Page, assert_self_contained
 
 from mmablate.analysis import courses, details, settings
 from mmablate.analysis.details import StudyDetails, load_details
+from mmablate.analysis.usage import RowUse
 from mmablate.cli.tables import write_study_page
 from mmablate.report.study_page import render_study
 from mmablate.results import RunError, RunRecord, StudyStore
@@ -250,6 +251,60 @@ def test_machines_that_differ_are_said(tmp_path: Path) -> None:
     assert "2.13.0 (3 runs), 2.9.1 (1 run)" in told
 
 
+def used(*, memory: object = None, share: object = None, group: object = None) -> dict[str, Any]:
+    told = {"peak_memory_mb": memory, "utilisation": share, "group": group}
+    return {**ENVIRONMENT, **{name: value for name, value in told.items() if value is not None}}
+
+
+def uses_on_the_page(found: StudyDetails) -> str:
+    text = render_study(losses(), details=found)
+    assert_self_contained(Page(text))
+    return " ".join(Page(text).text.partition("Memory and device used by row")[2].split())
+
+
+def test_memory_and_device_are_medians_over_the_finished_runs_of_a_row(tmp_path: Path) -> None:
+    store = study(tmp_path)
+    group = ["sup0", "sup1", "sup2"]
+    for seed, (memory, share) in enumerate([(100, 0.5), (300.4, 0.9), (200, 0.61)]):
+        store.finish_run(record(f"sup{seed}", "sup", seed, environment=used(memory=memory, share=share, group=group)))
+    store.finish_run(failed("sup3", "sup", 3, "out of memory", 1, environment=used(memory=9999, share=0.01)))
+    store.finish_run(record("sup+mad0", "sup+mad", 0, environment=used(memory=512)))
+    store.finish_run(record("t0", None, 0, role="teacher", environment=used(memory=64.6, share=1)))
+    found = load_details(store)
+    assert [(u.row, u.peak_memory_mb, u.utilisation, u.together) for u in found.uses] == [
+        ("teacher", 64.6, 1.0, 1), ("L_sup", 200.0, 0.61, 3), ("L_sup+mad", 512.0, None, 1),
+    ]  # fmt: skip
+    told = uses_on_the_page(found)
+    for words in ("teacher65 MB100 %", "200 MB61 %", "512 MB–", "up to 3 in a group"):
+        assert words in told
+    # They are no properties of the machines, which would make every two runs differ.
+    page = Page(render_study(losses(), details=found)).text
+    assert "not made alike" not in page
+    assert "peak memory mb" not in page
+
+
+def test_without_measures_nothing_is_shown(tmp_path: Path) -> None:
+    found = load_details(study(tmp_path))
+    assert found.uses == ()
+    assert uses_on_the_page(found) == ""
+
+
+@pytest.mark.parametrize("odd", ["512", True, -1, 10**400, [3], {"mb": 3}])
+def test_odd_measures_are_none(tmp_path: Path, odd: object) -> None:
+    store = study(tmp_path)
+    store.finish_run(record("sup0", "sup", 0, environment=used(memory=odd, share=odd, group=odd)))
+    assert load_details(store).uses == ()
+    store.finish_run(record("sup1", "sup", 1, environment=used(memory=7, group=[])))
+    (use,) = load_details(store).uses
+    assert (use.peak_memory_mb, use.utilisation, use.together) == (7.0, None, 1)
+    assert "in a group" not in uses_on_the_page(load_details(store))
+
+
+def test_uses_beyond_the_page_are_counted(tmp_path: Path) -> None:
+    records = [record(f"x{i}", f"row{i}", 0, environment=used(memory=i)) for i in range(107)]
+    assert "7 further rows are left out" in uses_on_the_page(load_details(study(tmp_path), records=records))
+
+
 def failed(run_id: str, row: str | None, seed: int, message: str, step: int | None, **changes: Any) -> RunRecord:
     error = RunError(type="NonFiniteLoss", message=message, step=step)
     return record(run_id, row, seed, status="failed", error=error, metrics={}, **changes)
@@ -324,6 +379,7 @@ def test_hostile_details_stay_text(tmp_path: Path) -> None:
         facts=(details.Fact(HOSTILE, ((HOSTILE, 1), (HOSTILE + "2", 1))),),
         failures=(details.Failure(HOSTILE, (0,), HOSTILE, HOSTILE, 3),),
         n_failures=1, n_runs=1, seconds=1.0, execution={"mode": HOSTILE}, created=HOSTILE, profile=HOSTILE,
+        uses=(RowUse(HOSTILE, 1.0, 0.5),),
     )  # fmt: skip
     text = render_study(losses(), details=odd)
     page = Page(text)
