@@ -94,7 +94,10 @@ class _Probe(_Group):
         opened = time.perf_counter() - started
         built = [self._build(spec) for spec in self.specs]
         steps = self._steps(teacher, seconds)
-        samples = self._evaluations()
+        samples = self._evaluations() if all(trainee.error is None for trainee in self.trainees) else []
+        for trainee in self.trainees:
+            if trainee.error is not None:
+                raise RuntimeError(f"row {', '.join(trainee.spec.rows)}: {trainee.error.message}")
         finish = [self._finishing(trainee) for trainee in self.trainees]
         splits = self.data.splits
         where = environment(self.device, self.train_settings["precision"])
@@ -123,7 +126,7 @@ class _Probe(_Group):
 
     def _build(self, spec: Any) -> float:
         started = time.perf_counter()
-        total = self.train_settings["epochs"] * self.batches.steps_per_epoch()
+        total = 2 * MOST_STEPS  # of a schedule that does not end while it is timed
         self.trainees.append(Trainee(spec, self.data, self.device, total, self.task.weight_files))
         return time.perf_counter() - started
 
