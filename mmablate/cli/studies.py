@@ -17,7 +17,7 @@ from mmablate.cli.parsing import parse_range, parse_seeds, parse_values
 from mmablate.errors import DataError, UsageError
 from mmablate.execution.processes import is_lead
 from mmablate.recipe import shipped_recipes
-from mmablate.study import Study, open_study
+from mmablate.study import AnyStudy, ProgramStudy, open_study
 from mmablate.study.datasets import check_dataset, dataset_settings, open_dataset
 from mmablate.study.opening import select_rows
 from mmablate.study.sweeping import SweepRequest, linear_or_log
@@ -110,7 +110,7 @@ def train_one(request: Request, *, row: str | None, seed: int | None) -> int:
     return _failures(request, outcome)
 
 
-def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | None = None) -> Study:
+def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | None = None) -> AnyStudy:
     return open_study(
         request.recipe,
         profile=request.profile,
@@ -123,7 +123,7 @@ def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | No
     )
 
 
-def _execute(request: Request, study: Study, rows: list[str]) -> int:
+def _execute(request: Request, study: AnyStudy, rows: list[str]) -> int:
     _check_files(study)
     if request.dry_run:
         return _print_plan(study, rows, study.seeds, request)
@@ -133,8 +133,10 @@ def _execute(request: Request, study: Study, rows: list[str]) -> int:
     return _failures(request, outcome)
 
 
-def _check_files(study: Study) -> None:
+def _check_files(study: AnyStudy) -> None:
     """Headers of all files, before a plan is printed or anything is trained."""
+    if isinstance(study, ProgramStudy):
+        return  # which were looked at for the identity of the runs
     settings = dataset_settings(study.recipe)
     if settings.get("on_fault") == "drop":
         return  # opening the data drops faulty samples, and tells what is beyond that
@@ -143,11 +145,13 @@ def _check_files(study: Study) -> None:
         raise DataError(problems)
 
 
-def _train(request: Request, study: Study, rows: Collection[str], seeds: Collection[int]) -> Outcome:
+def _train(request: Request, study: AnyStudy, rows: Collection[str], seeds: Collection[int]) -> Outcome:
     from mmablate.execution import run_study, wanted_runs
 
-    root = study.recipe.data.root
-    data = open_dataset(dataset_settings(study.recipe), root)
+    data = root = None
+    if not isinstance(study, ProgramStudy):
+        root = study.recipe.data.root
+        data = open_dataset(dataset_settings(study.recipe), root)
     for warning in study.warnings if is_lead() else ():
         print(f"warning: {warning}", file=sys.stderr)
     return run_study(study, wanted_runs(study, rows, seeds), _options(request), data, root)
@@ -183,7 +187,7 @@ def _failures(request: Request, outcome: Outcome) -> int:
 # --- printing ---------------------------------------------------------------------------------------------
 
 
-def _write_page(request: Request, study: Study) -> Table:
+def _write_page(request: Request, study: AnyStudy) -> Table:
     """Writes the study's index.html anew, so that it never says other than the table."""
     from mmablate.cli.tables import write_study_page
     from mmablate.results import StudyStore
@@ -194,7 +198,7 @@ def _write_page(request: Request, study: Study) -> Table:
     return table
 
 
-def _print_table(request: Request, study: Study) -> None:
+def _print_table(request: Request, study: AnyStudy) -> None:
     from mmablate.report import render
     from mmablate.report.terminal import print_tables
 
@@ -211,20 +215,21 @@ def _print_run(record: Any, request: Request) -> None:
         return
     if record.status == "failed":
         return
-    split = {"test": "test", "val": "validation"}.get(record.scored_on, "")
+    split = {"test": "test %", "val": "validation %"}.get(record.scored_on, "")
     mark = " · SYNTHETIC DATA" if record.synthetic else ""
-    grid = Grid(title=Text(f"{record.row}, seed {record.seed}, epoch {record.selected_epoch}{mark}"))
+    epoch = "" if record.selected_epoch is None else f", epoch {record.selected_epoch}"
+    grid = Grid(title=Text(f"{record.row}, seed {record.seed}{epoch}{mark}"))
     grid.add_column("")
     for name in record.metrics:
         grid.add_column(Text(name), justify="right")
-    grid.add_row(f"{split} %", *(f"{value:.2f}" for value in record.metrics.values()))
+    grid.add_row(split, *(f"{value:.2f}" for value in record.metrics.values()))
     if record.scored_on == "test":
         validation = (record.validation.get(name) for name in record.metrics)
         grid.add_row("validation %", *("" if v is None else f"{v:.2f}" for v in validation))
     Console().print(grid)
 
 
-def _print_plan(study: Study, rows: Collection[str], seeds: Collection[int], request: Request) -> int:
+def _print_plan(study: AnyStudy, rows: Collection[str], seeds: Collection[int], request: Request) -> int:
     """What would be trained; nothing is read but the data's sizes, and nothing is written."""
     if not is_lead():
         return 0
@@ -243,7 +248,8 @@ def _print_plan(study: Study, rows: Collection[str], seeds: Collection[int], req
         print(json.dumps({"study": study.name, "runs": plan}, ensure_ascii=False, indent=1))
         return 0
     grid = Grid(title=Text(f"{study.name}: plan"))
-    for name in ("row", "losses", "baseline", "runs", "finished"):
+    made_of = "settings" if isinstance(study, ProgramStudy) else "losses"
+    for name in ("row", made_of, "baseline", "runs", "finished"):
         grid.add_column(name, justify="right" if name in ("runs", "finished") else "left")
     for row in (row for row in study.rows if row.name in rows):
         ids = {s.run_id for s in wanted if row.name in s.rows}

@@ -38,6 +38,9 @@ def group_runs(specs: Sequence[RunSpec]) -> list[Group]:
     groups: dict[str, list[RunSpec]] = defaultdict(list)
     loners: dict[str, list[RunSpec]] = defaultdict(list)
     for spec in specs:
+        if "program" in spec.settings:  # shares nothing with its neighbours
+            groups[spec.run_id].append(spec)
+            continue
         shared, teacher = _shared_key(spec), json.dumps(spec.settings["teacher"], sort_keys=True)
         if spec.role == "student" and not spec.settings["teacher"]:
             loners[shared].append(spec)
@@ -58,7 +61,8 @@ def next_group(waiting: list[Group], done: Collection[str], workers: int, idle: 
         done: ids of the runs that are finished.
         workers, idle: how many there are, and how many of them have nothing to do.
     """
-    ready = [group for group in waiting if group.waits_for <= set(done)]
+    done = done if isinstance(done, set) else set(done)
+    ready = [group for group in waiting if group.waits_for <= done]
     if not ready:
         return None
     group = ready[0]

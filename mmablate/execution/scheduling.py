@@ -10,6 +10,7 @@ from mmablate.execution.grouping import Group, group_runs, next_group
 from mmablate.execution.options import Outcome
 from mmablate.execution.processes import is_lead
 from mmablate.execution.progress import GridProgress
+from mmablate.execution.tasks import perform, task_for
 from mmablate.execution.workers import Pool
 from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.study import RunSpec
@@ -44,14 +45,12 @@ class Schedule:
             raise StoreError(f"{len(waiting)} groups of runs wait for runs that nobody trains")
 
     def _alone(self, waiting: list[Group]) -> None:
-        from mmablate.training.group import train_group
-
         while waiting and not self._stop():
             self._drop_orphans(waiting)
             group = next_group(waiting, self.over, 1, 1)
             if group is None:
                 break
-            train_group(self._task(group), self._hear)
+            perform(task_for(group, self.common, self.shown), self._hear)
             self._collect(group)
 
     def _side_by_side(self, waiting: list[Group]) -> None:
@@ -61,7 +60,7 @@ class Schedule:
             while (waiting or pool.busy()) and not self._stop():
                 self._drop_orphans(waiting)
                 while pool.idle() and (group := next_group(waiting, self.over, pool.size, pool.idle())):
-                    task = self._task(group)
+                    task = task_for(group, self.common, self.shown)
                     groups[task] = group
                     pool.start(task)
                 if not pool.busy():
@@ -77,14 +76,6 @@ class Schedule:
                         self._collect(groups[event.task])
         finally:
             pool.stop()
-
-    def _task(self, group: Group) -> Any:
-        from mmablate.training.group import GroupTask
-
-        # The scenes shown are numbers in the study's own split; a row that reads the data otherwise has other scenes.
-        data = {key: value for key, value in group.specs[0].settings["data"].items() if key != "fingerprint"}
-        samples = self.common["samples"] if data == self.shown else ()
-        return GroupTask(specs=group.specs, **{**self.common, "samples": samples})
 
     def _hear(self, progress: Any) -> None:
         if progress.steps:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mmablate.errors import StoreError
 
 if TYPE_CHECKING:  # torch comes in with the worker, not with its owner
+    from mmablate.execution.programs import ProgramTask
     from mmablate.training.group import GroupTask
 
 
@@ -46,9 +47,9 @@ class Worker:
         with _sigint_ignored():  # inherited: Ctrl-C is for the owner, who ends its workers
             self.process.start()
         theirs.close()
-        self.task: GroupTask | None = None
+        self.task: GroupTask | ProgramTask | None = None
 
-    def start(self, task: GroupTask) -> None:
+    def start(self, task: GroupTask | ProgramTask) -> None:
         """Sends a group to train."""
         self.task = task
         with contextlib.suppress(OSError):  # a worker that has died is noticed by its closed pipe
@@ -96,7 +97,7 @@ class Pool:
         """How many groups are being trained."""
         return sum(worker.task is not None for worker in self.workers)
 
-    def start(self, task: GroupTask) -> None:
+    def start(self, task: GroupTask | ProgramTask) -> None:
         """Gives a group to an idle worker."""
         free = next((worker for worker in self.workers if worker.task is None), None)
         if free is None:
@@ -132,7 +133,7 @@ def _work(connection: Connection) -> None:
     """Body of a worker process."""
     # Ctrl-C reaches the whole process group; the owner decides, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from mmablate.training.group import train_group
+    from mmablate.execution.tasks import perform
 
     def tell(progress: Any) -> None:
         try:
@@ -147,7 +148,7 @@ def _work(connection: Connection) -> None:
         except (EOFError, OSError):
             return
         try:
-            train_group(task, tell)
+            perform(task, tell)
             connection.send(("done", None))
         except StoreError as error:
             connection.send(("store", str(error)))

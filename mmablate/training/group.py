@@ -8,7 +8,7 @@ processes train one group together, each on its share of every batch (`mmablate.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from mmablate.training.checkpoint import digest, load_into, save_weights
 from mmablate.training.device import autocast, environment, prepare_threads
 from mmablate.training.evaluation import Evaluated, Scores, predictions, score
 from mmablate.training.flops import forward_flops
+from mmablate.training.progress import Progress, Report
 from mmablate.training.trainee import Piece, Trainee
 
 
@@ -65,17 +66,6 @@ class GroupTask:
     workers: int = 0
     samples: tuple[int, ...] = ()
     weight_files: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A sign of life: optimiser steps done by these runs since the last one, and those that just ended."""
-
-    steps: int = 0
-    finished: tuple[RunRecord, ...] = ()
-
-
-Report = Callable[[Progress], None]
 
 
 class Stepper(Protocol):
