@@ -19,6 +19,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from mmablate.recipe.schema import Name, Report, Rows, Section, Seeds, Significance, SweepParameter, number
 
 _CALL = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+# The keys by which such a recipe is known.
+PROGRAM_KEYS = ("run", "settings", "metrics")
 # What mmablate itself fills in; a setting of that name would be mistaken for it.
 GIVEN = ("seed", "folder", "device", "python", "settings")
 
@@ -156,7 +158,7 @@ class ProgramRecipe(Section):
 
 def names_a_program(document: Mapping[str, Any]) -> bool:
     """Whether a recipe's document is meant to run a program."""
-    return not {"run", "metrics", "settings"}.isdisjoint(document)
+    return any(key in document for key in PROGRAM_KEYS)
 
 
 # --- settings by dotted key -------------------------------------------------------------------------------
