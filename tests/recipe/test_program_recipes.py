@@ -41,20 +41,25 @@ def test_a_sound_recipe(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "part", "text"),
     [
-        ("lr: 1e-3", "lr: .nan", "lr:", "settings: lr: finite numbers, got nan"),
-        ("lr: 1e-3", "lr: 2024-01-01", "lr:", "lr: text, numbers, true, false, null, lists and mappings"),
-        ("lr: 1e-3", "seed: 3", "seed: 3", "no setting can be called 'seed'"),
-        ("lr: 1e-3", "'l r': 3", "l r", "names of settings are text without dots, braces, = and spaces, got 'l r'"),
-        ("lr: 1e-3", "3: 3", "3: 3", "got 3"),
+        ("lr: 1e-3", "lr: .nan", "settings:", "settings: lr: finite numbers, got nan"),
+        ("lr: 1e-3", "lr: 2024-01-01", "settings:", "lr: text, numbers, true, false, null, lists and mappings"),
+        ("lr: 1e-3", "seed: 3", "settings:", "no setting can be called 'seed'"),
+        (
+            "lr: 1e-3",
+            "'l r': 3",
+            "settings:",
+            "names of settings are text without dots, braces, = and spaces, got 'l r'",
+        ),
+        ("lr: 1e-3", "3: 3", "settings:", "got 3"),
         ("lr: 1e-3", "rate: 1", "run:", "no setting for 'lr' (there are: rate, optimizer.name, optimizer.momentum, "),
         ("{lr}", "{lr:.2f}", "run:", "run.command: '{lr:.2f}': a placeholder is a name in braces"),
         ("{lr}", "{", "run:", "a brace itself is written twice"),
         ("{lr}", "'", "run:", "run.command: no closing quotation"),
         ("loss: min", "loss: {unit: a}", "metrics", "metrics.loss.direction: missing"),
-        ("loss: min", "loss: least", "metrics", "metrics.loss.direction: should be 'max' or 'min', got 'least'"),
+        ("loss: min", "loss: least", "metrics", "metrics.loss: should be 'max' or 'min', got 'least'"),
         ("seeds:", "model: {}\nseeds:", "model", "a recipe that runs a program has no model: what it reads stands in"),
         ("seeds:", "losses: {}\ndata: 1\nseeds:", "data", "has no data, losses: what it reads"),
-        ("seeds:", "sede: 1\nseeds:", "sede", "sede: unknown key; did you mean 'seeds'?"),
+        ("seeds:", "seedz: 1\nseeds:", "seedz", "seedz: unknown key; did you mean 'seeds'?"),
         ("seeds:", "claims: [accuracy]\nseeds:", "claims", "claims.0: a claim has one of the forms"),
         ("seeds:", "significance: {primary: f1}\nseeds:", "f1", "one of the metrics (accuracy, loss), got 'f1'"),
         ("seeds:", "report: {conditions: [fog]}\nseeds:", "fog", "report.conditions: a program's scores are not"),
@@ -68,8 +73,7 @@ def test_what_is_refused(tmp_path, old, new, part, text):
     spoilt = SOUND.replace(old, new)
     found = problems(tmp_path, spoilt)
     assert any(text in line for line in found), found
-    number = line_of(spoilt, part) if sum(part in line for line in spoilt.splitlines()) == 1 else None
-    assert number is None or any(f"tiny.yaml:{n}:" in found[0] for n in (number, number - 1, number + 1))
+    assert any(line.startswith(f"{tmp_path}/tiny.yaml:{line_of(spoilt, part)}: ") for line in found), found
 
 
 @pytest.mark.parametrize(
