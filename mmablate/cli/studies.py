@@ -215,7 +215,7 @@ def _print_run(record: Any, request: Request) -> None:
         return
     if record.status == "failed":
         return
-    split = {"test": "test %", "val": "validation %"}.get(record.scored_on, "")
+    split = {"test": "test %", "val": "validation %"}.get(record.scored_on, "reported")
     mark = " · SYNTHETIC DATA" if record.synthetic else ""
     epoch = "" if record.selected_epoch is None else f", epoch {record.selected_epoch}"
     grid = Grid(title=Text(f"{record.row}, seed {record.seed}{epoch}{mark}"))
