@@ -102,9 +102,9 @@ def check(source: Source, terms: Collection[str] | None = None) -> Draft:
 def _check_program(source: Source) -> Draft:
     """The same looks at a recipe that runs a program."""
     draft = Draft(source, form=ProgramRecipe)
-    ours = [key for key in Recipe.model_fields.keys() - ProgramRecipe.model_fields.keys() if key in source.data]
+    ours = [key for key in Recipe.model_fields if key in source.data and key not in ProgramRecipe.model_fields]
     if ours:
-        names = ", ".join(sorted(ours, key=list(Recipe.model_fields).index))
+        names = ", ".join(ours)
         draft.report((ours[0],), f"a recipe that runs a program has no {names}: what it reads stands in settings")
         draft.source = source = Source({k: v for k, v in source.data.items() if k not in ours}, source.places)
     _check_sections(draft)

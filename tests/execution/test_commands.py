@@ -109,7 +109,8 @@ OWNER = """
 import io, os, sys
 from pathlib import Path
 from mmablate.execution.commands import run_command
-code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+code = "import os, subprocess, sys, time; c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
+code += "; print(os.getpid(), c.pid, flush=True); time.sleep(600)"
 run_command([sys.executable, "-c", code], cwd=Path(), environment=dict(os.environ), log=io.BytesIO(),
             hear=lambda line: print(line.decode(), flush=True), timeout=None)
 """
@@ -117,11 +118,16 @@ run_command([sys.executable, "-c", code], cwd=Path(), environment=dict(os.enviro
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_it_does_not_outlive_its_owner(sent):
+    """After SIGKILL only Linux helps, and only with the command itself."""
     if sent == signal.SIGKILL and sys.platform != "linux":
         pytest.skip("only Linux tells a process of its parent's death")
     with subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as owner:
-        pid = int(owner.stdout.readline())
-        assert alive(pid)
+        command, child = (int(text) for text in owner.stdout.readline().split())
+        assert alive(command)
+        assert alive(child)
         owner.send_signal(sent)
         assert owner.wait(30) != 0
-        wait_for(lambda: not alive(pid), seconds=10)
+        wait_for(lambda: not alive(command), seconds=10)
+        if sent == signal.SIGKILL:
+            os.kill(child, signal.SIGKILL)
+        wait_for(lambda: not alive(child), seconds=10)
