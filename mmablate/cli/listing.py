@@ -108,6 +108,7 @@ def recipe_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mmablate recipe",
         "type": "object",
+        "properties": {**program["properties"], **trained["properties"]},  # for editors that look no further
         "if": {"anyOf": [{"required": [key]} for key in PROGRAM_KEYS]},
         "then": {"$ref": "#/$defs/ProgramRecipe"},
         "else": {"$ref": "#/$defs/Recipe"},
