@@ -16,6 +16,7 @@ from mmablate.catalog.published import published_tables
 from mmablate.cli.writing import write_text
 from mmablate.errors import RecipeError
 from mmablate.recipe import shipped_recipes
+from mmablate.recipe.programs import PROGRAM_KEYS, ProgramRecipe
 from mmablate.recipe.reading import read_yaml
 from mmablate.recipe.schema import Recipe
 
@@ -91,9 +92,32 @@ def _allow(properties: dict[str, Any], name: str, about: dict[str, Any]) -> None
 
 
 def recipe_schema() -> dict[str, Any]:
-    """JSON schema (2020-12) of a recipe file: the sections, each component's options, and profiles."""
-    schema = Recipe.model_json_schema()
-    definitions = schema["$defs"]
+    """JSON schema (2020-12) of a recipe file, of either kind: the sections, each component's options, and profiles."""
+    trained, program = Recipe.model_json_schema(), ProgramRecipe.model_json_schema()
+    definitions = {**program.pop("$defs"), **trained.pop("$defs")}
+    _add_options(definitions)
+    # `R: rgb/{split}/{id}.png` is short for its files, `accuracy: max` for a metric's direction.
+    definitions["ModalityFiles"] = {"anyOf": [{"type": "string"}, definitions["ModalityFiles"]]}
+    definitions["Metric"] = {"anyOf": [{"enum": ["max", "min"]}, definitions["Metric"]]}
+    definitions["Program"]["oneOf"] = [{"required": ["call"]}, {"required": ["command"]}]
+    for kind in (trained, program):
+        kind["properties"]["profiles"] = {"type": "object", "additionalProperties": {"type": "object"}}
+    # `method: joint` is short for a name
+    trained["properties"]["method"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Method"}]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "mmablate recipe",
+        "type": "object",
+        "properties": {**program["properties"], **trained["properties"]},  # for editors that look no further
+        "if": {"anyOf": [{"required": [key]} for key in PROGRAM_KEYS]},
+        "then": {"$ref": "#/$defs/ProgramRecipe"},
+        "else": {"$ref": "#/$defs/Recipe"},
+        "$defs": {**definitions, "Recipe": trained, "ProgramRecipe": program},
+    }
+
+
+def _add_options(definitions: dict[str, Any]) -> None:
+    """Beside the name of a component stand the options of every entry of its kind."""
     sections = {"Data": "dataset", "Model": "model", "Teacher": "model", "Method": "method", "Loss": "loss"}
     for section, kind in sections.items():
         known = definitions[section]
@@ -103,13 +127,3 @@ def recipe_schema() -> dict[str, Any]:
             definitions.update(options.pop("$defs", {}))
             for name, about in options.get("properties", {}).items():
                 _allow(known["properties"], name, about)
-    # `R: rgb/{split}/{id}.png` is short for its files.
-    definitions["ModalityFiles"] = {"anyOf": [{"type": "string"}, definitions["ModalityFiles"]]}
-    properties = schema["properties"]
-    properties["profiles"] = {"type": "object", "additionalProperties": {"type": "object"}}
-    properties["method"] = {
-        "anyOf": [{"type": "string"}, {"$ref": "#/$defs/Method"}]
-    }  # `method: joint` is short for a name
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "mmablate recipe"
-    return schema

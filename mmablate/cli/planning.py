@@ -21,7 +21,7 @@ from mmablate.execution.pending import wanted_runs
 from mmablate.execution.probes import Probes
 from mmablate.results import StudyStore
 from mmablate.results.machine import available_cores
-from mmablate.study import RunSpec, Study
+from mmablate.study import AnyStudy, ProgramStudy, RunSpec
 
 # More rows than anybody reads are counted.
 SHOWN_ROWS = 40
@@ -39,7 +39,7 @@ class Plan:
         jobs: groups side by side.
     """
 
-    study: Study
+    study: AnyStudy
     rows: tuple[str, ...]
     seeds: tuple[int, ...]
     wanted: tuple[RunSpec, ...]
@@ -54,7 +54,7 @@ class Plan:
 
 
 def make_plan(
-    study: Study,
+    study: AnyStudy,
     rows: Collection[str],
     seeds: Collection[int],
     *,
@@ -72,8 +72,11 @@ def make_plan(
     kind = None if device == "auto" else device.partition(":")[0]
     probes = probes or Probes()
     if jobs is None:
-        jobs = _usual_jobs(pending, probes, kind)
-    cost = estimate(pending, probes, kind=kind, jobs=jobs)
+        jobs = available_cores() if isinstance(study, ProgramStudy) else _usual_jobs(pending, probes, kind)
+    if isinstance(study, ProgramStudy):
+        cost = _as_before(store, finished, len(pending), jobs)
+    else:
+        cost = estimate(pending, probes, kind=kind, jobs=jobs)
     return Plan(study, tuple(rows), tuple(seeds), tuple(wanted), frozenset(finished), cost, jobs)
 
 
@@ -86,6 +89,17 @@ def _usual_jobs(pending: Sequence[RunSpec], probes: Probes, kind: str | None) ->
     return cores if devices.seconds is None else 1
 
 
+def _as_before(store: StudyStore, finished: Collection[str], pending: int, jobs: int) -> Estimate:
+    """Of runs of a program, which cannot be tried for a few steps: as long as the finished ones took."""
+    records = [record for run_id in finished if (record := store.read_record(run_id)) is not None]
+    seconds = [record.seconds for record in records if record.seconds is not None]
+    if not pending or not seconds:
+        return Estimate(None if pending else 0.0, None, (), None, ())
+    devices = {str(record.environment.get("device_name", record.environment.get("device", ""))) for record in records}
+    rounds = math.ceil(pending / jobs)
+    return Estimate(rounds * sum(seconds) / len(seconds), None, tuple(sorted(devices - {""})), None, ())
+
+
 def print_plan(plan: Plan, format: str) -> None:
     """The plan on stdout."""
     if format == "json":
@@ -93,7 +107,8 @@ def print_plan(plan: Plan, format: str) -> None:
         return
     study = plan.study
     grid = Grid(title=Text(f"{study.name}: plan"))
-    for name in ("row", "losses", "baseline", "runs", "finished"):
+    made_of = "settings" if isinstance(study, ProgramStudy) else "losses"
+    for name in ("row", made_of, "baseline", "runs", "finished"):
         grid.add_column(name, justify="right" if name in ("runs", "finished") else "left")
     served: dict[str, set[str]] = {}
     for spec in plan.wanted:
@@ -132,9 +147,10 @@ def summary(plan: Plan) -> list[str]:
     lines.append(text + (f" in {_count(groups, 'group')}, up to {plan.jobs} side by side" if pending else ""))
     if pending:
         lines.append(cost_line(plan))
-    recipe = plan.study.recipe
-    generated = getattr(recipe.data, "generate", None) is not None if recipe.data is not None else False
-    if generated:
+    if isinstance(plan.study, ProgramStudy):
+        if plan.study.recipe.synthetic:
+            lines.append("the data are SYNTHETIC, as the recipe says")
+    elif plan.study.recipe.data.generate is not None:
         lines.append("the data are SYNTHETIC: made by the dataset's generator")
     return lines
 
@@ -142,6 +158,8 @@ def summary(plan: Plan) -> list[str]:
 def cost_line(plan: Plan) -> str:
     """Time and memory, or how to get to know them."""
     cost = plan.cost
+    if cost.seconds is None and isinstance(plan.study, ProgramStudy):
+        return "the time of a program's runs is known once some are finished"
     if cost.seconds is None:
         return "time and memory are not known yet: --probe measures them, in some seconds"
     text = f"about {spoken(cost.seconds)}"

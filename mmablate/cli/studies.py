@@ -17,7 +17,7 @@ from mmablate.cli.parsing import parse_range, parse_seeds, parse_values
 from mmablate.errors import DataError, UsageError
 from mmablate.execution.processes import is_lead
 from mmablate.recipe import shipped_recipes
-from mmablate.study import Study, open_study
+from mmablate.study import AnyStudy, ProgramStudy, open_study
 from mmablate.study.datasets import check_dataset, dataset_settings, open_dataset
 from mmablate.study.opening import select_rows
 from mmablate.study.sweeping import SweepRequest, linear_or_log
@@ -113,7 +113,7 @@ def train_one(request: Request, *, row: str | None, seed: int | None) -> int:
     return _failures(request, outcome)
 
 
-def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | None = None) -> Study:
+def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | None = None) -> AnyStudy:
     return open_study(
         request.recipe,
         profile=request.profile,
@@ -126,7 +126,7 @@ def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | No
     )
 
 
-def _execute(request: Request, study: Study, rows: list[str]) -> int:
+def _execute(request: Request, study: AnyStudy, rows: list[str]) -> int:
     _check_files(study)
     seeds = _planned(request, study, rows, study.seeds)
     if seeds is None:
@@ -137,7 +137,9 @@ def _execute(request: Request, study: Study, rows: list[str]) -> int:
     return _failures(request, outcome)
 
 
-def _planned(request: Request, study: Study, rows: Collection[str], seeds: Collection[int]) -> Collection[int] | None:
+def _planned(
+    request: Request, study: AnyStudy, rows: Collection[str], seeds: Collection[int]
+) -> Collection[int] | None:
     """The seeds to train, after measuring and keeping to the budget where asked; None where only the plan was."""
     from mmablate.cli.planning import cost_line, make_plan, parse_budget, print_plan, spoken, within_budget
     from mmablate.execution import wanted_runs
@@ -145,7 +147,7 @@ def _planned(request: Request, study: Study, rows: Collection[str], seeds: Colle
     budget = None if request.budget is None else parse_budget(request.budget)
     if not (request.dry_run or request.probe or budget is not None):
         return seeds
-    if request.probe or budget is not None:
+    if (request.probe or budget is not None) and not isinstance(study, ProgramStudy):
         from mmablate.execution.local import probe_study
 
         wanted = wanted_runs(study, rows, seeds)
@@ -177,8 +179,10 @@ def _say(request: Request) -> Callable[[str], None]:
     return (lambda text: None) if request.quiet else (lambda text: print(text, file=sys.stderr))
 
 
-def _check_files(study: Study) -> None:
+def _check_files(study: AnyStudy) -> None:
     """Headers of all files, before a plan is printed or anything is trained."""
+    if isinstance(study, ProgramStudy):
+        return  # which were looked at for the identity of the runs
     settings = dataset_settings(study.recipe)
     if settings.get("on_fault") == "drop":
         return  # opening the data drops faulty samples, and tells what is beyond that
@@ -187,11 +191,13 @@ def _check_files(study: Study) -> None:
         raise DataError(problems)
 
 
-def _train(request: Request, study: Study, rows: Collection[str], seeds: Collection[int]) -> Outcome:
+def _train(request: Request, study: AnyStudy, rows: Collection[str], seeds: Collection[int]) -> Outcome:
     from mmablate.execution import run_study, wanted_runs
 
-    root = study.recipe.data.root
-    data = open_dataset(dataset_settings(study.recipe), root)
+    data = root = None
+    if not isinstance(study, ProgramStudy):
+        root = study.recipe.data.root
+        data = open_dataset(dataset_settings(study.recipe), root)
     for warning in study.warnings if is_lead() else ():
         print(f"warning: {warning}", file=sys.stderr)
     return run_study(study, wanted_runs(study, rows, seeds), _options(request), data, root)
@@ -227,7 +233,7 @@ def _failures(request: Request, outcome: Outcome) -> int:
 # --- printing ---------------------------------------------------------------------------------------------
 
 
-def _write_page(request: Request, study: Study) -> Table:
+def _write_page(request: Request, study: AnyStudy) -> Table:
     """Writes the study's index.html anew, so that it never says other than the table."""
     from mmablate.cli.tables import write_study_page
     from mmablate.results import StudyStore
@@ -238,7 +244,7 @@ def _write_page(request: Request, study: Study) -> Table:
     return table
 
 
-def _print_table(request: Request, study: Study) -> None:
+def _print_table(request: Request, study: AnyStudy) -> None:
     from mmablate.report import render
     from mmablate.report.terminal import print_tables
 
@@ -255,13 +261,14 @@ def _print_run(record: Any, request: Request) -> None:
         return
     if record.status == "failed":
         return
-    split = {"test": "test", "val": "validation"}.get(record.scored_on, "")
+    split = {"test": "test %", "val": "validation %"}.get(record.scored_on, "reported")
     mark = " · SYNTHETIC DATA" if record.synthetic else ""
-    grid = Grid(title=Text(f"{record.row}, seed {record.seed}, epoch {record.selected_epoch}{mark}"))
+    epoch = "" if record.selected_epoch is None else f", epoch {record.selected_epoch}"
+    grid = Grid(title=Text(f"{record.row}, seed {record.seed}{epoch}{mark}"))
     grid.add_column("")
     for name in record.metrics:
         grid.add_column(Text(name), justify="right")
-    grid.add_row(f"{split} %", *(f"{value:.2f}" for value in record.metrics.values()))
+    grid.add_row(split, *(f"{value:.2f}" for value in record.metrics.values()))
     if record.scored_on == "test":
         validation = (record.validation.get(name) for name in record.metrics)
         grid.add_row("validation %", *("" if v is None else f"{v:.2f}" for v in validation))

@@ -42,6 +42,9 @@ def group_runs(specs: Sequence[RunSpec]) -> list[Group]:
     groups: dict[str, list[RunSpec]] = defaultdict(list)
     loners: dict[str, list[RunSpec]] = defaultdict(list)
     for spec in specs:
+        if "program" in spec.settings:  # shares nothing with its neighbours
+            groups[spec.run_id].append(spec)
+            continue
         shared, teacher = _shared_key(spec), json.dumps(spec.settings["teacher"], sort_keys=True)
         if spec.role == "student" and not spec.settings["teacher"]:
             loners[shared].append(spec)

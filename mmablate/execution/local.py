@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mmablate.data.base import SegmentationData
@@ -19,27 +20,36 @@ from mmablate.execution.pending import pending_runs
 from mmablate.execution.probes import Probes
 from mmablate.execution.probing import measure
 from mmablate.execution.processes import is_lead, launched, world_size
+from mmablate.execution.programs import STEPS, ProgramTask
 from mmablate.execution.progress import GridProgress
 from mmablate.execution.samples import choose_samples
 from mmablate.execution.scheduling import Schedule
+from mmablate.execution.tasks import task_for
 from mmablate.execution.workers import Crew, Here, Pool
 from mmablate.results import StudyStore
 from mmablate.results.machine import available_cores
 from mmablate.results.shown import write_samples
-from mmablate.study import RunSpec, Study
+from mmablate.study import AnyStudy, ProgramStudy, RunSpec, Study
 from mmablate.study.datasets import dataset_settings
 
 
 def run_study(
-    study: Study, wanted: Sequence[RunSpec], options: Options, data: SegmentationData, data_root: str | None
+    study: AnyStudy, wanted: Sequence[RunSpec], options: Options, data: SegmentationData | None, data_root: str | None
 ) -> Outcome:
     """Trains those of the wanted runs that are not finished, here or in a sibling study.
 
     Under torchrun every process comes here with the same study; the one of rank 0 decides and writes.
 
+    Args:
+        data, data_root: of the study; None where it runs a program.
+
     Raises:
         StoreError: the results folder cannot be written.
     """
+    if isinstance(study, ProgramStudy):
+        return _run_program(study, wanted, options)
+    if data is None:
+        raise ValueError(f"{study.name}: a study that trains needs its data")
     summary = summarise(data)
     check_sizes(study, summary)
     check_conditions(study, data)
@@ -80,7 +90,7 @@ def run_study(
         with GridProgress(sum(steps.values()), len(pending), quiet=quiet) as progress:
             Schedule(
                 store,
-                partial(_task, common, dataset_settings(study.recipe)),
+                partial(task_for, common, dataset_settings(study.recipe)),
                 partial(_crew, devices, jobs or 1, study.recipe.timeout),
                 fail_fast=options.fail_fast,
                 outcome=outcome,
@@ -132,6 +142,47 @@ def probe_study(
     measure(missing, task, Pool(jobs, devices), probes)
 
 
+def _run_program(study: ProgramStudy, wanted: Sequence[RunSpec], options: Options) -> Outcome:
+    """The same for a study of a program; torch stays out where nothing but the program could need it."""
+    if launched():
+        raise UsageError(f"{study.name}: the recipe runs a program; start torchrun in its command")
+    device = _program_device(options.device)
+    store, outcome = StudyStore(options.out, study.name), Outcome()
+    store.prepare()
+    pending = pending_runs(store, wanted, options, outcome)
+    jobs = options.jobs or (1 if device.startswith("cuda") else available_cores())
+    jobs = max(1, min(jobs, len(pending)))
+    execution = {"mode": "program", "device": device if pending else None, "jobs": jobs}
+    store.update_study(lambda old: manifest(study, wanted, None, None, _execution(execution, old), old))
+    common = {
+        **ProgramTask.common(study),
+        "study": study.name,
+        "out": options.out,
+        "device": device,
+        "force": options.force,
+    }
+    with GridProgress(STEPS * len(pending), len(pending), quiet=options.quiet) as progress:
+        # No timeout here: a command has its own, and a callable need not give a sign of life.
+        Schedule(
+            store,
+            partial(task_for, common, {}),
+            partial(_crew, [device], jobs, None),
+            fail_fast=options.fail_fast,
+            outcome=outcome,
+            progress=progress,
+        ).run(pending)
+    return outcome
+
+
+def _program_device(wanted: str) -> str:
+    """The device that a program is told, decided without torch where there can be only one."""
+    if wanted == "cpu" or (wanted == "auto" and not any(Path("/dev").glob("nvidia[0-9]*"))):
+        return "cpu"
+    from mmablate.training.device import choose_device
+
+    return str(choose_device(wanted))
+
+
 def _agreed(pending: list[RunSpec], outcome: Outcome) -> tuple[list[RunSpec], Outcome]:
     """What rank 0 found, in every process."""
     from mmablate.training.distributed import from_lead
@@ -155,18 +206,6 @@ def _workers(options: Options, device: str | None, jobs: int) -> int:
         if device and device.startswith("cuda")
         else 0
     )
-
-
-def _task(common: dict[str, Any], shown: dict[str, Any], group: Group) -> Any:
-    from mmablate.training.group import GroupTask
-    from mmablate.training.saving import Interval
-
-    # The scenes shown are numbers in the study's own split; a row that reads the data otherwise has other scenes.
-    data = {key: value for key, value in group.specs[0].settings["data"].items() if key != "fingerprint"}
-    samples = common["samples"] if data == shown else ()
-    every = common["save_every"]
-    interval = Interval() if every is None else Interval(every.seconds, every.steps)
-    return GroupTask(specs=group.specs, **{**common, "samples": samples, "save_every": interval})
 
 
 def _crew(

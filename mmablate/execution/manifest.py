@@ -9,15 +9,15 @@ from typing import Any
 import mmablate
 from mmablate.data.base import SegmentationData, conditions_of
 from mmablate.data.summary import DatasetSummary
-from mmablate.study import RunSpec, Study
+from mmablate.study import AnyStudy, ProgramStudy, RunSpec, Study
 from mmablate.study.layout import table_layout
 
 
 def manifest(
-    study: Study,
+    study: AnyStudy,
     wanted: Sequence[RunSpec],
-    data: SegmentationData,
-    summary: DatasetSummary,
+    data: SegmentationData | None,
+    summary: DatasetSummary | None,
     execution: Mapping[str, Any],
     old: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
@@ -25,6 +25,7 @@ def manifest(
 
     Args:
         wanted: those of the study's runs that this call is about; only they are planned.
+        data, summary: of the study; None where it runs a program.
 
     Runs that an earlier call planned stay in the plan while they are runs of the same rows (other seeds);
     those of rows that have changed since are `superseded`: kept on disk, counted nowhere, until the row is
@@ -53,7 +54,27 @@ def manifest(
         "updated": now,
         "mmablate": mmablate.__version__,
         "profile": study.profile,
-        "recipe": study.recipe.model_dump(mode="json", exclude={"data": {"root"}}),
+        "recipe": study.recipe.model_dump(mode="json", exclude={"data": {"root"}, "run": {"cwd"}}),
+        **_of_kind(study, data, summary),
+        "plan": [*plan, *kept, *earlier],
+        "superseded": superseded,
+        "execution": dict(execution),
+    }
+
+
+def _of_kind(study: AnyStudy, data: SegmentationData | None, summary: DatasetSummary | None) -> dict[str, Any]:
+    """What stands in study.json about the data behind the scores, and the layout of the table."""
+    if isinstance(study, ProgramStudy):
+        recipe = study.recipe
+        called = f"a call of {recipe.run.call}" if recipe.run.call else "one run of the recipe's command"
+        return {
+            "dataset": {"name": recipe.dataset, "synthetic": recipe.synthetic},
+            "table": {**table_layout(study, scored_on=None), "conditions": {}, "show_conditions": []},
+            "notes": [*study.notes, f"Each run is {called}, which reports its scores itself."],
+        }
+    if data is None or summary is None:
+        raise ValueError("a study that trains has data")
+    return {
         "dataset": _dataset(summary),
         "data": summary.to_json(),
         "table": {
@@ -61,9 +82,6 @@ def manifest(
             "conditions": conditions_of(data.splits[summary.scored_split]),
             "show_conditions": study.recipe.report.conditions,
         },
-        "plan": [*plan, *kept, *earlier],
-        "superseded": superseded,
-        "execution": dict(execution),
         "notes": [*study.notes, *_notes(study, summary), *data.notes],
     }
 
@@ -79,7 +97,7 @@ def _entry(spec: Any) -> dict[str, Any]:
     }
 
 
-def _title(study: Study) -> str:
+def _title(study: AnyStudy) -> str:
     title = study.recipe.title or study.recipe.name
     if study.sweep:
         symbols = ", ".join(study.sweep["symbols"])

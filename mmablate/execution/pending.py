@@ -7,14 +7,15 @@ from collections.abc import Collection, Sequence
 from mmablate.execution.options import Options, Outcome
 from mmablate.results import StudyStore
 from mmablate.results.store import RECORD
-from mmablate.study import RunSpec, Study
+from mmablate.study import AnyStudy, RunSpec, Study
 
 
-def wanted_runs(study: Study, rows: Collection[str], seeds: Collection[int]) -> list[RunSpec]:
+def wanted_runs(study: AnyStudy, rows: Collection[str], seeds: Collection[int]) -> list[RunSpec]:
     """The runs of these rows and seeds, and the teachers that they depend on or that are rows themselves."""
-    students = [s for s in study.runs if s.role == "student" and s.seed in seeds and set(s.rows) & set(rows)]
+    rows, seeds = set(rows), set(seeds)
+    students = [s for s in study.runs if s.role == "student" and s.seed in seeds and not rows.isdisjoint(s.rows)]
     upstream = {run_id for spec in students for run_id in spec.depends_on}
-    show_teacher = bool(study.recipe.teacher and study.recipe.teacher.row)
+    show_teacher = isinstance(study, Study) and bool(study.recipe.teacher and study.recipe.teacher.row)
     teachers = [s for s in study.runs if s.role == "teacher" and (s.run_id in upstream or show_teacher)]
     return [*teachers, *students]
 

@@ -17,10 +17,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mmablate.errors import LeaseLost, StoreError
+from mmablate.execution.tasks import perform
 from mmablate.results.leases import this_worker
 
 if TYPE_CHECKING:  # torch comes in with the worker, not with its owner
+    from mmablate.execution.programs import ProgramTask
     from mmablate.training.group import GroupTask
 
 FINISH = "finish"  # to a worker: end with the epoch at hand, and save
@@ -56,7 +57,7 @@ class Crew(Protocol):
     def busy(self) -> int:
         """How many groups are being trained."""
 
-    def start(self, task: GroupTask) -> Any:
+    def start(self, task: GroupTask | ProgramTask) -> Any:
         """Gives a group to somebody idle; returns the task as given, which events then name."""
 
     def events(self) -> Iterator[Event]:
@@ -96,7 +97,7 @@ class Here:
         """One or none."""
         return int(self.task is not None)
 
-    def start(self, task: GroupTask) -> Any:
+    def start(self, task: GroupTask | ProgramTask) -> Any:
         """Keeps it for `events`."""
         self.task = replace(task, device=self.device)
         return self.task
@@ -104,7 +105,7 @@ class Here:
     def events(self) -> Iterator[Event]:
         """Trains the group, start to end."""
         task, self.task = self.task, None
-        kind, content = _perform(task, self.hear, self.stopping)
+        kind, content = perform(task, self.hear, self.stopping)
         yield Event(kind, task, content)
 
     def finish(self) -> None:
@@ -129,10 +130,10 @@ class Worker:
         with _sigint_ignored():  # inherited: Ctrl-C is for the owner, who ends its workers
             self.process.start()
         theirs.close()
-        self.task: GroupTask | None = None
+        self.task: GroupTask | ProgramTask | None = None
         self.heard = time.monotonic()
 
-    def start(self, task: GroupTask) -> None:
+    def start(self, task: GroupTask | ProgramTask) -> None:
         """Sends a group to train."""
         self.task, self.heard = task, time.monotonic()
         self.send(task)
@@ -190,7 +191,7 @@ class Pool:
         """How many groups are being trained."""
         return sum(worker.task is not None for worker in self.workers)
 
-    def start(self, task: GroupTask) -> Any:
+    def start(self, task: GroupTask | ProgramTask) -> Any:
         """Gives a group to an idle worker, on its device."""
         free = next((worker for worker in self.workers if worker.task is None), None)
         if free is None:
@@ -241,28 +242,6 @@ class Pool:
         self.workers.clear()
 
 
-def _perform(task: Any, hear: Callable[[Any], None], stopping: Callable[[], bool]) -> tuple[str, Any]:
-    """Trains a group; what became of it as kind and content of an event."""
-    from mmablate.training.group import train_group
-    from mmablate.training.memory import GroupTooLarge
-    from mmablate.training.probing import ProbeTask, probe_group
-
-    if isinstance(task, ProbeTask):
-        try:
-            return "done", probe_group(task)
-        except Exception as error:
-            return "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-    try:
-        train_group(task, hear, stopping=stopping)
-    except GroupTooLarge as error:
-        return "split", str(error)
-    except LeaseLost as error:
-        return "lost", str(error)
-    except StoreError as error:
-        return "store", str(error)
-    return "done", None
-
-
 def _work(connection: Connection) -> None:
     """Body of a worker process."""
     # Ctrl-C reaches the whole process group; the owner decides, and ends its workers.
@@ -292,7 +271,7 @@ def _work(connection: Connection) -> None:
             if task == FINISH:
                 continue
             asked = False
-            connection.send(_perform(task, tell, stopping))
+            connection.send(perform(task, tell, stopping))
         except (EOFError, OSError):
             return
 

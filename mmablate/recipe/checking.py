@@ -19,6 +19,7 @@ from mmablate.catalog.entries import DatasetEntry, LossEntry, MethodEntry
 from mmablate.claims import parse_claim
 from mmablate.errors import RecipeError
 from mmablate.recipe.merging import merge
+from mmablate.recipe.programs import GIVEN, ProgramRecipe, leaves, names_a_program, unknown_placeholders
 from mmablate.recipe.reading import KeyPath, Source, dotted
 from mmablate.recipe.schema import GREEK, Component, Data, Loss, Method, Model, Recipe, Teacher, Train
 
@@ -32,12 +33,14 @@ class Draft:
         sections: name -> section, for those that are sound so far.
         problems: lines for the user.
         terms: the losses in use, where that is known: those of one row; None for all of them.
+        form: what the document is to become.
     """
 
     source: Source
     sections: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     terms: Collection[str] | None = None
+    form: type[Recipe] | type[ProgramRecipe] = Recipe
 
     def report(self, path: KeyPath, text: str) -> None:
         """Notes a problem of the key at `path`."""
@@ -57,11 +60,23 @@ class Draft:
         """The recipe.
 
         Raises:
+            RecipeError: with every problem; a recipe that runs a program has nothing of ours to train.
+        """
+        if self.form is not Recipe:
+            self.report(("run",), "the recipe runs a program; ablate, sweep and train take it")
+        if self.problems:
+            raise RecipeError(self.problems)
+        return Recipe.model_construct(**self.sections)
+
+    def finish_program(self) -> ProgramRecipe:
+        """The recipe of a program.
+
+        Raises:
             RecipeError: with every problem.
         """
         if self.problems:
             raise RecipeError(self.problems)
-        return Recipe.model_construct(**self.sections)
+        return ProgramRecipe.model_construct(**self.sections)
 
 
 def check(source: Source, terms: Collection[str] | None = None) -> Draft:
@@ -70,6 +85,8 @@ def check(source: Source, terms: Collection[str] | None = None) -> Draft:
     Args:
         terms: the losses that a row has; the others need no method or teacher.
     """
+    if names_a_program(source.data):
+        return _check_program(source)
     draft = Draft(source, terms=terms)
     _check_sections(draft)
     _check_modalities(draft)
@@ -82,28 +99,55 @@ def check(source: Source, terms: Collection[str] | None = None) -> Draft:
     return draft
 
 
+def _check_program(source: Source) -> Draft:
+    """The same looks at a recipe that runs a program."""
+    draft = Draft(source, form=ProgramRecipe)
+    ours = [key for key in Recipe.model_fields if key in source.data and key not in ProgramRecipe.model_fields]
+    if ours:
+        names = ", ".join(ours)
+        draft.report((ours[0],), f"a recipe that runs a program has no {names}: what it reads stands in settings")
+        draft.source = source = Source({k: v for k, v in source.data.items() if k not in ours}, source.places)
+    _check_sections(draft)
+    _check_claims(draft)
+    if draft.has("run", "settings") and draft.sections["run"].command is not None:
+        unknown = unknown_placeholders(draft.sections["run"].command, draft.sections["settings"])
+        if unknown:
+            there = ", ".join([*leaves(draft.sections["settings"]), *GIVEN])
+            draft.report(("run", "command"), f"no setting for {', '.join(map(repr, unknown))} (there are: {there})")
+    if draft.has("report") and draft.sections["report"].conditions:
+        draft.report(("report", "conditions"), "a program's scores are not told by condition")
+    if draft.has("significance", "metrics"):
+        primary = draft.sections["significance"].primary
+        written = "primary" in draft.sections["significance"].model_fields_set
+        if written and primary is not None and primary not in draft.sections["metrics"]:
+            there = ", ".join(draft.sections["metrics"])
+            draft.report(("significance", "primary"), f"one of the metrics ({there}), got {primary!r}")
+    return draft
+
+
 def _check_sections(draft: Draft) -> None:
+    form: type[BaseModel] = draft.form
     try:
-        Recipe.model_validate(draft.source.data)
+        form.model_validate(draft.source.data)
         bad: set[Any] = set()
     except ValidationError as error:
         bad = {detail["loc"][0] for detail in error.errors()}
         _report_validation(draft, error, ())
-    for name, info in Recipe.model_fields.items():
+    for name, info in form.model_fields.items():
         if name in bad:
             continue
         if name in draft.source.data:
-            adapter: TypeAdapter[Any] = TypeAdapter(_annotated(name))
+            adapter: TypeAdapter[Any] = TypeAdapter(_annotated(form, name))
             draft.sections[name] = adapter.validate_python(draft.source.data[name])
         elif not info.is_required():
             draft.sections[name] = info.get_default(call_default_factory=True)
 
 
-def _annotated(name: str) -> Any:
+def _annotated(form: type[BaseModel], name: str) -> Any:
     """The type of a recipe key with its constraints (model_fields keeps the two apart)."""
     from typing import get_type_hints
 
-    return get_type_hints(Recipe, include_extras=True)[name]
+    return get_type_hints(form, include_extras=True)[name]
 
 
 def _report_validation(draft: Draft, error: ValidationError, prefix: KeyPath, *options: type[BaseModel]) -> None:
@@ -112,7 +156,7 @@ def _report_validation(draft: Draft, error: ValidationError, prefix: KeyPath, *o
     values: dict[KeyPath, Any] = {}
     for detail in error.errors():
         path = (*prefix, *_real_path(detail, _at(draft.source.data, prefix)))
-        grouped.setdefault(path, []).append(_rule(detail, path, prefix, options))
+        grouped.setdefault(path, []).append(_rule(detail, path, prefix, draft.form, options))
         values[path] = detail.get("input")
     for path, rules in grouped.items():
         text = " or ".join(dict.fromkeys(rules))
@@ -143,9 +187,11 @@ def _child(data: Any, key: str | int) -> Any:
     return data[key] if isinstance(data, list) and isinstance(key, int) and key < len(data) else _ABSENT
 
 
-def _rule(detail: ErrorDetails, path: KeyPath, prefix: KeyPath, options: tuple[type[BaseModel], ...]) -> str:
+def _rule(
+    detail: ErrorDetails, path: KeyPath, prefix: KeyPath, form: type[BaseModel], options: tuple[type[BaseModel], ...]
+) -> str:
     if detail["type"] == "extra_forbidden":
-        known = [*_keys([Recipe], path[:-1]), *_keys(options, path[len(prefix) : -1])]
+        known = [*_keys([form], path[:-1]), *_keys(options, path[len(prefix) : -1])]
         if len(path) == 1 and path[0] in GREEK:
             return f"unknown key; the weight {GREEK[str(path[0])]} of a loss is set as losses.TERM.weight"
         near = difflib.get_close_matches(str(path[-1]), known, n=1)

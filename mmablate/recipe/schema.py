@@ -38,6 +38,8 @@ def _distinct(seeds: list[int]) -> list[int]:
     return seeds
 
 
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+
 # Discriminators: which form of a key a user meant, so that a fault is told for that form only.
 
 
@@ -75,7 +77,7 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-def _number(value: Any) -> Any:
+def number(value: Any) -> Any:
     """YAML reads `1e-3` as a string."""
     is_number = isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value)
     return float(value) if is_number else value
@@ -370,7 +372,7 @@ class SweepParameter(Section):
     """
 
     path: str | list[str] | None = None
-    values: list[Annotated[float | int | str | bool, BeforeValidator(_number)]] = Field(min_length=1)
+    values: list[Annotated[float | int | str | bool, BeforeValidator(number)]] = Field(min_length=1)
     symbol: str | None = None
 
 
@@ -434,9 +436,7 @@ class Recipe(Section):
     factors: dict[Name, dict[Name, dict[str, Any]]] = Field(default_factory=dict)
     rows: Rows = None
     baseline: str | dict[str, str] | None = None
-    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)] = Field(
-        default_factory=lambda: [0, 1, 2, 3, 4]
-    )
+    seeds: Seeds = Field(default_factory=lambda: [0, 1, 2, 3, 4])
     evaluate: Evaluate = Evaluate()
     sweep: dict[Name, SweepParameter] = Field(default_factory=dict)
     significance: Significance = Significance()

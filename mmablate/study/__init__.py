@@ -2,5 +2,8 @@
 
 from mmablate.study.opening import open_study
 from mmablate.study.plan import Row, RunSpec, Study, plan_study
+from mmablate.study.programs import ProgramRow, ProgramStudy
 
-__all__ = ["Row", "RunSpec", "Study", "open_study", "plan_study"]
+AnyStudy = Study | ProgramStudy
+
+__all__ = ["AnyStudy", "ProgramRow", "ProgramStudy", "Row", "RunSpec", "Study", "open_study", "plan_study"]

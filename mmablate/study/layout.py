@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmablate.recipe import subset_names
+from mmablate.recipe import Recipe, subset_names
 from mmablate.study.plan import Study
+from mmablate.study.programs import ProgramStudy
 
 # Columns of facts as recipes name them -> fields of a table's row.
 EXTRAS = {"parameters": "n_parameters", "flops": "flops", "time": "seconds"}
 
 
-def table_layout(study: Study, *, scored_on: str) -> dict[str, Any]:
+def table_layout(study: Study | ProgramStudy, *, scored_on: str | None) -> dict[str, Any]:
     """The `table` block of study.json.
 
     Args:
-        scored_on: "test" or "val".
+        scored_on: "test" or "val"; None for a program, which scores by itself.
     """
     recipe = study.recipe
-    wanted = recipe.evaluate.subsets
-    names = list(subset_names(list(recipe.data.modalities or ()))) if wanted == "all" else list(wanted)
-    column = {"metric": "mIoU", "unit": "%", "direction": "max"}
-    info: dict[str, dict[str, Any]] = {name: {**column, "subset": True} for name in names}
-    if len(names) > 1:
-        info["Mean"] = {**column, "subset": False}
+    info = _metrics(study) if isinstance(study, ProgramStudy) else _columns(study.recipe)
     labels = recipe.report.labels
     for name in info.keys() & labels:
         info[name]["label"] = labels[name]
@@ -43,14 +39,14 @@ def table_layout(study: Study, *, scored_on: str) -> dict[str, Any]:
     sweep = study.sweep
     return {
         "row_header": _header(study),
-        "caption": recipe.caption or _caption(study, names, scored_on),
+        "caption": recipe.caption or _caption(study, list(info), scored_on),
         "columns": list(info),
         "column_info": info,
         "baseline": baselines.pop() if len(baselines) == 1 else None,
         "rows": rows,
         "sweep": {key: sweep[key] for key in ("parameters", "symbols", "used")} if sweep else None,
-        "teacher_row": bool(recipe.teacher and recipe.teacher.row),
-        "significance": recipe.significance.model_dump(mode="json"),
+        "teacher_row": isinstance(recipe, Recipe) and bool(recipe.teacher and recipe.teacher.row),
+        "significance": recipe.significance.model_dump(mode="json") | _primary(study, info),
         "smallest_effect": recipe.smallest_effect,
         "n_decimals": recipe.n_decimals,
         "decimal": recipe.report.decimal,
@@ -58,20 +54,54 @@ def table_layout(study: Study, *, scored_on: str) -> dict[str, Any]:
     }
 
 
-def _header(study: Study) -> str:
+def _columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """One column a modality subset, and their mean."""
+    wanted = recipe.evaluate.subsets
+    names = list(subset_names(list(recipe.data.modalities or ()))) if wanted == "all" else list(wanted)
+    column = {"metric": "mIoU", "unit": "%", "direction": "max"}
+    info: dict[str, dict[str, Any]] = {name: {**column, "subset": True} for name in names}
+    if len(names) > 1:
+        info["Mean"] = {**column, "subset": False}
+    return info
+
+
+def _metrics(study: ProgramStudy) -> dict[str, dict[str, Any]]:
+    """One column a metric that the program reports."""
+    return {
+        name: {"metric": metric.label or name, "unit": metric.unit, "direction": metric.direction, "subset": False}
+        for name, metric in study.recipe.metrics.items()
+    }
+
+
+def _primary(study: Study | ProgramStudy, info: Mapping[str, Any]) -> dict[str, Any]:
+    """The only metric of a program is its primary column; of several, the one that the recipe names, or none."""
+    if isinstance(study, Study):
+        return {}
+    named = study.recipe.significance.primary
+    return {"primary": named if named in info else next(iter(info)) if len(info) == 1 else None}
+
+
+def _header(study: Study | ProgramStudy) -> str:
     if study.sweep:
         return ", ".join(study.sweep["symbols"])
-    return "Factors" if any(row.levels for row in study.rows) else "Losses"
+    if any(row.levels for row in study.rows):
+        return "Factors"
+    return "Losses" if isinstance(study, Study) else "Settings"
 
 
-def _caption(study: Study, columns: list[str], scored_on: str) -> str:
-    split = {"test": "test", "val": "validation"}[scored_on]
+def _caption(study: Study | ProgramStudy, columns: list[str], scored_on: str | None) -> str:
     named = study.recipe.report.labels
     labels: Mapping[str, str] = {row.name: named.get(row.name, row.label) for row in study.rows}
-    modalities = ", ".join(named.get(name, name) for name in study.recipe.data.modalities or ())
     baselines = set(study.baseline.values())
     against = labels[baselines.pop()] if len(baselines) == 1 else "the baseline of its group"
+    if isinstance(study, ProgramStudy):
+        names = [named.get(name, name) for name in columns]
+        text = f"{', '.join(names)} as the program reports {'it' if len(names) == 1 else 'them'}"
+        return f"{text}. Δ: difference to {against} over the same seeds."
+    split = {"test": "test", "val": "validation"}[str(scored_on)]
+    subsets = [name for name in columns if name != "Mean"]
+    modalities = ", ".join(named.get(name, name) for name in study.recipe.data.modalities or ())
     text = f"mIoU in percent on the {split} split, one model a row, "
-    text += f"evaluated with every subset of the modalities {modalities}" if len(columns) > 1 else "one column"
+    text += f"evaluated with every subset of the modalities {modalities}" if len(subsets) > 1 else "one column"
     text += f". Δ: difference to {against} over the same seeds"
-    return text + (f"; Mean: average of the {len(columns)} subsets." if len(columns) > 1 else ".")
+    return text + (f"; Mean: average of the {len(subsets)} subsets." if len(subsets) > 1 else ".")

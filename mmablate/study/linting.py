@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from mmablate.claims import Trend, among, is_about, parse_claim, rows_of
 from mmablate.recipe import Recipe, subset_names
+from mmablate.recipe.programs import ProgramRecipe
 from mmablate.study.datasets import dataset_settings
 from mmablate.study.plan import Row, content_id
 
@@ -20,7 +22,9 @@ def lint(recipe: Recipe, rows: Sequence[Row], *, swept: bool) -> list[str]:
         rows: of the study.
         swept: the rows were made by a sweep; the recipe's claims are then about other rows.
     """
-    warnings = [] if swept else [*_claims_about_nothing(recipe, rows), *_labels_of_nothing(recipe, rows)]
+    columns, reference = _columns(recipe), bool(recipe.teacher and recipe.teacher.row)
+    warnings = [] if swept else list(claims_about_nothing(recipe, rows, columns, reference=reference))
+    warnings += [] if swept else labels_of_nothing(recipe, rows, columns)
     same: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         settings = row.recipe.model_dump(mode="json", include={"data", "model", "method", "teacher", "train", "masks"})
@@ -39,14 +43,28 @@ def lint(recipe: Recipe, rows: Sequence[Row], *, swept: bool) -> list[str]:
     return warnings
 
 
-def _claims_about_nothing(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
+class _Named(Protocol):
+    """What a row is called, and the levels of its factors."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def levels(self) -> Mapping[str, str]: ...
+
+
+def claims_about_nothing(
+    recipe: Recipe | ProgramRecipe, rows: Sequence[_Named], columns: set[str], *, reference: bool
+) -> Iterator[str]:
     """Claims that name a row, column or factor which no table of the recipe will have: `check` could not decide them.
+
+    Args:
+        columns: of the table.
+        reference: it has the teacher's row.
 
     A claim about one of the recipe's sweeps is not looked into: which values that takes is not known here.
     """
-    names = {row.name for row in rows} | ({"teacher"} if recipe.teacher and recipe.teacher.row else set())
+    names = {row.name for row in rows} | ({"teacher"} if reference else set())
     factors = {factor for row in rows for factor in row.levels}
-    columns = _columns(recipe)
     for text in recipe.claims:
         claim = among(parse_claim(text), names)
         if not is_about(claim, rows=names, factors=factors, sweeps=recipe.sweep, swept=False):
@@ -65,8 +83,9 @@ def _lacking(kind: str, name: str, known: set[str]) -> str:
     return f"{kind} {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
-def _labels_of_nothing(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
-    known = {row.name for row in rows} | _columns(recipe)
+def labels_of_nothing(recipe: Recipe | ProgramRecipe, rows: Sequence[_Named], columns: set[str]) -> Iterator[str]:
+    """Labels of the report that no row and no column has."""
+    known = {row.name for row in rows} | columns
     for name in recipe.report.labels:
         if name not in known:
             yield f"report.labels: {name!r} is no row and no column"

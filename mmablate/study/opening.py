@@ -11,7 +11,7 @@ from typing import Any
 from mmablate.catalog import file_hash, find
 from mmablate.catalog.models import stage_shapes
 from mmablate.errors import RecipeError, UsageError
-from mmablate.recipe import Draft, Recipe, check, draft_recipe
+from mmablate.recipe import Draft, Recipe, check, draft_recipe, locate
 from mmablate.recipe.merging import set_path
 from mmablate.recipe.reading import Source
 from mmablate.recipe.schema import GREEK, Loss
@@ -19,6 +19,7 @@ from mmablate.study.datasets import data_fingerprint
 from mmablate.study.generating import Tell, with_data
 from mmablate.study.linting import lint
 from mmablate.study.plan import Row, Study, plan_study, supervised
+from mmablate.study.programs import ProgramRow, ProgramStudy, open_program
 from mmablate.study.rows import RowPlan, expand_rows, loss_label, parameter_paths
 from mmablate.study.sweeping import SweepRequest, sweep_rows
 
@@ -39,7 +40,7 @@ def open_study(
     sweep: SweepRequest | None = None,
     strict: bool = False,
     tell: Tell = lambda text: None,
-) -> Study:
+) -> Study | ProgramStudy:
     """From RECIPE and the options of the command line to a planned study.
 
     Args:
@@ -50,6 +51,8 @@ def open_study(
         DataError: data whose files cannot be found.
     """
     draft, used = draft_recipe(recipe, profile=profile, overrides=overrides, data_root=data_root)
+    if draft.form is not Recipe:
+        return open_program(draft, locate(recipe), _baselines, profile=used, seeds=seeds, sweep=sweep, strict=strict)
     sound = not draft.problems
     plans = expand_rows(draft)
     name_suffix, info = "", None
@@ -84,7 +87,7 @@ def open_study(
     )
 
 
-def select_rows(rows: Sequence[Row], only: str | None, exclude: str | None) -> list[str]:
+def select_rows(rows: Sequence[Row | ProgramRow], only: str | None, exclude: str | None) -> list[str]:
     """Names of the rows that --only and --exclude leave (comma-separated globs).
 
     Raises:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmablate.recipe.checking import Draft
+from mmablate.recipe.programs import setting_key
 from mmablate.recipe.reading import KeyPath
-from mmablate.recipe.schema import GREEK, Expander, Loss, RowSpec
+from mmablate.recipe.schema import GREEK, Expander, Loss, Recipe, RowSpec
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def parameter_paths(draft: Draft, name: str) -> list[str] | None:
     """The dotted keys that a parameter's name stands for; None where there is no such parameter.
 
     A name of the recipe's `sweep:` block with a `path`, or a Greek letter that is the symbol of loss weights
-    ("lambda" for λ), or a dotted key itself.
+    ("lambda" for λ), or a dotted key itself; the name of a setting where the recipe runs a program.
     """
     sweep = draft.sections.get("sweep", {})
     if name in sweep and sweep[name].path is not None:
@@ -233,6 +234,9 @@ def parameter_paths(draft: Draft, name: str) -> list[str] | None:
     weights = [f"losses.{key}.weight" for key, loss in losses.items() if loss.symbol == symbol]
     if weights:
         return weights
+    if draft.form is not Recipe:
+        key = setting_key(draft.sections.get("settings", {}), name)
+        return None if key is None else [key]
     return [name] if "." in name else None
 
 

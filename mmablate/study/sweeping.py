@@ -10,7 +10,7 @@ from typing import Any
 
 from mmablate.errors import UsageError
 from mmablate.recipe.checking import Draft
-from mmablate.recipe.schema import GREEK, Recipe
+from mmablate.recipe.schema import GREEK
 from mmablate.study.rows import RowPlan, parameter_paths
 
 
@@ -114,11 +114,13 @@ def _values(draft: Draft, name: str, given: Sequence[Any] | None) -> list[Any]:
 def _used(draft: Draft, base: RowPlan, path: str) -> Any:
     if path in base.overrides:
         return base.overrides[path]
-    here: Any = Recipe.model_construct(**draft.sections).model_dump(mode="json", warnings=False)
+    here: Any = draft.form.model_construct(**draft.sections).model_dump(mode="json", warnings=False)
     for part in path.split("."):
         if not isinstance(here, dict) or part not in here:
             raise UsageError(f"--param {path}: the recipe has no such key")
         here = here[part]
+    if isinstance(here, list | dict):
+        raise UsageError(f"--param {path}: a list or mapping cannot be varied, a single value in it can")
     return here
 
 

@@ -33,6 +33,7 @@ from mmablate.training.device import autocast, environment, prepare_threads
 from mmablate.training.evaluation import Evaluated, Scores, predictions, score
 from mmablate.training.flops import forward_flops
 from mmablate.training.memory import GroupTooLarge, OutOfMemory, free_cached, is_out_of_memory
+from mmablate.training.progress import Progress, Report
 from mmablate.training.saving import Interval
 from mmablate.training.state import read_state, write_state
 from mmablate.training.trainee import Piece, Trainee
@@ -71,24 +72,6 @@ class GroupTask:
     samples: tuple[int, ...] = ()
     weight_files: Mapping[str, str] = field(default_factory=dict)
     save_every: Interval = field(default_factory=Interval)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A sign of life.
-
-    Attributes:
-        steps: optimiser steps done by these runs since the last one.
-        skipped: steps that an interrupted try had done before.
-        finished: runs that just ended.
-    """
-
-    steps: int = 0
-    skipped: int = 0
-    finished: tuple[RunRecord, ...] = ()
-
-
-Report = Callable[[Progress], None]
 
 
 class Stepper(Protocol):

@@ -12,6 +12,12 @@ from project import ROOT
 from mmablate.cli.listing import recipe_schema
 
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+PROGRAM = {
+    "name": "own",
+    "run": {"command": "python train.py"},
+    "settings": {"lr": 0.1},
+    "metrics": {"accuracy": "max"},
+}
 SMALL = {"name": "small", "data": {"name": "landsat"}, "model": {"name": "anymodal_segmentor"}, "losses": {"sup": {}}}
 
 
@@ -52,3 +58,23 @@ def test_shipped_recipes_are_valid(path, validator):
 def test_what_the_loader_refuses_is_refused(change, validator):
     assert list(validator.iter_errors(SMALL)) == []
     assert list(validator.iter_errors({**SMALL, **change}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nonsense": 1},
+        {"data": {"name": "landsat"}},
+        {"run": {"command": "python train.py", "call": "train:main"}},
+        {"run": {"timeout": 5}},
+        {"metrics": {}},
+        {"metrics": {"accuracy": "best"}},
+        {"metrics": {"accuracy": {"unit": "%"}}},
+        {"seeds": [-1]},
+    ],
+)
+def test_recipes_of_programs(change, validator):
+    assert list(validator.iter_errors(PROGRAM)) == []
+    assert list(validator.iter_errors({**PROGRAM, **change}))
+    without_run = {key: value for key, value in PROGRAM.items() if key != "run"}
+    assert any("'run' is a required property" in e.message for e in validator.iter_errors(without_run))
