@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmablate.catalog import find
+from mmablate.recipe.rechecking import Sections
 from mmablate.recipe.schema import Component, Loss, Recipe, Teacher
 from mmablate.study.datasets import dataset_settings
 
@@ -26,7 +27,8 @@ class Row:
 
     Attributes:
         name, label: as printed.
-        recipe: with the row's overrides applied.
+        base: the recipe without the row's overrides.
+        sections: the row's own, overrides applied; rows of equal sections share them.
         losses: the terms present (weight above zero), in order.
         levels: factor -> level, for rows made from factors.
         values: swept parameter -> value.
@@ -34,10 +36,16 @@ class Row:
 
     name: str
     label: str
-    recipe: Recipe
+    base: Recipe
+    sections: Sections
     losses: Mapping[str, Loss]
     levels: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe with the row's overrides applied."""
+        return self.base.model_copy(update=self.sections._asdict())
 
 
 @dataclass(frozen=True)
