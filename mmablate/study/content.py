@@ -163,9 +163,7 @@ class Content:
         model = self._once("model", teacher, lambda: self._model(teacher))
         if run is None:
             return self._once("described", teacher, lambda: {"checkpoint": self._checkpoint, "model": model.value})
-        return _Part(
-            {"run": run.run_id, "model": model.value}, f'{{"model":{model.text},"run":{_dumps(run.run_id)}}}'
-        )
+        return self._once(run.run_id, teacher, lambda: {"run": run.run_id, "model": model.value})
 
     def _unseeded(self, sections: Sections) -> dict[str, Any]:
         """What the teacher is, whichever run it is for this seed."""

@@ -1,45 +1,16 @@
-"""Warnings about a study before it is trained: rows that cannot mean what they look like."""
+"""Claims and labels of rows, columns and factors that the table of a recipe will not have."""
 
 from __future__ import annotations
 
 import difflib
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from mmablate.claims import Trend, among, is_about, parse_claim, rows_of
 from mmablate.recipe import Recipe, subset_names
-from mmablate.study.datasets import dataset_settings
-from mmablate.study.plan import Row, content_id
+from mmablate.study.plan import Row
 
 
-def lint(recipe: Recipe, rows: Sequence[Row], *, swept: bool) -> list[str]:
-    """One line a warning; under --strict they are errors.
-
-    Args:
-        recipe: of the study.
-        rows: of the study.
-        swept: the rows were made by a sweep; the recipe's claims are then about other rows.
-    """
-    warnings = [] if swept else [*_claims_about_nothing(recipe, rows), *_labels_of_nothing(recipe, rows)]
-    same: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        settings = row.recipe.model_dump(mode="json", include={"data", "model", "method", "teacher", "train", "masks"})
-        losses = {key: loss.model_dump(mode="json") for key, loss in row.losses.items()}
-        same[content_id({**settings, "losses": losses})].append(row.name)
-    warnings += [
-        f"the rows {', '.join(names)} resolve to the same settings: their Δ is 0 by design"
-        for names in same.values()
-        if len(names) > 1
-    ]
-    if len({content_id(dataset_settings(row.recipe)) for row in rows}) > 1:
-        warnings.append("rows read the data with different options: they may be trained and scored on other samples")
-    lengths = {row.recipe.train.epochs for row in rows}
-    if len(lengths) > 1:
-        warnings.append(f"rows are trained for different numbers of epochs ({', '.join(map(str, sorted(lengths)))})")
-    return warnings
-
-
-def _claims_about_nothing(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
+def claims_about_nothing(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
     """Claims that name a row, column or factor which no table of the recipe will have: `check` could not decide them.
 
     A claim about one of the recipe's sweeps is not looked into: which values that takes is not known here.
@@ -65,7 +36,8 @@ def _lacking(kind: str, name: str, known: set[str]) -> str:
     return f"{kind} {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
-def _labels_of_nothing(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
+def labels_of_nothing(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
+    """Names of `report.labels` that nothing has."""
     known = {row.name for row in rows} | _columns(recipe)
     for name in recipe.report.labels:
         if name not in known:
