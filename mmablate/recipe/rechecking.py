@@ -107,15 +107,15 @@ class Rechecker:
         if "data" in found or "evaluate" in found:
             steps.append(self._subsets(now))
         told = [report for step in steps for report in step.reports]
-        if told or any(step.blocked for step in steps):
-            reports = tuple(report for _, report in sorted(told, key=lambda item: item[0]))
-            return Checked(None, reports, dict(blocked for step in steps for blocked in step.blocked))
+        blocked = dict(some for step in steps for some in step.blocked)
+        if told:
+            return Checked(None, tuple(report for _, report in sorted(told, key=lambda item: item[0])), blocked)
         values = [now[name].value for name in Sections._fields]
         key = tuple(map(id, values))
         known = self._checked.get(key)
         if known is None:
             known = self._checked[key] = Checked(Sections(*values))
-        return known
+        return replace(known, blocked=blocked) if blocked else known
 
     def _once(self, key: Hashable, run: Callable[[], _Found]) -> _Found:
         found = self._known.get(key)

@@ -17,7 +17,7 @@ from mmablate.study.generating import Tell, with_data
 from mmablate.study.linting import lint
 from mmablate.study.plan import Row, Study, plan_study, supervised
 from mmablate.study.resolving import resolve_rows
-from mmablate.study.rows import RowPlan, expand_rows, parameter_paths
+from mmablate.study.rows import RowPlan, design_notes, expand_rows, listed, parameter_paths
 from mmablate.study.sweeping import SweepRequest, sweep_rows
 
 def open_study(
@@ -70,7 +70,7 @@ def open_study(
         checkpoint_hash=_checkpoint_hash(base),
         weight_hashes=_weight_hashes(rows),
         sweep=info,
-        notes=[*_sweep_notes(base, info), *_notes(base)],
+        notes=[*(_sweep_notes(base, info) if info else design_notes(base)), *_notes(base)],
         warnings=warnings,
     )
 
@@ -89,7 +89,7 @@ def select_rows(rows: Sequence[Row], only: str | None, exclude: str | None) -> l
             # A name is taken literally first: "+" and "[" are ordinary in names.
             hits = {name for name in names if name == glob or fnmatch.fnmatchcase(name, glob)}
             if not hits:
-                raise UsageError(f"{option} {glob}: no row has that name (there are: {', '.join(names)})")
+                raise UsageError(f"{option} {glob}: no row has that name (there are: {listed(names)})")
             found |= hits
         return found
 
@@ -151,7 +151,7 @@ def _baselines(draft: Draft, plans: Sequence[RowPlan], info: Mapping[str, Any] |
         return dict.fromkeys(names, names[0])
     if isinstance(baseline, str):
         if baseline not in names:
-            draft.report(("baseline",), f"no row has that name (there are: {', '.join(names)}), got {baseline!r}")
+            draft.report(("baseline",), f"no row has that name (there are: {listed(names)}), got {baseline!r}")
         return dict.fromkeys(names, baseline)
     return _baselines_by_level(draft, plans, baseline)
 
@@ -194,9 +194,7 @@ def _weight_hashes(rows: Sequence[Row]) -> dict[str, str]:
     return {path: file_hash(Path(path).expanduser()) for path in named}
 
 
-def _sweep_notes(recipe: Recipe, info: Mapping[str, Any] | None) -> list[str]:
-    if info is None:
-        return []
+def _sweep_notes(recipe: Recipe, info: Mapping[str, Any]) -> list[str]:
     teacher = " The teacher keeps the recipe's own settings." if recipe.teacher is not None else ""
     return [f"{', '.join(info['symbols'])} is varied in the row {info['row']}.{teacher}"]
 

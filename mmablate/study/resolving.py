@@ -76,7 +76,7 @@ class _Resolver:
         ]
         checked = self.rechecker.check(overrides, plan.losses)
         alien = [name for key, value in plan.overrides.items() for name in self._study_keys(key, value)]
-        if checked.sections is None or alien:
+        if checked.sections is None or checked.blocked or alien:
             self._tell(plan, checked)
         return checked
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from mmablate.recipe import Recipe
 from mmablate.study.linting.claims import claims_about_nothing, labels_of_nothing
-from mmablate.study.linting.sharing import Texts, grouped, listed
+from mmablate.study.linting.sharing import Texts, grouped
 from mmablate.study.plan import Row
+from mmablate.study.rows import listed
 
 
 def lint(recipe: Recipe, rows: Sequence[Row], *, swept: bool) -> list[str]:
@@ -21,7 +22,7 @@ def lint(recipe: Recipe, rows: Sequence[Row], *, swept: bool) -> list[str]:
     texts = Texts()
     warnings = [] if swept else [*claims_about_nothing(recipe, rows), *labels_of_nothing(recipe, rows)]
     warnings += [
-        f"the rows {listed(names)} resolve to the same settings: their Δ is 0 by design"
+        f"the rows {listed(names, 4)} resolve to the same settings: their Δ is 0 by design"
         for names in grouped(rows, texts.settings).values()
         if len(names) > 1
     ]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 from mmablate.study.plan import Row
-
-SHOWN = 4  # names of rows in a warning
 
 
 class Texts:
@@ -39,12 +37,6 @@ def grouped(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[Any, li
     for row in rows:
         groups[key(row)].append(row.name)
     return dict(groups)
-
-
-def listed(names: Sequence[str], shown: int = SHOWN) -> str:
-    """ "a, b, c and 997 more"."""
-    more = len(names) - shown
-    return ", ".join(names) if more <= 1 else f"{', '.join(names[:shown])} and {more} more"
 
 
 def _plain(section: Any) -> Any:
