@@ -133,9 +133,7 @@ class Fraction:
         return ("-" if sign < 0 else "") + "*".join(factor for factor in self.factors if factor in word)
 
 
-def parse_generators(
-    factors: Sequence[str], generators: Sequence[str]
-) -> dict[str, tuple[int, tuple[str, ...]]]:
+def parse_generators(factors: Sequence[str], generators: Sequence[str]) -> dict[str, tuple[int, tuple[str, ...]]]:
     """`D = A*B*C` or `D = -A*B*C` as factor -> (sign, product).
 
     Raises:
@@ -161,7 +159,9 @@ def _parse(factors: Sequence[str], text: str) -> tuple[str, int, tuple[str, ...]
     product = tuple(part.strip() for part in right.removeprefix("-").split("*"))
     unknown = [name for name in (left, *product) if name not in factors]
     if unknown:
-        raise ValueError(f"no factor of these rows is called {unknown[0]!r} (there are: {', '.join(factors)}): {text!r}")
+        raise ValueError(
+            f"no factor of these rows is called {unknown[0]!r} (there are: {', '.join(factors)}): {text!r}"
+        )
     return left, sign, product
 
 

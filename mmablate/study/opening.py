@@ -20,6 +20,7 @@ from mmablate.study.resolving import resolve_rows
 from mmablate.study.rows import RowPlan, design_notes, expand_rows, listed, parameter_paths
 from mmablate.study.sweeping import SweepRequest, sweep_rows
 
+
 def open_study(
     recipe: str,
     *,
@@ -55,7 +56,7 @@ def open_study(
     _check_supervision(draft, base, rows)
     _check_sweep_names(draft)
     base = draft.finish()
-    warnings = lint(base, rows, swept=info is not None)
+    warnings = lint(base, rows, baseline, swept=info is not None)
     if strict and warnings:
         raise RecipeError([f"--strict: {text}" for text in warnings])
     base = with_data(base, tell)
@@ -204,6 +205,11 @@ def _notes(recipe: Recipe) -> list[str]:
     notes = []
     if teacher is not None and (teacher.checkpoint is not None or teacher.seed != "paired"):
         notes.append("One teacher serves all seeds: intervals and Δ hold for that teacher.")
+    if teacher is not None and teacher.checkpoint is not None:
+        notes.append(
+            "The teacher is a checkpoint of the user's: what it was trained on is not known here, nor whether that "
+            "holds samples that are scored."
+        )
     if teacher is not None and teacher.checkpoint is not None and teacher.row:
         notes.append("The teacher is a checkpoint of the user's, which no run has scored: it has no row here.")
     return notes

@@ -55,9 +55,9 @@ def plain_study(
     """
     draft, _ = draft_recipe(recipe, profile=profile, data_root=data_root)
     base = draft.finish()
-    plans, info = expand_rows(draft), None
+    plans = expand_rows(draft)
     if sweep is not None:
-        plans, info = sweep_rows(draft, plans, sweep)
+        plans, _ = sweep_rows(draft, plans, sweep)
     rows = [plain_row(draft, base, plan) for plan in plans]
     if draft.problems:
         raise RecipeError(draft.problems)

@@ -210,10 +210,13 @@ patterns = st.dictionaries(
 def test_rules_keep_what_they_say(exclude, require, product, tmp_path_factory):
     expected = []
     for combination in itertools.product(*(LEVELS[f] for f in "ABC")):
-        def answers(rule, row=dict(zip("ABC", combination, strict=True))):
-            return not [f for f in rule if row[f] not in rule[f]]
-
-        if not any(map(answers, exclude)) and all(answers(b) or not answers(a) for a, b in require):
+        row = dict(zip("ABC", combination, strict=True))
+        excluded = [all(row[f] in some for f, some in rule.items()) for rule in exclude]
+        broken = [
+            all(row[f] in some for f, some in when.items()) and any(row[f] not in some for f, some in then.items())
+            for when, then in require
+        ]
+        if not any(excluded) and not any(broken):
             expected.append("+".join(combination))
     opened = Opener(tmp_path_factory.getbasetemp())
     form = {
@@ -244,8 +247,8 @@ def test_rules_of_losses(opened):
     [
         ({"require": [{"if": {"X": "A0"}, "then": {"B": "B0"}}]},
          "rows.require.0.if: no factor of these rows is called 'X' (there are: A, B, C)"),
-        ({"require": [{"if": {"A": "A0"}, "then": {"B": ["B0", "B2"]}}]},
-         "rows.require.0.then: B has no level 'B2' (there are: B0, B1); did you mean 'B"),
+        ({"require": [{"if": {"A": "A0"}, "then": {"B": ["B0", "low"]}}]},
+         "rows.require.0.then: B has no level 'low' (there are: B0, B1)"),
         ({"require": [{"if": {"A": "A0"}}]}, "rows.require.0.then: missing"),
         ({"require": [{"if": {"A": "A0"}, "then": {}}]}, "rows.require.0.then: "),
         ({"require": [{"if": {"A": "A0"}, "then": {"B": "B0"}, "else": {}}]}, "rows.require.0.else: unknown key"),

@@ -43,4 +43,3 @@ def _plain(section: Any) -> Any:
     if isinstance(section, Mapping):
         return {key: _plain(value) for key, value in section.items()}
     return section.model_dump(mode="json") if hasattr(section, "model_dump") else section
-
