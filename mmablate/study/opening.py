@@ -11,7 +11,7 @@ from typing import Any
 from mmablate.catalog import file_hash, find
 from mmablate.errors import RecipeError, UsageError
 from mmablate.recipe import Draft, Recipe, draft_recipe
-from mmablate.recipe.schema import GREEK, Loss
+from mmablate.recipe.schema import GREEK, Component, Loss
 from mmablate.study.datasets import data_fingerprint
 from mmablate.study.generating import Tell, with_data
 from mmablate.study.linting import lint
@@ -180,8 +180,11 @@ def _checkpoint_hash(recipe: Recipe) -> str | None:
 
 def _weight_hashes(rows: Sequence[Row]) -> dict[str, str]:
     """File that a model of a row starts from -> its hash."""
-    sections = {id(row.sections.teacher): ("teacher", row.sections.teacher) for row in rows}
-    sections |= {id(row.sections.model): ("model", row.sections.model) for row in rows}
+    sections: dict[int, tuple[str, Component | None]] = {}
+    for row in rows:
+        sections[id(row.sections.teacher)] = "teacher", row.sections.teacher
+    for row in rows:
+        sections[id(row.sections.model)] = "model", row.sections.model
     named = {
         str(section.options["weights"]): f"{key}.weights"
         for key, section in sections.values()

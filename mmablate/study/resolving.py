@@ -85,9 +85,9 @@ class _Resolver:
             for name in self._study_keys(key, value):
                 text = f"{name} is of the whole study, not of a row, got {value!r}"
                 self.draft.report(plan.path, f"row {plan.name!r}: {text}")
-            for path in self._paths_of(key):
-                if path in checked.blocked:
-                    self.draft.report(plan.path, f"row {plan.name!r}: {checked.blocked[path]}")
+            for keys in self._paths_of(key):
+                if keys in checked.blocked:
+                    self.draft.report(plan.path, f"row {plan.name!r}: {checked.blocked[keys]}")
         place = "--param, --values" if plan.swept else self.draft.source.place(plan.path)
         for path, text in checked.reports:
             at = dotted(path)
