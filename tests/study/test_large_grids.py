@@ -94,6 +94,7 @@ VALUES = {
     "model.widths": [[4, 4, 4], [4, 4, 8], [4, 4]],
     "model.backbone": ["mit_b0", "resnet"],
     "model.name": ["unet"],
+    "model": [{"backbone": "mit_b0", "widths": None, "strides": None, "decoder_width": None}],
     "teacher.decoder_width": [8, 0],
     "teacher.train.lr": [0.2, -1],
     "teacher.train": [{"epochs": 9}, {"epoch": 9}],
@@ -133,6 +134,15 @@ def test_rows_and_their_faults_are_those_of_each_row_by_itself(drawn, tmp_path_f
         assert list(told.value.problems) == list(expected.problems)
     else:
         assert_same(opened(rows=rows, baseline=None), *expected)
+
+
+def test_a_model_whose_options_reach_the_teacher(opened):
+    """A MiT student brings `drop_path`, which the teacher of the recipe does not have: told as by itself."""
+    rows = [{"name": "mit", "losses": ["sup"], "overrides": {"model": VALUES["model"][0]}}]
+    expected = plain_of(opened, rows)
+    with pytest.raises(RecipeError, match=r"row 'mit': teacher\.drop_path: the backbone conv has none") as told:
+        opened(rows=rows, baseline=None)
+    assert list(told.value.problems) == list(expected.problems)
 
 
 def plain_of(opened, rows):
