@@ -4,7 +4,8 @@
 
 Five factors of ten levels (100,000 cells of one seed), then 20,000 rows of five seeds. The baseline checks every
 row as a recipe of its own and hashes the whole settings of every run (tests/study/plain_planning.py), at a size
-where that ends in seconds. Seconds are those of the CPU, of one thread, and the wall's beside them; both sides plan the same runs, ids compared. Each case is a process of its own, and its
+where that ends in seconds; both sides plan the same runs, ids compared. Seconds are those of the CPU, one thread;
+the wall's stand beside them. Each case is a process of its own, and its
 memory is the growth of the process's peak, per cell (a row of one seed).
 """
 
@@ -81,7 +82,8 @@ def measure(name: str) -> dict[str, Any]:
     cells = n_rows * seeds
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     return {
-        "rows": n_rows, "seeds": seeds, "runs": len(ids), "cpu_seconds": seconds, "wall_seconds": wall, "cells_per_second": cells / seconds,
+        "rows": n_rows, "seeds": seeds, "runs": len(ids), "cpu_seconds": seconds, "wall_seconds": wall,
+        "cells_per_second": cells / seconds,
         "peak_bytes_per_cell": peak / cells, "ids": ids,
     }  # fmt: skip
 
