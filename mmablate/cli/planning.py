@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,7 @@ from mmablate.results import StudyStore
 from mmablate.results.machine import available_cores
 from mmablate.study import AnyStudy, ProgramStudy, RunSpec
 
-# More rows than anybody reads are counted.
-SHOWN_ROWS = 40
+MOST_ROWS, LAST = 40, 5  # printed, and how many of them from the end
 
 
 @dataclass(frozen=True)
@@ -110,23 +110,19 @@ def print_plan(plan: Plan, format: str) -> None:
     made_of = "settings" if isinstance(study, ProgramStudy) else "losses"
     for name in ("row", made_of, "baseline", "runs", "finished"):
         grid.add_column(name, justify="right" if name in ("runs", "finished") else "left")
-    served: dict[str, set[str]] = {}
-    for spec in plan.wanted:
-        for name in spec.rows:
-            served.setdefault(name, set()).add(spec.run_id)
-    chosen = set(plan.rows)
-    shown = [row for row in study.rows if row.name in chosen]
-    for row in shown[:SHOWN_ROWS]:
-        ids = served.get(row.name, set())
-        base = "–" if study.baseline[row.name] == row.name else study.baseline[row.name]
-        grid.add_row(Text(row.name), Text(row.label), Text(base), str(len(ids)), str(len(ids & plan.finished)))
+    first, left_out, last = planned_rows(study.rows, plan.rows, plan.wanted, plan.finished)
+    for shown in (*first, None, *last) if left_out else first:
+        if shown is None:
+            grid.add_row(f"... {left_out} more rows", "", "", "", "")
+            continue
+        row, base = shown.row, study.baseline[shown.row.name]
+        base = "–" if base == row.name else base
+        grid.add_row(Text(row.name), Text(row.label), Text(base), str(shown.runs), str(shown.finished))
     teachers = {s.run_id for s in plan.wanted if s.role == "teacher"}
     if teachers:
         grid.add_row("(teacher)", "", "", str(len(teachers)), str(len(teachers & plan.finished)))
     console = Console()
     console.print(grid)
-    if len(shown) > SHOWN_ROWS:
-        console.print(f"and {len(shown) - SHOWN_ROWS} more rows", highlight=False)
     for line in summary(plan):
         console.print(line, highlight=False, markup=False)
 
@@ -243,3 +239,48 @@ def _as_json(plan: Plan) -> dict[str, Any]:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """A row of the plan.
+
+    Attributes:
+        row: of the study.
+        runs, finished: numbers of its runs.
+    """
+
+    row: Any
+    runs: int
+    finished: int
+
+
+def planned_rows(
+    rows: Iterable[Any], names: Collection[str], wanted: Sequence[RunSpec], done: Collection[str]
+) -> tuple[list[PlannedRow], int, list[PlannedRow]]:
+    """The rows of a plan that are printed, and how many are left out between them; counted in one pass.
+
+    Args:
+        rows: of the study.
+        names: of the rows asked for.
+        wanted: the runs.
+        done: ids of those that are finished.
+
+    Returns:
+        All rows, 0 and none where there are at most 40; otherwise the first 35, the number left out, the last 5.
+    """
+    chosen, finished = set(names), set(done)
+    runs: Counter[str] = Counter()
+    ended: Counter[str] = Counter()
+    for spec in wanted:
+        runs.update(spec.rows)
+        if spec.run_id in finished:
+            ended.update(spec.rows)
+    kept = [row for row in rows if row.name in chosen]
+    many = len(kept) > MOST_ROWS
+    first, last = (kept[: MOST_ROWS - LAST], kept[-LAST:]) if many else (kept, [])
+
+    def counted(some: list[Any]) -> list[PlannedRow]:
+        return [PlannedRow(row, runs[row.name], ended[row.name]) for row in some]
+
+    return counted(first), len(kept) - len(first) - len(last), counted(last)

@@ -7,9 +7,10 @@ component's options, and the sections at one another.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from functools import cache
+from typing import Any, get_args, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -32,6 +33,7 @@ class Draft:
         source: the document, profile and overrides applied.
         sections: name -> section, for those that are sound so far.
         problems: lines for the user.
+        reports: the same as path and text, without the place.
         terms: the losses in use, where that is known: those of one row; None for all of them.
         form: what the document is to become.
     """
@@ -39,12 +41,14 @@ class Draft:
     source: Source
     sections: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    reports: list[tuple[KeyPath, str]] = field(default_factory=list)
     terms: Collection[str] | None = None
     form: type[Recipe] | type[ProgramRecipe] = Recipe
 
     def report(self, path: KeyPath, text: str) -> None:
         """Notes a problem of the key at `path`."""
         key = dotted(path)
+        self.reports.append((path, text))
         self.problems.append(f"{self.source.place(path)}: {key}{': ' if key else ''}{text}")
 
     def has(self, *names: str) -> bool:
@@ -79,6 +83,9 @@ class Draft:
         return ProgramRecipe.model_construct(**self.sections)
 
 
+Complete = Callable[[Draft, str, Any], Loss | None]  # what `complete_loss` is
+
+
 def check(source: Source, terms: Collection[str] | None = None) -> Draft:
     """Looks at everything that can be known without the data and without the table's rows.
 
@@ -88,14 +95,14 @@ def check(source: Source, terms: Collection[str] | None = None) -> Draft:
     if names_a_program(source.data):
         return _check_program(source)
     draft = Draft(source, terms=terms)
-    _check_sections(draft)
-    _check_modalities(draft)
-    _check_components(draft)
-    _check_generate(draft)
-    _check_method(draft)
-    _check_teacher(draft)
-    _check_subsets(draft)
-    _check_claims(draft)
+    check_sections(draft)
+    check_modalities(draft)
+    check_components(draft)
+    check_generate(draft)
+    check_method(draft)
+    check_teacher(draft)
+    check_subsets(draft)
+    check_claims(draft)
     return draft
 
 
@@ -107,8 +114,8 @@ def _check_program(source: Source) -> Draft:
         names = ", ".join(ours)
         draft.report((ours[0],), f"a recipe that runs a program has no {names}: what it reads stands in settings")
         draft.source = source = Source({k: v for k, v in source.data.items() if k not in ours}, source.places)
-    _check_sections(draft)
-    _check_claims(draft)
+    check_sections(draft)
+    check_claims(draft)
     if draft.has("run", "settings") and draft.sections["run"].command is not None:
         unknown = unknown_placeholders(draft.sections["run"].command, draft.sections["settings"])
         if unknown:
@@ -125,32 +132,39 @@ def _check_program(source: Source) -> Draft:
     return draft
 
 
-def _check_sections(draft: Draft) -> None:
+def check_sections(draft: Draft) -> None:
+    """Every section by its types; names of keys that no recipe has are told too."""
     form: type[BaseModel] = draft.form
     try:
         form.model_validate(draft.source.data)
         bad: set[Any] = set()
     except ValidationError as error:
         bad = {detail["loc"][0] for detail in error.errors()}
-        _report_validation(draft, error, ())
+        report_validation(draft, error, ())
     for name, info in form.model_fields.items():
         if name in bad:
             continue
         if name in draft.source.data:
-            adapter: TypeAdapter[Any] = TypeAdapter(_annotated(form, name))
-            draft.sections[name] = adapter.validate_python(draft.source.data[name])
+            draft.sections[name] = _adapter(form, name).validate_python(draft.source.data[name])
         elif not info.is_required():
             draft.sections[name] = info.get_default(call_default_factory=True)
 
 
-def _annotated(form: type[BaseModel], name: str) -> Any:
-    """The type of a recipe key with its constraints (model_fields keeps the two apart)."""
-    from typing import get_type_hints
+def check_section(draft: Draft, name: str) -> None:
+    """One section of those that the source has, by itself; the others are not looked at."""
+    try:
+        draft.sections[name] = _adapter(draft.form, name).validate_python(draft.source.data[name])
+    except ValidationError as error:
+        report_validation(draft, error, (name,))
 
-    return get_type_hints(form, include_extras=True)[name]
+
+@cache
+def _adapter(form: type[BaseModel], name: str) -> TypeAdapter[Any]:
+    """Of a recipe key's type with its constraints (model_fields keeps the two apart)."""
+    return TypeAdapter(get_type_hints(form, include_extras=True)[name])
 
 
-def _report_validation(draft: Draft, error: ValidationError, prefix: KeyPath, *options: type[BaseModel]) -> None:
+def report_validation(draft: Draft, error: ValidationError, prefix: KeyPath, *options: type[BaseModel]) -> None:
     """Notes what pydantic found below `prefix`, where `options` are models beside that of the recipe."""
     grouped: dict[KeyPath, list[str]] = {}
     values: dict[KeyPath, Any] = {}
@@ -233,7 +247,8 @@ def _at(data: Any, path: KeyPath) -> Any:
 # --- components -------------------------------------------------------------------------------------------
 
 
-def _check_components(draft: Draft) -> None:
+def check_components(draft: Draft, complete: Complete | None = None) -> None:
+    """The options of data, model, method and losses, with their defaults."""
     for name, kind, rebuild in (
         ("data", "dataset", Data),
         ("model", "model", Model),
@@ -244,21 +259,16 @@ def _check_components(draft: Draft) -> None:
             options = _options(draft, (name,), kind, section.name, section.options, (name, "name"))
             if options is not None:
                 draft.sections[name] = rebuild(**_own(section), **options)
-    _check_losses(draft)
+    _check_losses(draft, complete or complete_loss)
 
 
-def _check_losses(draft: Draft) -> None:
+def _check_losses(draft: Draft, complete: Complete) -> None:
     """Each term for itself: a fault in one does not hide those of the others."""
     raw = draft.source.data.get("losses")
-    complete = {}
-    for key, given in raw.items() if isinstance(raw, Mapping) else ():
-        try:
-            loss = Loss.model_validate(given)
-        except ValidationError:
-            continue  # told already
-        complete[key] = _complete_loss(draft, str(key), loss)
+    items = raw.items() if isinstance(raw, Mapping) else ()
+    losses = {key: complete(draft, str(key), given) for key, given in items}
     if draft.has("losses"):
-        draft.sections["losses"] = {key: loss for key, loss in complete.items() if loss is not None}
+        draft.sections["losses"] = {key: loss for key, loss in losses.items() if loss is not None}
 
 
 def _own(section: BaseModel) -> dict[str, Any]:
@@ -277,12 +287,17 @@ def _options(
     try:
         options: BaseModel = entry.options.model_validate(given)
     except ValidationError as error:
-        _report_validation(draft, error, prefix, entry.options)
+        report_validation(draft, error, prefix, entry.options)
         return None
     return options.model_dump(mode="json")
 
 
-def _complete_loss(draft: Draft, key: str, loss: Loss) -> Loss | None:
+def complete_loss(draft: Draft, key: str, given: Any) -> Loss | None:
+    """The term with its options and their defaults; None where it is not sound."""
+    try:
+        loss = Loss.model_validate(given)
+    except ValidationError:
+        return None  # told with its section
     term = loss.term or key
     path: KeyPath = ("losses", key)
     options = _options(draft, path, "loss", term, loss.options, (*path, "term") if loss.term else path)
@@ -305,7 +320,8 @@ def _complete_loss(draft: Draft, key: str, loss: Loss) -> Loss | None:
 # --- one section against another --------------------------------------------------------------------------
 
 
-def _check_modalities(draft: Draft) -> None:
+def check_modalities(draft: Draft) -> None:
+    """The modalities, of those that the dataset has."""
     data: Data | None = draft.sections.get("data")
     if data is None or data.name not in entries("dataset"):
         return
@@ -347,7 +363,7 @@ def _mapping_problems(data: Data, entry: DatasetEntry) -> list[str]:
     return [] if right else [f"{data.name} needs a mapping of {what}, e.g. {example}"]
 
 
-def _check_generate(draft: Draft) -> None:
+def check_generate(draft: Draft) -> None:
     """The options of the dataset's generator, with their defaults."""
     data: Data | None = draft.sections.get("data")
     if data is None or data.generate is None:
@@ -360,12 +376,13 @@ def _check_generate(draft: Draft) -> None:
     try:
         options = entry.make_options.model_validate(data.generate)
     except ValidationError as error:
-        _report_validation(draft, error, path, entry.make_options)
+        report_validation(draft, error, path, entry.make_options)
         return
     draft.sections["data"] = data.model_copy(update={"generate": options.model_dump(mode="json")})
 
 
-def _check_method(draft: Draft) -> None:
+def check_method(draft: Draft) -> None:
+    """The method has the terms in use."""
     if not draft.has("method", "losses"):
         return
     method: MethodEntry = find("method", draft.sections["method"].name)
@@ -375,7 +392,7 @@ def _check_method(draft: Draft) -> None:
             draft.report(("losses", key), f"the method {method.name!r} has no term {loss.term!r} (it has {terms})")
 
 
-def _check_teacher(draft: Draft) -> None:
+def check_teacher(draft: Draft) -> None:
     """Fills the teacher in: its `train` starts as a copy of the student's, its model as the student's."""
     if not draft.has("teacher", "losses"):
         return
@@ -401,11 +418,12 @@ def _teacher_train(draft: Draft, train: Train, teacher: Teacher) -> Train | None
     try:
         return Train.model_validate(merge(train.model_dump(mode="json"), teacher.train))
     except ValidationError as error:
-        _report_validation(draft, error, ("teacher", "train"), Train)
+        report_validation(draft, error, ("teacher", "train"), Train)
         return None
 
 
-def _check_subsets(draft: Draft) -> None:
+def check_subsets(draft: Draft) -> None:
+    """The subsets that are evaluated, of those that the modalities make."""
     if not draft.has("evaluate", "data") or draft.sections["evaluate"].subsets == "all":
         return
     known = subset_names(list(draft.sections["data"].modalities or ()))
@@ -418,7 +436,7 @@ def _check_subsets(draft: Draft) -> None:
             draft.report(("evaluate", "subsets", index), f"no subset is called {name!r} (there are: {there})")
 
 
-def _check_claims(draft: Draft) -> None:
+def check_claims(draft: Draft) -> None:
     """Every claim has one of the known forms; whether its rows exist is judged with the rows."""
     told = set()
     for index, text in enumerate(draft.sections.get("claims", ())):

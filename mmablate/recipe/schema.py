@@ -21,6 +21,7 @@ from pydantic import (
     Tag,
     field_validator,
 )
+from typing_extensions import TypedDict
 
 # Names of weights on the command line and in sweeps -> their symbols.
 GREEK = {
@@ -323,16 +324,37 @@ class RowSpec(Section):
 Dimensions = list[Name] | Literal["losses"]
 
 
+class Fractional(Section):
+    """A two-level fractional factorial.
+
+    Attributes:
+        factors: of two levels each, the first as -1 and the second as +1; or "losses", absent and present.
+        generators: `D = A*B*C` (or `D = -A*B*C`): the level of D is the product of the others'.
+    """
+
+    factors: Dimensions
+    generators: Annotated[list[str], Field(min_length=1)]
+
+
+# A rule of `require`; a class could not have a field of the name `if`.
+Requirement = TypedDict("Requirement", {"if": dict[str, Any], "then": Annotated[dict[str, Any], Field(min_length=1)]})
+Requirement.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+
+
 class Expander(Section):
-    """Rows made from factors; exactly one of the first five keys.
+    """Rows made from factors; exactly one of the first six keys.
 
     Attributes:
         product: every combination of levels (`factorial` is the same by its other name).
         zip: the i-th levels of all factors together.
         leave_one_out: all factors at their last level, then each in turn at its first.
         add_one_in: all at their first level, then each in turn at its last.
+        fractional: a fraction of the combinations of two-level factors; the study's notes say what it cannot tell
+            apart.
         keep: with "losses" as the factors, terms that every row has.
-        exclude: combinations left out, {factor: level, ...}.
+        exclude: combinations left out, {factor: level, ...}; a list of levels means any of them.
+        require: rules {if: {factor: level, ...}, then: {factor: level, ...}}: a combination that answers to `if`
+            is a row only if it answers to `then`; levels as in `exclude`.
     """
 
     product: Dimensions | None = None
@@ -340,8 +362,10 @@ class Expander(Section):
     zip: Dimensions | None = None
     leave_one_out: Dimensions | None = None
     add_one_in: Dimensions | None = None
+    fractional: Fractional | None = None
     keep: list[str] = Field(default_factory=list)
     exclude: list[dict[str, Any]] = Field(default_factory=list)
+    require: list[Requirement] = Field(default_factory=list)
 
 
 RowItem = Annotated[

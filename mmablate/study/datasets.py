@@ -10,6 +10,7 @@ from mmablate.catalog import find, fingerprint, load_target
 from mmablate.catalog.entries import DatasetEntry
 from mmablate.errors import DataError
 from mmablate.recipe import Recipe
+from mmablate.recipe.schema import Data
 
 
 def data_files(recipe: Recipe) -> tuple[Path | None, list[Path]]:
@@ -38,15 +39,20 @@ def data_fingerprint(recipe: Recipe) -> str:
 
 
 def dataset_settings(recipe: Recipe) -> dict[str, Any]:
-    """Name, modalities and options of the recipe's data, as a run's settings hold them.
+    """Name, modalities and options of the recipe's data, as a run's settings hold them."""
+    return data_settings(recipe.data)
+
+
+def data_settings(data: Data) -> dict[str, Any]:
+    """The settings of a recipe's section `data`.
 
     A mapping of modalities becomes a list of pairs: masks and columns follow their order, which neither the
     hash of a mapping nor JSON with sorted keys would keep.
     """
-    modalities: Any = recipe.data.model_dump(mode="json")["modalities"]
+    modalities: Any = data.model_dump(mode="json")["modalities"]
     if isinstance(modalities, dict):
         modalities = [[name, source] for name, source in modalities.items()]
-    return {"name": recipe.data.name, "modalities": modalities, **recipe.data.options}
+    return {"name": data.name, "modalities": modalities, **data.options}
 
 
 def open_dataset(settings: Mapping[str, Any], root: str | None) -> Any:

@@ -14,7 +14,7 @@ from mmablate.recipe import Draft
 from mmablate.recipe.programs import ProgramRecipe, leaves, setting_key, with_settings
 from mmablate.recipe.schema import Expander, RowSpec, SweepParameter
 from mmablate.study.identity import program_files, program_identity
-from mmablate.study.linting import claims_about_nothing, labels_of_nothing
+from mmablate.study.linting.claims import claims_about_nothing, labels_of_nothing
 from mmablate.study.plan import RunSpec, content_id
 from mmablate.study.rows import EXPANSIONS, RowPlan, expand_rows, parameter_paths
 from mmablate.study.sweeping import SweepRequest, sweep_rows

@@ -7,14 +7,16 @@ are ways to write such lists, not code paths of their own.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mmablate.recipe.checking import Draft
 from mmablate.recipe.programs import setting_key
-from mmablate.recipe.reading import KeyPath
+from mmablate.recipe.reading import KeyPath, Source
 from mmablate.recipe.schema import GREEK, Expander, Loss, Recipe, RowSpec
+from mmablate.study.constraints import Constraints
+from mmablate.study.fractional import Fraction, parse_generators
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,15 @@ class RowPlan:
     levels: Mapping[str, str] = field(default_factory=dict)
     path: KeyPath = ("rows",)
     swept: bool = False
+
+
+SHOWN = 20  # names in a message
+
+
+def listed(names: Sequence[str], shown: int = SHOWN) -> str:
+    """ "a, b, c and 997 more": all names but those that a message has no room for."""
+    more = len(names) - shown
+    return ", ".join(names) if more <= 1 else f"{', '.join(names[:shown])} and {more} more"
 
 
 Combination = tuple[tuple[str, str], ...]  # ((factor, level), ...)
@@ -110,35 +121,70 @@ def _losses(draft: Draft, losses: Any, path: KeyPath) -> tuple[str, ...] | None:
 
 
 def _expand(draft: Draft, form: Expander, path: KeyPath) -> Iterator[RowPlan]:
-    kinds = [kind for kind in EXPANSIONS if getattr(form, kind) is not None]
+    levels = _levels(draft, form, path)
+    if levels is None:
+        return
+    rules = Constraints(draft, form, levels, path)
+    for combination in _combinations(draft, form, levels, path):
+        if rules.keep(dict(combination)):
+            yield from _row(draft, form, combination, path)
+
+
+def _levels(draft: Draft, form: Expander, path: KeyPath) -> dict[str, list[str]] | None:
+    """Factor -> levels of the form, checked; None with problems noted."""
+    kinds = [kind for kind in KINDS if getattr(form, kind) is not None]
     if len(kinds) != 1:
-        draft.report(path, f"exactly one of {', '.join(EXPANSIONS)}, got {', '.join(kinds) or 'none'}")
-        return
-    kind = kinds[0]
-    dimensions = getattr(form, kind)
+        draft.report(path, f"exactly one of {', '.join(KINDS)}, got {', '.join(kinds) or 'none'}")
+        return None
+    where, dimensions = (*path, kinds[0]), _dimensions(form)
     if form.keep and dimensions != "losses":
-        draft.report((*path, "keep"), f"goes with {kind}: losses alone, got {form.keep!r}")
+        draft.report((*path, "keep"), f"goes with {kinds[0]}: losses alone, got {form.keep!r}")
     if dimensions == "losses":
-        yield from _expand_losses(draft, form, kind, path)
-        return
+        keep = _losses(draft, form.keep, (*path, "keep")) if form.keep else ()
+        return None if keep is None else {term: ["without", term] for term in _terms(draft) if term not in keep}
     factors = draft.sections["factors"]
     unknown = [name for name in dimensions if name not in factors]
     if unknown or not dimensions:
         defined = ", ".join(factors) or "none"
-        draft.report((*path, kind), f"factors out of those defined ({defined}), got {dimensions!r}")
-        return
+        draft.report(where, f"factors out of those defined ({defined}), got {dimensions!r}")
+        return None
     if len(set(dimensions)) != len(dimensions):
-        draft.report((*path, kind), f"a factor is given twice, got {dimensions!r}")
+        draft.report(where, f"a factor is given twice, got {dimensions!r}")
+        return None
+    return {name: list(factors[name]) for name in dimensions}
+
+
+def _dimensions(form: Expander) -> Any:
+    """The factors of the form, or "losses"."""
+    if form.fractional is not None:
+        return form.fractional.factors
+    return next(given for kind in EXPANSIONS if (given := getattr(form, kind)) is not None)
+
+
+def _combinations(
+    draft: Draft, form: Expander, levels: Mapping[str, Sequence[str]], path: KeyPath
+) -> Iterable[Combination]:
+    if form.fractional is not None:
+        fraction = _fraction(draft, form, levels, path)
+        return _of_fraction(fraction, levels) if fraction is not None else ()
+    counts = {name: len(values) for name, values in levels.items()}
+    if form.zip is not None and len(set(counts.values())) > 1:
+        draft.report((*path, "zip"), f"zipped factors have the same number of levels, got {counts}")
+        return ()
+    return next(expand for kind, expand in EXPANSIONS.items() if getattr(form, kind) is not None)(levels)
+
+
+def _row(draft: Draft, form: Expander, combination: Combination, path: KeyPath) -> Iterator[RowPlan]:
+    if _dimensions(form) != "losses":
+        yield from _combine(draft, combination, path)
         return
-    levels = {name: list(factors[name]) for name in dimensions}
-    _check_exclude(draft, form, levels, path)
-    if kind == "zip" and len({len(values) for values in levels.values()}) > 1:
-        counts = {name: len(values) for name, values in levels.items()}
-        draft.report((*path, kind), f"zipped factors have the same number of levels, got {counts}")
-        return
-    for combination in EXPANSIONS[kind](levels):
-        if not _excluded(dict(combination), form.exclude):
-            yield from _combine(draft, combination, path)
+    # The terms themselves are the factors, with the levels absent and present.
+    present = {*form.keep, *(level for _, level in combination)}
+    losses = tuple(term for term in _terms(draft) if term in present)
+    if losses:
+        yield RowPlan("+".join(losses), None, losses, path=path)
+    elif form.fractional is not None:
+        draft.report((*path, "keep"), "one row of the fraction has no loss: give a term that every row keeps")
 
 
 def _combine(draft: Draft, combination: Combination, path: KeyPath) -> Iterator[RowPlan]:
@@ -149,38 +195,6 @@ def _combine(draft: Draft, combination: Combination, path: KeyPath) -> Iterator[
     if losses is not None:
         name = "+".join(level for _, level in combination)
         yield RowPlan(name, name.replace("+", " + "), losses, overrides, dict(combination), path)
-
-
-def _expand_losses(draft: Draft, form: Expander, kind: str, path: KeyPath) -> Iterator[RowPlan]:
-    """The terms themselves as factors with the levels absent and present."""
-    everything = _terms(draft)
-    keep = _losses(draft, form.keep, (*path, "keep")) if form.keep else ()
-    if keep is None:
-        return
-    levels = {term: ["without", term] for term in everything if term not in keep}
-    _check_exclude(draft, form, levels, path)
-    for combination in EXPANSIONS[kind](levels):
-        present = {level for _, level in combination}
-        losses = tuple(term for term in everything if term in keep or term in present)
-        if losses and not _excluded(dict(combination), form.exclude):
-            yield RowPlan("+".join(losses), None, losses, path=path)
-
-
-def _check_exclude(draft: Draft, form: Expander, levels: Mapping[str, Sequence[str]], path: KeyPath) -> None:
-    """A rule with a misspelt factor or level would silently exclude nothing."""
-    for index, rule in enumerate(form.exclude):
-        for factor, level in rule.items():
-            where = (*path, "exclude", index)
-            if factor not in levels:
-                there = ", ".join(levels)
-                draft.report(where, f"no factor of these rows is called {factor!r} (there are: {there})")
-            elif str(level) not in levels[factor]:
-                there = ", ".join(levels[factor])
-                draft.report(where, f"{factor} has no level {str(level)!r} (there are: {there})")
-
-
-def _excluded(combination: Mapping[str, str], exclude: Sequence[Mapping[str, Any]]) -> bool:
-    return any(all(combination.get(f) == str(level) for f, level in rule.items()) for rule in exclude if rule)
 
 
 def _product(levels: Mapping[str, Sequence[str]]) -> Iterator[Combination]:
@@ -207,6 +221,46 @@ def _add_one_in(levels: Mapping[str, Sequence[str]]) -> Iterator[Combination]:
         yield tuple({**empty, factor: values[-1]}.items())
 
 
+def _fraction(draft: Draft, form: Expander, levels: Mapping[str, Sequence[str]], path: KeyPath) -> Fraction | None:
+    assert form.fractional is not None
+    where = (*path, "fractional")
+    odd = {name: len(values) for name, values in levels.items() if len(values) != 2}
+    if odd:
+        draft.report((*where, "factors"), f"factors of two levels each, got {odd}")
+        return None
+    try:
+        return Fraction(tuple(levels), parse_generators(list(levels), form.fractional.generators))
+    except ValueError as error:
+        draft.report((*where, "generators"), str(error))
+        return None
+
+
+def _of_fraction(fraction: Fraction, levels: Mapping[str, Sequence[str]]) -> Iterator[Combination]:
+    for signs in fraction.rows():
+        yield tuple((factor, levels[factor][sign > 0]) for factor, sign in signs.items())
+
+
+def design_notes(recipe: Recipe) -> list[str]:
+    """What the fractions among the rows of a sound recipe cannot tell apart."""
+    forms = recipe.rows if isinstance(recipe.rows, list) else [recipe.rows]
+    draft = Draft(Source({"losses": dict(recipe.losses)}), {"losses": recipe.losses, "factors": recipe.factors})
+    notes = []
+    for form in forms:
+        if not isinstance(form, Expander) or form.fractional is None:
+            continue
+        levels = _levels(draft, form, ())
+        fraction = None if levels is None else _fraction(draft, form, levels, ())
+        if levels is None or fraction is None:
+            continue  # told with the rows
+        note = fraction.note()
+        rules = Constraints(draft, form, levels, ())
+        left = sum(not rules.keep(dict(some)) for some in _of_fraction(fraction, levels))
+        if left:
+            note += f" {left} of its rows are left out by exclude or require: effects are mixed further than that."
+        notes.append(note)
+    return notes
+
+
 EXPANSIONS: dict[str, Callable[[Mapping[str, Sequence[str]]], Iterator[Combination]]] = {
     "product": _product,
     "factorial": _product,
@@ -214,6 +268,7 @@ EXPANSIONS: dict[str, Callable[[Mapping[str, Sequence[str]]], Iterator[Combinati
     "leave_one_out": _leave_one_out,
     "add_one_in": _add_one_in,
 }
+KINDS = (*EXPANSIONS, "fractional")
 
 
 # --- names of parameters and labels -----------------------------------------------------------------------

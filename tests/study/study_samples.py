@@ -36,9 +36,13 @@ class Opener:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "tiny.yaml"
 
-    def __call__(self, *, without: tuple[str, ...] = (), options: Any = None, **changes: Any) -> Study:
+    def write(self, *, without: tuple[str, ...] = (), **changes: Any) -> None:
+        """The recipe alone."""
         data = {key: value for key, value in {**copy.deepcopy(BASE), **changes}.items() if key not in without}
         self.path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+    def __call__(self, *, without: tuple[str, ...] = (), options: Any = None, **changes: Any) -> Study:
+        self.write(without=without, **changes)
         return open_study(str(self.path), **(options or {}))
 
 

@@ -1,46 +1,14 @@
-"""Warnings about a study before it is trained: rows that cannot mean what they look like."""
+"""Claims and labels of rows, columns and factors that the table of a recipe will not have."""
 
 from __future__ import annotations
 
 import difflib
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from mmablate.claims import Trend, among, is_about, parse_claim, rows_of
 from mmablate.recipe import Recipe, subset_names
 from mmablate.recipe.programs import ProgramRecipe
-from mmablate.study.datasets import dataset_settings
-from mmablate.study.plan import Row, content_id
-
-
-def lint(recipe: Recipe, rows: Sequence[Row], *, swept: bool) -> list[str]:
-    """One line a warning; under --strict they are errors.
-
-    Args:
-        recipe: of the study.
-        rows: of the study.
-        swept: the rows were made by a sweep; the recipe's claims are then about other rows.
-    """
-    columns, reference = _columns(recipe), bool(recipe.teacher and recipe.teacher.row)
-    warnings = [] if swept else list(claims_about_nothing(recipe, rows, columns, reference=reference))
-    warnings += [] if swept else labels_of_nothing(recipe, rows, columns)
-    same: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        settings = row.recipe.model_dump(mode="json", include={"data", "model", "method", "teacher", "train", "masks"})
-        losses = {key: loss.model_dump(mode="json") for key, loss in row.losses.items()}
-        same[content_id({**settings, "losses": losses})].append(row.name)
-    warnings += [
-        f"the rows {', '.join(names)} resolve to the same settings: their Δ is 0 by design"
-        for names in same.values()
-        if len(names) > 1
-    ]
-    if len({content_id(dataset_settings(row.recipe)) for row in rows}) > 1:
-        warnings.append("rows read the data with different options: they may be trained and scored on other samples")
-    lengths = {row.recipe.train.epochs for row in rows}
-    if len(lengths) > 1:
-        warnings.append(f"rows are trained for different numbers of epochs ({', '.join(map(str, sorted(lengths)))})")
-    return warnings
 
 
 class _Named(Protocol):
@@ -91,5 +59,5 @@ def labels_of_nothing(recipe: Recipe | ProgramRecipe, rows: Sequence[_Named], co
             yield f"report.labels: {name!r} is no row and no column"
 
 
-def _columns(recipe: Recipe) -> set[str]:
+def columns_of(recipe: Recipe) -> set[str]:
     return {*subset_names(list(recipe.data.modalities or ())), "Mean"}

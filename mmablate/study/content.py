@@ -1,0 +1,222 @@
+"""What a run reads, as settings and as the id that is their hash.
+
+Rows share their sections, and so do the settings made of them: a section is dumped and written as JSON once, and
+an id is the hash of such pieces put together, in a text that is to the byte that of the whole settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from mmablate.catalog import find
+from mmablate.recipe import Recipe
+from mmablate.recipe.rechecking import Sections
+from mmablate.recipe.schema import Component, Data, Loss, Teacher
+from mmablate.study.datasets import data_settings
+
+# Goes up whenever the same settings compute other numbers, so that old runs are not taken for new ones.
+COMPUTE_VERSION = 2
+
+
+def content_id(settings: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits; equal for equal content, whatever the order of the keys."""
+    return _hash(_dumps(settings))
+
+
+def supervised(recipe: Recipe) -> dict[str, Loss]:
+    """The terms that need no teacher and have a weight above zero: what a teacher is trained with."""
+    return {
+        key: loss
+        for key, loss in recipe.losses.items()
+        if loss.weight > 0 and not find("loss", str(loss.term)).needs_teacher
+    }
+
+
+class Run(NamedTuple):
+    """What a run is made of.
+
+    Attributes:
+        run_id: hash of the settings.
+        seed: of the run.
+        settings: JSON-able; parts that runs have in common are the same objects, to be read only.
+    """
+
+    run_id: str
+    seed: int
+    settings: dict[str, Any]
+
+
+class _Part(NamedTuple):
+    """A piece of settings, and its JSON; `source` keeps what it was made of alive, for its identity."""
+
+    value: Any
+    text: str
+    source: Any = None
+
+
+class Content:
+    """Settings and ids of the runs of one study.
+
+    Args:
+        base: the recipe; the teacher's supervised terms and what is evaluated are its own.
+        fingerprint: of the data.
+        checkpoint_hash: of the user's own teacher, where the recipe names one.
+        weight_hashes: file that a model starts from -> its hash.
+    """
+
+    def __init__(
+        self, base: Recipe, fingerprint: str, checkpoint_hash: str | None, weight_hashes: Mapping[str, str]
+    ) -> None:
+        self._base = base
+        self._fingerprint = fingerprint
+        self._checkpoint = checkpoint_hash
+        self._hashes = weight_hashes
+        self._parts: dict[tuple[str, int], _Part] = {}
+        self._teachers: dict[tuple[int, int, int], Run] = {}
+        self._needs: dict[int, tuple[bool, Mapping[str, Loss]]] = {}
+        self._compute = _part(COMPUTE_VERSION)
+        self._evaluate = _part(base.evaluate.model_dump(mode="json"))
+        self._role = {name: _part(name) for name in ("student", "teacher")}
+        self._none = _part(None)
+        self._joint = _part({"name": "joint"})
+        self._all = _part({"mode": "none", "distribution": "cardinality"})
+
+    def teacher(self, sections: Sections, losses: Mapping[str, Loss], seed: int) -> Run | None:
+        """The teacher that is trained for a row's run of this seed, None where there is none."""
+        teacher = sections.teacher
+        if teacher is None or self._checkpoint is not None or not (teacher.row or self.needs_teacher(losses)):
+            return None
+        own = self._teacher_seed(teacher, seed)
+        key = id(teacher), id(sections.data), own
+        if key not in self._teachers:
+            parts = self._teacher_parts(sections, teacher, own)
+            self._teachers[key] = Run(_id(parts), own, {name: part.value for name, part in parts.items()})
+        return self._teachers[key]
+
+    def student(self, sections: Sections, losses: Mapping[str, Loss], seed: int, teacher: Run | None) -> Run:
+        """A row's run of one seed."""
+        described = self._none
+        if self.needs_teacher(losses) and sections.teacher is not None:
+            described = self._described(sections.teacher, teacher)
+        parts = self._student_parts(sections, losses, seed, described)
+        return Run(_id(parts), seed, {name: part.value for name, part in parts.items()})
+
+    def cell(self, sections: Sections, losses: Mapping[str, Loss]) -> str:
+        """Hash of what a row makes of a run, whatever the seed."""
+        what = self._none
+        if self.needs_teacher(losses) and sections.teacher is not None:
+            key = f"cell {id(sections.data)}"  # the teacher reads the row's data
+            what = self._once(key, sections.teacher, lambda: self._unseeded(sections))
+        return _id(self._student_parts(sections, losses, None, what))
+
+    def needs_teacher(self, losses: Mapping[str, Loss]) -> bool:
+        """Whether one of the terms compares with a teacher."""
+        known = self._needs.get(id(losses))
+        if known is None:
+            needed = any(find("loss", str(loss.term)).needs_teacher for loss in losses.values())
+            known = self._needs[id(losses)] = needed, losses
+        return known[0]
+
+    # --- parts --------------------------------------------------------------------------------------------
+
+    def _common(self, sections: Sections) -> dict[str, _Part]:
+        return {"compute": self._compute, "data": self._data(sections.data), "evaluate": self._evaluate}
+
+    def _student_parts(
+        self, sections: Sections, losses: Mapping[str, Loss], seed: int | None, teacher: _Part
+    ) -> dict[str, _Part]:
+        train, masks, method = sections.train, sections.masks, sections.method
+        return {
+            **self._common(sections),
+            "role": self._role["student"],
+            "seed": _Part(seed, "null" if seed is None else str(seed)),
+            "method": self._once("method", method, lambda: _component(method)),
+            "model": self._once("model", sections.model, lambda: self._model(sections.model)),
+            "losses": self._once("losses", losses, lambda: _losses(losses)),
+            "train": self._once("train", train, lambda: train.model_dump(mode="json")),
+            "masks": self._once("masks", masks, lambda: masks.model_dump(mode="json")),
+            "teacher": teacher,
+        }
+
+    def _teacher_parts(self, sections: Sections, teacher: Teacher, seed: int | None) -> dict[str, _Part]:
+        """The recipe's supervised terms at the recipe's weights.
+
+        They are the base recipe's: a row that changes its own supervised loss is compared under the same teacher.
+        """
+        return {
+            **self._common(sections),
+            "role": self._role["teacher"],
+            "seed": _part(seed),
+            "method": self._joint,
+            "model": self._once("model", teacher, lambda: self._model(teacher)),
+            "losses": self._once("losses", self._base.losses, lambda: _losses(supervised(self._base))),
+            "train": self._once("teacher.train", teacher, lambda: teacher.train),
+            "masks": self._all,
+            "teacher": self._none,
+        }
+
+    def _described(self, teacher: Teacher, run: Run | None) -> _Part:
+        """The teacher as a student's settings name it."""
+        model = self._once("model", teacher, lambda: self._model(teacher))
+        if run is None:
+            return self._once("described", teacher, lambda: {"checkpoint": self._checkpoint, "model": model.value})
+        return self._once(run.run_id, teacher, lambda: {"run": run.run_id, "model": model.value})
+
+    def _unseeded(self, sections: Sections) -> dict[str, Any]:
+        """What the teacher is, whichever run it is for this seed."""
+        teacher = sections.teacher
+        assert teacher is not None
+        if self._checkpoint is not None:
+            described: dict[str, Any] = self._described(teacher, None).value
+            return described
+        seed = "paired" if teacher.seed == "paired" else self._teacher_seed(teacher, self._base.seeds[0])
+        return {"teacher": _id(self._teacher_parts(sections, teacher, None)), "seed": seed}
+
+    def _teacher_seed(self, teacher: Teacher, seed: int) -> int:
+        return int({"paired": seed, "shared": self._base.seeds[0]}.get(str(teacher.seed), teacher.seed))
+
+    def _data(self, data: Data) -> _Part:
+        return self._once("data", data, lambda: {**data_settings(data), "fingerprint": self._fingerprint})
+
+    def _model(self, section: Component) -> dict[str, Any]:
+        """A model's settings; a file that it starts from by its content, not by its place."""
+        settings = _component(section)
+        if settings.get("weights") is not None:
+            settings["weights"] = self._hashes[settings["weights"]]
+        return settings
+
+    def _once(self, kind: str, source: Any, make: Callable[[], Any]) -> _Part:
+        key = kind, id(source)
+        part = self._parts.get(key)
+        if part is None:
+            part = self._parts[key] = _part(make(), source)
+        return part
+
+
+def _component(section: Component) -> dict[str, Any]:
+    return {"name": section.name, **section.options}
+
+
+def _losses(losses: Mapping[str, Loss]) -> list[dict[str, Any]]:
+    """What a run reads of its terms: not how their weights are printed."""
+    hidden = {"symbol", "label"}
+    return [{"key": key, **loss.model_dump(mode="json", exclude=hidden)} for key, loss in losses.items()]
+
+
+def _part(value: Any, source: Any = None) -> _Part:
+    return _Part(value, _dumps(value), source)
+
+
+def _id(parts: Mapping[str, _Part]) -> str:
+    return _hash("{" + ",".join([f'"{name}":{parts[name].text}' for name in sorted(parts)]) + "}")
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

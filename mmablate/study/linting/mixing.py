@@ -1,0 +1,103 @@
+"""Rows and levels that change more than they say.
+
+What a row says is its losses, its level of each factor, or the parameter that a sweep sets; a row of the form
+{name, overrides} says that it is one change. The rule, over sections of the recipe (data, model, method, teacher,
+train, masks, losses):
+
+- a row that is no combination of factors and no value of a sweep differs from its baseline in one section at most,
+  terms and options of losses being one;
+- a row called by its losses, as rows of losses alone are, has no further change at all;
+- a level differs from the first level of its factor in one section at most.
+
+The teacher's section counts with that of the student (its stages must follow the model's) and where the row has a
+term that reads it. Several keys of one section are one change: `{train.epochs: 5, train.lr: 0.1}` may be a schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mmablate.catalog import find
+from mmablate.recipe import Recipe
+from mmablate.recipe.rechecking import Sections
+from mmablate.study.linting.sharing import Texts
+from mmablate.study.plan import Row
+from mmablate.study.rows import listed
+
+
+def changing_more(rows: Sequence[Row], baseline: Mapping[str, str], texts: Texts) -> Iterator[str]:
+    """Rows that differ from their baseline in more than they say."""
+    by_name = {row.name: row for row in rows}
+    for row in rows:
+        base = by_name[baseline[row.name]]
+        if row is base or row.levels or row.values:
+            continue
+        changed = _changed(row, base, texts)
+        if len(changed) > 1:
+            yield (
+                f"the row {row.name} differs from its baseline {base.name} in {_and(changed)}: "
+                "its Δ cannot tell them apart; change one in a row of its own"
+            )
+        elif "losses" not in changed and changed and row.name == "+".join(row.losses):
+            yield f"the row {row.name} is called by its losses, and changes {changed[0]} too: say so in its name"
+
+
+def _changed(row: Row, base: Row, texts: Texts) -> list[str]:
+    changed = [
+        name
+        for name, own, other in zip(Sections._fields, row.sections, base.sections, strict=True)
+        if own is not other and name != "losses" and texts.of(own) != texts.of(other)
+    ]
+    if "teacher" in changed and ({"model", "train"} & set(changed) or not _reads_teacher(row)):
+        changed.remove("teacher")
+    if row.losses is not base.losses and texts.of(row.losses) != texts.of(base.losses):
+        changed.append("losses")
+    return changed
+
+
+def _reads_teacher(row: Row) -> bool:
+    return any(find("loss", str(loss.term)).needs_teacher for loss in row.losses.values())
+
+
+def mixed_levels(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
+    """Levels of the rows' factors that change several sections at once."""
+    plain = recipe.model_dump(mode="json")
+    used: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for factor, level in row.levels.items():
+            used.setdefault(factor, {})[level] = None
+    for factor, seen in used.items():
+        levels = recipe.factors[factor]
+        first = next(iter(levels))
+        for level in seen:
+            changed = _sections(levels[first], levels[level], plain)
+            if len(changed) > 1:
+                yield (
+                    f"the level {level} of the factor {factor} differs from {first} in {_and(changed)}: "
+                    "no effect of the one can be told from that of the other; make them factors of their own"
+                )
+
+
+def _sections(first: Mapping[str, Any], level: Mapping[str, Any], plain: Mapping[str, Any]) -> list[str]:
+    """Sections whose settings differ between two levels; a key that one leaves out keeps the recipe's value."""
+    changed: dict[str, None] = {}
+    for key in (*first, *level):
+        own, other = (some[key] if key in some else _at(plain, key) for some in (level, first))
+        section = key.partition(".")[0]
+        if own != other:
+            changed[section if section in Sections._fields else "losses"] = None  # a Greek letter is a weight
+    if changed.keys() & {"model", "train"}:
+        changed.pop("teacher", None)
+    return list(changed)
+
+
+def _at(plain: Mapping[str, Any], key: str) -> Any:
+    here: Any = plain
+    for part in key.split("."):
+        here = here.get(part) if isinstance(here, Mapping) else None
+    return here
+
+
+def _and(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else listed(names)

@@ -1,0 +1,96 @@
+"""Rows of unequal size: optimiser steps and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from mmablate.catalog import find
+from mmablate.catalog.parameters import matching, n_parameters
+from mmablate.recipe.schema import Data, Model, Train
+from mmablate.study.linting.sharing import Texts, grouped
+from mmablate.study.plan import Row
+from mmablate.study.rows import listed
+
+CLASSES = {"landsat": 5, "muses": 19}
+# Where only the data know: it shifts all counts of one decoder width alike.
+SOME_CLASSES = 19
+SAME_SIZE = 0.01  # relative
+
+
+def unequal_steps(rows: Sequence[Row]) -> Iterator[str]:
+    """Rows whose epochs and batches make other numbers of steps: epochs / batch_size is what must be equal."""
+    groups = grouped(rows, lambda row: _steps(row.sections.train))
+    if len({Fraction(epochs, batch) for epochs, batch in groups}) > 1:
+        told = "; ".join(
+            f"{listed(names, 4)} {epochs} epochs in batches of {batch}" for (epochs, batch), names in groups.items()
+        )
+        yield f"rows are trained for unequal numbers of steps ({told}): equal epochs / batch_size makes them equal"
+
+
+def _steps(train: Train) -> tuple[int, int]:
+    return train.epochs, train.batch_size
+
+
+def unequal_parameters(rows: Sequence[Row], baseline: Mapping[str, str], texts: Texts) -> Iterator[str]:
+    """Rows that have more or fewer parameters than their baseline, by over 1 %, with an arm of equal size.
+
+    One line for all rows that differ alike. Models of plugins are not known.
+    """
+    known: dict[str, int | None] = {}
+
+    def size(row: Row) -> int | None:
+        text = texts.of(row.sections.model)
+        if text not in known:
+            known[text] = count(row.sections.model, n_classes(row.sections.data))
+        return known[text]
+
+    by_name = {row.name: row for row in rows}
+    pairs: dict[tuple[str, str], list[str]] = {}
+    examples: dict[tuple[str, str], tuple[Row, Row]] = {}
+    for row in rows:
+        base = by_name[baseline[row.name]]
+        if row.sections.model is not base.sections.model:
+            key = texts.of(row.sections.model), texts.of(base.sections.model)
+            pairs.setdefault(key, []).append(row.name)
+            examples.setdefault(key, (row, base))
+    for key, names in pairs.items():
+        row, base = examples[key]
+        own, theirs = size(row), size(base)
+        if own is not None and theirs is not None and abs(own - theirs) > SAME_SIZE * theirs:
+            s = "s" if len(names) > 1 else ""
+            yield (
+                f"the row{s} {listed(names, 4)} {'have' if s else 'has'} {own:,} parameters, the baseline {base.name} "
+                f"{theirs:,} ({own / theirs - 1:+.0%}): {'their' if s else 'its'} Δ may be one of size"
+                f"{_arm(row, base, theirs)}"
+            )
+
+
+def count(model: Model, classes: int) -> int | None:
+    """Parameters of a recipe's model."""
+    return n_parameters(model.name, model.options, classes)
+
+
+def n_classes(data: Data) -> int:
+    """Of the data, where the recipe says so."""
+    options: Mapping[str, Any] = data.options
+    names = options.get("class_names") or (options.get("labels") or {}).get("colours")
+    return len(names) if names else int(options.get("n_classes") or CLASSES.get(data.name, SOME_CLASSES))
+
+
+def _arm(row: Row, base: Row, target: int) -> str:
+    """The row at the baseline's size, by an option in which the two agree.
+
+    The widths of stages are not offered where their features are compared with a teacher's.
+    """
+    model, classes = row.sections.model, n_classes(row.sections.data)
+    compared = any(find("loss", str(loss.term)).compares_features for loss in row.losses.values())
+    for option in ("decoder_width",) if compared else ("decoder_width", "widths"):
+        if model.options.get(option) != base.sections.model.options.get(option):
+            continue
+        found = matching(model.name, model.options, target, classes, option)
+        if found is not None:
+            of = n_parameters(model.name, {**model.options, **found}, classes)
+            return f"; a parameter-matched arm has model.{option}: {found[option]} ({of:,})"
+    return "; no width of it alone makes them equal"
