@@ -84,6 +84,9 @@ class Stepper(Protocol):
     def step(self, trainees: Sequence[Trainee], pieces: Iterable[Piece]) -> None:
         """One optimiser step of every run that is well, on the pieces of one batch."""
 
+    def settle(self, trainees: Sequence[Trainee]) -> None:
+        """Brings the runs' own state up to date: errors, losses, counts. Before an epoch ends or a run is saved."""
+
 
 class InTurn:
     """One run after the other on each shared piece."""
@@ -100,6 +103,9 @@ class InTurn:
             if trainee.error is None:
                 with trainee.guarded():
                     trainee.update()
+
+    def settle(self, trainees: Sequence[Trainee]) -> None:
+        """Nothing: each run is up to date after its step."""
 
 
 def train_group(task: GroupTask, report: Report, stepper: Stepper | None = None) -> list[RunRecord]:
@@ -234,6 +240,7 @@ class _Group:
             if not self._well():
                 break
             started = time.perf_counter()
+        self.stepper.settle(self.trainees)
         for trainee in self.trainees:
             if trainee.error is None:
                 with trainee.guarded():

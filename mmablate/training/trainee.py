@@ -101,10 +101,7 @@ class Trainee:
         Raises:
             NonFiniteLoss: before the optimiser has moved a weight.
         """
-        # Dropout and drop-path, where a model has them, draw from a stream of this step, not of a neighbour.
-        key = ("dropout", self.steps, piece.index) if piece.index else ("dropout", self.steps)
-        torch.manual_seed(stream_key(self.spec.seed, self.spec.role, *key))
-        self.model.train()
+        self.prepare(piece)
         # Gradients of several processes are summed once a step, with the last piece's.
         waiting = nullcontext() if piece.last or self.forward is self.model else self.forward.no_sync()
         with waiting:
@@ -117,6 +114,13 @@ class Trainee:
         for term in self.terms:
             share = 1.0 if piece.shares is None else piece.shares[term.unit]
             self._sums[term.key] = self._sums.get(term.key, 0.0) + values[term.key].detach() * share
+
+    def prepare(self, piece: Piece) -> None:
+        """Readies model and chance for the forward pass of a piece."""
+        # Dropout and drop-path, where a model has them, draw from a stream of this step, not of a neighbour.
+        key = ("dropout", self.steps, piece.index) if piece.index else ("dropout", self.steps)
+        torch.manual_seed(stream_key(self.spec.seed, self.spec.role, *key))
+        self.model.train()
 
     def update(self) -> None:
         """Moves the weights by the gradient that has been gathered."""
@@ -138,6 +142,12 @@ class Trainee:
         for name, weight in self.model.named_parameters():
             if not bool(torch.isfinite(weight).all()):
                 raise FloatingPointError(f"weight {name!r} is not finite after step {self.steps}")
+
+    def add_losses(self, sums: Mapping[str, Tensor], steps: int) -> None:
+        """Takes in what others computed for this run: sums over so many steps of every unweighted term."""
+        for key, value in sums.items():
+            self._sums[key] = self._sums.get(key, 0.0) + value
+        self._count += steps
 
     def epoch_losses(self) -> dict[str, float]:
         """Mean of every unweighted term since the last call."""
