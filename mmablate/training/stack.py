@@ -22,6 +22,7 @@ from mmablate.training.device import autocast
 from mmablate.training.graphs import Gradients, PieceGraphs
 from mmablate.training.optimisation import learning_rate
 from mmablate.training.stacked_losses import TOTAL, Flags, loss_classes, reached
+from mmablate.training.stacked_precision import whole_operators
 from mmablate.training.stacked_updates import CannotStack, StackedUpdate, stacked
 from mmablate.training.trainee import Piece, Trainee
 
@@ -134,7 +135,7 @@ class Stack:
             return functional_call(model, (weights, buffers), (seen,))
 
         # The members are rows of one seed: what dropout draws is the same for all of them.
-        with _attention(self.device):
+        with _attention(self.device), whole_operators(self.device):
             return vmap(one, in_dims=(0, 0, None), randomness="same")(self.weights, self.buffers, inputs)
 
     def _losses(self, piece: Piece) -> tuple[list[Tensor], list[Tensor]]:

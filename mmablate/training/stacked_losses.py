@@ -14,6 +14,7 @@ from torch.func import vmap
 from torch.utils._pytree import tree_map
 
 from mmablate.methods import Term
+from mmablate.training.stacked_precision import whole_operators
 from mmablate.training.trainee import Piece, Trainee
 
 TOTAL = "total"
@@ -45,14 +46,19 @@ class LossClass:
             return torch.stack([found[term.key] for term in self.terms])
 
         if len(self) > 1 and piece.present not in self._in_one:
-            found = _tried(one, outputs)
+            found = _tried(one, outputs, self.weights.device)
             self._in_one[piece.present] = found is not None
             if found is not None:
                 return found
         if len(self) > 1 and self._in_one[piece.present]:
-            return vmap(one, randomness="same")(outputs)
+            with whole_operators(self.weights.device):
+                return vmap(one, randomness="same")(outputs)
         rows = [one(tree_map(lambda x, i=index: x[i], outputs)) for index in range(len(self))]
         return torch.stack(rows)
+
+    def in_one(self, present: tuple[str, ...]) -> bool:
+        """Whether the terms were computed at once with these modalities; slice by slice otherwise."""
+        return self._in_one.get(present, False)
 
     def totals(self, values: Tensor, piece: Piece) -> Tensor:
         """Weighted sums (n_c,) of the values (n_c, T)."""
@@ -89,10 +95,10 @@ def _key(terms: Sequence[Term]) -> Any:
     )
 
 
-def _tried(one: Any, outputs: Any) -> Tensor | None:
+def _tried(one: Any, outputs: Any, device: torch.device) -> Tensor | None:
     """The values by vmap; None where a term has no batching rule, or shapes or branches that hang on values."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), whole_operators(device):
             # Without a rule torch says so and loops over the slices, in the backward pass too: so do we, but whole.
             warnings.filterwarnings("error", message=".*batching rule.*")
             return vmap(one, randomness="same")(outputs)

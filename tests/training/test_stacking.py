@@ -1,18 +1,22 @@
 """Stacked runs compute what they compute in turn, whoever their neighbours are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from project import ROOT
-from stacking_samples import Rig, distance
+from stacking_samples import Rig, distance, weights
 from torch import Tensor
 
+from mmablate.catalog.losses import LOSSES
 from mmablate.study import open_study
 from mmablate.training.group import InTurn
 from mmablate.training.stack import Stack
+from mmablate.training.stacked_updates import clip_rows
 from mmablate.training.stacking import Stacked
 from mmablate.training.trainee import Piece, Trainee
 
@@ -20,9 +24,19 @@ from mmablate.training.trainee import Piece, Trainee
 SAME = 1e-5
 
 
-def landsat(*overrides: str) -> Rig:
-    settings = ["seeds=[1]", "data.tile=32", *overrides]
-    return Rig(open_study(str(ROOT / "recipes/landsat_losses.yaml"), overrides=settings))
+@pytest.fixture(scope="session")
+def landsat(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Rig]:
+    """The shipped Landsat recipe on smaller tiles, with KEY=VALUE; free of what names its own rows."""
+    recipe = yaml.safe_load((ROOT / "recipes/landsat_losses.yaml").read_text())
+    path = tmp_path_factory.mktemp("stacking") / "recipe.yaml"
+    path.write_text(
+        yaml.safe_dump({k: v for k, v in recipe.items() if k not in ("baseline", "sweep")}, sort_keys=False)
+    )
+
+    def rig(*overrides: str) -> Rig:
+        return Rig(open_study(str(path), overrides=["seeds=[1]", "data.tile=32", *overrides]))
+
+    return rig
 
 
 def muses(root: Path, *overrides: str, profile: str = "mini") -> Rig:
@@ -72,7 +86,7 @@ def assert_same_gradients(rig: Rig, pieces: Sequence[Piece], rows: Sequence[str]
 
 
 @pytest.mark.parametrize("present", [["V"], ["V", "S"], ["V", "N", "S"]], ids="+".join)
-def test_first_gradients_are_those_of_each_run_alone(present: list[str]) -> None:
+def test_first_gradients_are_those_of_each_run_alone(landsat: Any, present: list[str]) -> None:
     rig = landsat()
     assert_same_gradients(rig, rig.steps(1, present=present)[0])
 
@@ -89,3 +103,170 @@ def test_first_gradients_of_a_transformer_in_train_mode(mini_muses: Path) -> Non
     rig = muses(mini_muses, *MIT, *definitions)
     assert any(m.p > 0 for m in rig.trainees()[0].model.modules() if isinstance(m, torch.nn.Dropout2d))
     assert_same_gradients(rig, rig.steps(1, present=["F", "E", "L"])[0])
+
+
+TERMS = [
+    (entry.name, definition)
+    for entry in LOSSES
+    for definition in entry.definitions
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("term", "definition"), TERMS, ids=lambda value: value)
+def test_every_term_and_definition_beside_others(landsat: Any, term: str, definition: str) -> None:
+    """Three rows of the term at different weights are one class, beside rows that have it not."""
+    own = f"x: {{term: {term}, definition: {definition}, weight: 2}}"
+    rows = [f"{{name: x{w}, losses: [sup, x], overrides: {{losses.x.weight: {w}}}}}" for w in (1, 3, 9)]
+    rig = landsat(f"losses={{sup: {{weight: 1}}, mad: {{weight: 5}}, {own}}}", f"rows=[{', '.join(rows)}, [sup, mad]]")
+    pieces = rig.steps(1, present=["V", "S"])[0]
+    stack = Stack(rig.trainees())
+    assert [len(own) for own in stack.classes] == [3, 1]
+    stack.backward(pieces[0])
+    assert stack.classes[0].in_one(("V", "S")), "computed at once, not slice by slice"
+    assert_same_gradients(rig, pieces)
+
+
+def test_a_term_that_cannot_be_batched_is_computed_slice_by_slice(landsat: Any) -> None:
+    """A plugin's term may branch on values or lack a batching rule."""
+    rig = landsat("rows=[[sup, mad], {name: more, losses: [sup, mad], overrides: {losses.mad.weight: 20}}, [sup]]")
+
+    def branching(step: Any, *, definition: str, **options: Any) -> Tensor:
+        hard = step.logits[step.logits > float(step.logits.detach().mean())]
+        return hard.square().mean()
+
+    def spoil(trainees: Sequence[Trainee]) -> list[Trainee]:
+        for trainee in trainees:
+            trainee.terms = [replace(t, function=branching) if t.key == "mad" else t for t in trainee.terms]
+        return list(trainees)
+
+    pieces = rig.steps(1, present=["V", "N"])[0]
+    trainees = spoil(rig.trainees())
+    stack = Stack(trainees)
+    stack.backward(pieces[0])
+    assert [own.in_one(("V", "N")) for own in stack.classes] == [False, False]
+    for row, alone in enumerate(spoil(rig.trainees())):
+        theirs = gradients(alone, pieces)
+        assert distance({n: w.grad[row] for n, w in stack.trained.items()}, theirs) < SAME
+
+
+def test_pieces_of_a_batch(mini_muses: Path) -> None:
+    rig = muses(mini_muses, "train.accumulate=2")
+    pieces = rig.steps(1, parts=2, present=["F", "E"])[0]
+    assert len(pieces) == 2
+    assert_same_gradients(rig, pieces)
+
+
+def test_half_precision_within_its_own_rounding(landsat: Any) -> None:
+    rig = landsat("train.precision=bf16")
+    pieces = rig.steps(1, present=["V", "S"])[0]
+    plain = landsat()
+    exact, trainees = plain.trainees(), rig.trainees()
+    found = stacked_gradients(trainees, pieces)
+    for trainee, alone, reference in zip(trainees, rig.trainees(), exact, strict=True):
+        truth = gradients(reference, pieces)
+        rounding = distance(gradients(alone, pieces), truth)
+        assert 1e-4 < distance(found[trainee.spec.rows[0]], truth) < 2 * rounding
+
+
+# --- many steps ----------------------------------------------------------------------------------------------
+
+
+def trained(stepper: Any, trainees: Sequence[Trainee], steps: Sequence[Sequence[Piece]]) -> list[dict[str, Tensor]]:
+    """Weights, buffers and optimiser states after these steps."""
+    for pieces in steps:
+        stepper.step(trainees, iter(pieces))
+    stepper.settle(trainees)
+    return [weights(trainee) for trainee in trainees]
+
+
+OPTIMISERS = {
+    "adamw": ["train.optimizer=adamw", "train.weight_decay=0.1"],
+    "adam": ["train.optimizer=adam", "train.weight_decay=0.1"],
+    "sgd": ["train.optimizer=sgd", "train.weight_decay=0.1", "train.lr=0.05"],
+    "plain": ["train.optimizer=sgd", "train.momentum=0", "train.lr=0.05"],
+    "clipped": ["train.clip=0.05", "train.optimizer=sgd", "train.lr=0.05"],
+}
+
+
+@pytest.mark.parametrize("settings", OPTIMISERS.values(), ids=OPTIMISERS)
+def test_some_steps_as_in_turn(landsat: Any, settings: list[str]) -> None:
+    rig = landsat(*settings, "rows=[[sup], [sup, mad], [sup, mad, umd]]")
+    steps = rig.steps(6)
+    ours, theirs, still = rig.trainees(), rig.trainees(), rig.trainees()
+    stepper = Stacked()
+    found, wanted = trained(stepper, ours, steps), trained(InTurn(), theirs, steps)
+    assert stepper.fallen == []
+    for trainee, alone, own, other, start in zip(ours, theirs, found, wanted, still, strict=True):
+        apart = distance(own, other)
+        moved = distance(other | weights(start), other)
+        print(f"{trainee.spec.rows[0]}: {apart:.1e} of {moved:.1e}")
+        assert apart < 1e-3 * moved
+        assert (trainee.steps, alone.steps) == (6, 6)
+        assert trainee.optimizer.param_groups[0]["lr"] == alone.optimizer.param_groups[0]["lr"]
+        assert trainee.epoch_losses() == pytest.approx(alone.epoch_losses(), rel=1e-4)
+        assert trainee.seconds > 0
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_learning_rates_of_their_own(landsat: Any, optimizer: str) -> None:
+    rows = ", ".join(f"{{name: r{i}, losses: [sup, mad], overrides: {{train.lr: {lr}}}}}"
+                     for i, lr in enumerate((1e-4, 3e-3, 2e-2)))  # fmt: skip
+    rig = landsat(f"train.optimizer={optimizer}", "train.weight_decay=0.1", f"rows=[{rows}]")
+    steps = rig.steps(4)
+    ours, theirs = rig.trainees(), rig.trainees()
+    stack = Stack(ours)
+    assert stack.rule.ratios is not None
+    first = [weights(t) for t in theirs]
+    for pieces in steps:
+        # The same gradients on both sides: the rule alone is compared, to the last bits of its own rounding.
+        stack.backward(pieces[0])
+        for row, alone in enumerate(theirs):
+            for name, weight in alone.model.named_parameters():
+                weight.grad = stack.trained[name].grad[row].clone()
+            alone.update()
+        stack.update()
+    for own, alone, start in zip(ours, theirs, first, strict=True):
+        for name, weight in alone.model.named_parameters():
+            mine, weight = dict(own.model.named_parameters())[name].detach(), weight.detach()
+            change = (weight - start[name]).abs().max()
+            assert change > 0
+            assert float((mine - weight).abs().max()) <= 2e-6 * float(change) + 1e-7 * float(weight.abs().max()), name
+    assert len({t.optimizer.param_groups[0]["lr"] for t in ours}) == 3
+
+
+def test_clipping_is_of_each_run_alone(landsat: Any) -> None:
+    """A run's gradient norm, not the stack's: neighbours of large losses clip nobody else."""
+    rows = "rows=[[sup], {name: huge, losses: [sup, mad], overrides: {losses.mad.weight: 1e4}}]"
+    rig = landsat("train.clip=0.5", rows)
+    (pieces,) = rig.steps(1)
+    stack = Stack(rig.trainees())
+    stack.backward(pieces[0])
+    raw = [{n: w.grad[i].clone() for n, w in stack.trained.items()} for i in range(2)]
+    norms = [float(torch.stack([g.square().sum() for g in own.values()]).sum().sqrt()) for own in raw]
+    assert norms[1] > 100 * norms[0] > 50
+    clip_rows([w.grad for w in stack.trained.values()], 0.5)
+    for row, own in enumerate(raw):
+        alone = [torch.nn.Parameter(torch.zeros_like(g)) for g in own.values()]
+        for parameter, gradient in zip(alone, own.values(), strict=True):
+            parameter.grad = gradient
+        torch.nn.utils.clip_grad_norm_(alone, 0.5)
+        clipped = {n: w.grad[row] for n, w in stack.trained.items()}
+        assert distance(clipped, {n: p.grad for n, p in zip(own, alone, strict=True)}) < 1e-6
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_neighbours_do_not_matter(landsat: Any, count: int) -> None:
+    """A run among others, of other losses and other places in the stack, is the same run."""
+    rows = ", ".join(f"{{name: n{i}, losses: {'[sup, mad, umd]' if i % 2 else '[sup]'}, "
+                     f"overrides: {{losses.sup.weight: {1 + i}}}}}" for i in range(7))  # fmt: skip
+    rig = landsat(f"rows=[{rows}, [sup, mad]]")
+    steps = rig.steps(5)
+    (alone,) = trained(InTurn(), rig.trainees(["sup+mad"]), steps)
+    others = [f"n{(i * 3) % 7}" for i in range(count - 1)]
+    trainees = rig.trainees([*others[: count // 2], "sup+mad", *others[count // 2 :]])
+    stepper = Stacked()
+    found = trained(stepper, trainees, steps)[count // 2]
+    assert stepper.fallen == []
+    apart = distance(found, alone)
+    print(f"among {count}: {apart:.1e}")
+    assert apart < SAME
