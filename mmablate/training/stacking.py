@@ -45,6 +45,7 @@ class Stacked:
             stacks of one.
 
     Attributes:
+        stacks: those at work.
         fallen: what could not be stacked.
     """
 
@@ -60,7 +61,7 @@ class Stacked:
         self.look_every, self.graphs = look_every, graphs
         self.fallen: list[Fallen] = []
         self._place = None if stacks is None else {run: i for i, some in enumerate(stacks) for run in some}
-        self._stacks: list[Stack] = []
+        self.stacks: list[Stack] = []
         self._alone: set[str] = set()
         self._arranged: list[tuple[Trainee, int]] = []
         self._unlooked = 0
@@ -70,10 +71,10 @@ class Stacked:
         well = [trainee for trainee in trainees if trainee.error is None]
         if [(trainee, trainee.steps) for trainee in well] != self._arranged:
             self._arrange(well)
-        stacked = {id(member) for stack in self._stacks for member in stack.members}
+        stacked = {id(member) for stack in self.stacks for member in stack.members}
         in_turn = [trainee for trainee in well if id(trainee) not in stacked]
         for piece in pieces:
-            for stack in list(self._stacks):
+            for stack in list(self.stacks):
                 if not self._managed(stack, piece):
                     in_turn += stack.members
             for trainee in in_turn:
@@ -82,7 +83,7 @@ class Stacked:
                         trainee.backward(piece)
             del piece  # the next one is made before the name is taken again
         self._look()
-        for stack in self._stacks:
+        for stack in self.stacks:
             _update(stack)
         for trainee in in_turn:
             if trainee.error is None:
@@ -93,15 +94,15 @@ class Stacked:
     def settle(self, trainees: Sequence[Trainee]) -> None:
         """Gives the runs their losses and failures; weights and optimiser states are theirs at any step boundary."""
         self._unlooked = 0
-        for stack in list(self._stacks):
+        for stack in list(self.stacks):
             with _timed(stack.members):
                 self._replace(stack, stack.settle())
 
     def unstack(self) -> None:
         """Gives every run tensors of its own; the next step stacks them again."""
-        for stack in self._stacks:
+        for stack in self.stacks:
             stack.unstack()
-        self._stacks, self._arranged = [], []
+        self.stacks, self._arranged = [], []
 
     # --- stacks ------------------------------------------------------------------------------------------------
 
@@ -115,15 +116,15 @@ class Stacked:
                 wanted[place, stack_key(trainee.spec), trainee.steps].append(trainee)
         least = 1 if self.graphs else 2
         groups = {frozenset(map(id, some)): some for some in wanted.values() if len(some) >= least}
-        kept = [s for s in self._stacks if frozenset(map(id, s.members)) in groups and s.steps == s.members[0].steps]
-        for stack in self._stacks:
+        kept = [s for s in self.stacks if frozenset(map(id, s.members)) in groups and s.steps == s.members[0].steps]
+        for stack in self.stacks:
             if stack not in kept:
                 stack.unstack()
-        self._stacks = kept
+        self.stacks = kept
         known = {frozenset(map(id, stack.members)) for stack in kept}
         for members in [some for ids, some in groups.items() if ids not in known]:
             try:
-                self._stacks.append(Stack(members, graphs=self.graphs))
+                self.stacks.append(Stack(members, graphs=self.graphs))
             except Exception as error:  # models that do not fit together, or no memory for copies of them
                 self._give_up(members, error)
 
@@ -135,7 +136,7 @@ class Stacked:
         except (
             Exception
         ) as error:  # of one run, of the memory, of an operator that cannot be stacked: in turn will tell
-            self._stacks.remove(stack)
+            self.stacks.remove(stack)
             self._give_up(stack.members, error)
             stack.unstack()
             return False
@@ -150,13 +151,13 @@ class Stacked:
 
     def _look(self) -> None:
         """Every so many steps, whether all losses were finite."""
-        if not self._stacks:
+        if not self.stacks:
             return
         self._unlooked += 1
-        default = 1 if self._stacks[0].device.type == "cpu" else LOOK_EVERY
+        default = 1 if self.stacks[0].device.type == "cpu" else LOOK_EVERY
         if self._unlooked >= (self.look_every or default):
             self._unlooked = 0
-            for stack in list(self._stacks):
+            for stack in list(self.stacks):
                 with _timed(stack.members):
                     if stack.any_lost():
                         self._replace(stack, stack.settle())
@@ -164,9 +165,9 @@ class Stacked:
     def _replace(self, stack: Stack, lost: Sequence[int]) -> None:
         """Goes on with the others."""
         if lost:
-            index = self._stacks.index(stack)
+            index = self.stacks.index(stack)
             rest = stack.without(lost)
-            self._stacks[index : index + 1] = [rest] if rest is not None else []
+            self.stacks[index : index + 1] = [rest] if rest is not None else []
 
 
 def _update(stack: Stack) -> None:

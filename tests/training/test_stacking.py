@@ -1,13 +1,12 @@
 """Stacked runs compute what they compute in turn, whoever their neighbours are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from project import ROOT
 from stacking_samples import Rig, distance, weights
 from torch import Tensor
@@ -22,21 +21,6 @@ from mmablate.training.trainee import Piece, Trainee
 
 # Float32 sums in another order; `pytest -s` of the tests below prints what was found.
 SAME = 1e-5
-
-
-@pytest.fixture(scope="session")
-def landsat(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Rig]:
-    """The shipped Landsat recipe on smaller tiles, with KEY=VALUE; free of what names its own rows."""
-    recipe = yaml.safe_load((ROOT / "recipes/landsat_losses.yaml").read_text())
-    path = tmp_path_factory.mktemp("stacking") / "recipe.yaml"
-    path.write_text(
-        yaml.safe_dump({k: v for k, v in recipe.items() if k not in ("baseline", "sweep")}, sort_keys=False)
-    )
-
-    def rig(*overrides: str) -> Rig:
-        return Rig(open_study(str(path), overrides=["seeds=[1]", "data.tile=32", *overrides]))
-
-    return rig
 
 
 def muses(root: Path, *overrides: str, profile: str = "mini") -> Rig:
