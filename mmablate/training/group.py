@@ -29,7 +29,7 @@ from mmablate.study import RunSpec
 from mmablate.training import distributed
 from mmablate.training.building import build_model, open_data
 from mmablate.training.checkpoint import digest, load_into, save_weights
-from mmablate.training.device import autocast, environment, prepare_threads
+from mmablate.training.device import autocast, environment, placed, prepare_threads
 from mmablate.training.evaluation import Evaluated, Scores, predictions, score
 from mmablate.training.flops import forward_flops
 from mmablate.training.trainee import Piece, Trainee
@@ -196,7 +196,9 @@ class _Group:
         """The reader of a split; its processes, where it has some, live as long as the group."""
         if split not in self.readers:
             pin = self.device.type == "cuda"
-            self.readers[split] = BatchReader(self.data.splits[split], workers=self.task.workers, pin=pin)
+            self.readers[split] = BatchReader(
+                self.data.splits[split], workers=self.task.workers, pin=pin, device=self.device
+            )
         return self.readers[split]
 
     def _batches(self, data: SegmentationData) -> TrainingBatches:
@@ -225,7 +227,7 @@ class _Group:
         else:
             path = self.store.run_folder(described["run"]) / CHECKPOINT
         load_into(model, path)
-        return model.to(self.device).eval().requires_grad_(False)
+        return placed(model, self.device).eval().requires_grad_(False)
 
     def _epoch(self, batches: TrainingBatches, teacher: nn.Module | None, epoch: int) -> None:
         method = self.trainees[0].method

@@ -149,7 +149,7 @@ def clip_rows(gradients: Sequence[Tensor], limit: float) -> None:
 def stacked(rows: Sequence[Tensor]) -> Tensor:
     """One tensor (n, ...) of copies, each row laid out in memory as the first one is."""
     first = rows[0].detach()
-    order = sorted(range(first.ndim), key=lambda axis: (-first.stride(axis), axis))
+    order = sorted(range(first.ndim), key=lambda axis: (-first.stride()[axis], axis))
     joint = torch.stack([row.detach().permute(order) for row in rows])
     back = sorted(range(first.ndim), key=order.__getitem__)
     return joint.permute(0, *(axis + 1 for axis in back))

@@ -28,7 +28,7 @@ from mmablate.study import RunSpec
 from mmablate.training import distributed
 from mmablate.training.building import NO_FILES, build_method, build_terms, initial_model
 from mmablate.training.checkpoint import digest
-from mmablate.training.device import autocast
+from mmablate.training.device import autocast, placed
 from mmablate.training.evaluation import Scores
 from mmablate.training.optimisation import build_optimizer, learning_rate
 
@@ -79,7 +79,7 @@ class Trainee:
         self.spec, self.device, self.total_steps = spec, device, total_steps
         self.train_settings = spec.settings["train"]
         model = initial_model(spec.settings["model"], data, seed=spec.seed, role=spec.role, weight_files=weight_files)
-        self.model: Any = model.to(device)
+        self.model: Any = placed(model, device)
         self.method = build_method(spec.settings, data)
         self.terms = build_terms(spec.settings)
         by_features = all(find("loss", loss["term"]).compares_features for loss in spec.settings["losses"])
