@@ -71,7 +71,7 @@ def measure_modes(
         steps, warm_up: optimiser steps that count, and before them.
         stacks, graphs: as for `Stacked`.
     """
-    plan = _pieces(specs, data, device, warm_up + steps)
+    plan = first_pieces(specs, data, device, warm_up + steps)
 
     def timed(stepper: Stepper) -> tuple[float, int | None]:
         trainees = [Trainee(spec, data, device, 1000, weight_files) for spec in specs]
@@ -96,7 +96,9 @@ def measure_modes(
     return ModeTimes(in_turn, stacked, None, peak_in_turn, peak_stacked)
 
 
-def _pieces(specs: Sequence[RunSpec], data: SegmentationData, device: torch.device, count: int) -> list[list[Piece]]:
+def first_pieces(
+    specs: Sequence[RunSpec], data: SegmentationData, device: torch.device, count: int
+) -> list[list[Piece]]:
     """The first steps of the group, each as its pieces with the teacher's view."""
     first = specs[0]
     train = first.settings["train"]
