@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import statistics
 import subprocess
 import threading
 import time
@@ -52,7 +53,7 @@ def students(count: int, widths: Sequence[int]) -> list[RunSpec]:
 
 
 def seconds_a_step(way: str, specs: Sequence[RunSpec], device: torch.device, budget: float, meet: Any = None) -> float:
-    """Of one step of all these runs, over at least `budget` seconds."""
+    """Of one step of all these runs: the median over passes of eight steps, for at least `budget` seconds."""
     stepper = {
         "in turn": InTurn,
         "in turn, graphs": lambda: Stacked([[spec.run_id] for spec in specs], graphs=True),
@@ -71,15 +72,16 @@ def seconds_a_step(way: str, specs: Sequence[RunSpec], device: torch.device, bud
     wait(device)
     if meet is not None:
         meet.wait()
-    started, done = time.perf_counter(), 0
-    while time.perf_counter() - started < budget:
+    passes: list[float] = []
+    while sum(passes) < budget or len(passes) < 3:
+        started = time.perf_counter()
         for index in range(len(plan)):
             step(index)
-        done += len(plan)
         wait(device)
+        passes.append(time.perf_counter() - started)
     if isinstance(stepper, Stacked) and stepper.fallen:
         raise RuntimeError(stepper.fallen[0].reason)
-    return (time.perf_counter() - started) / done
+    return statistics.median(passes) / len(plan)
 
 
 def wait(device: torch.device) -> None:

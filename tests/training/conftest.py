@@ -58,7 +58,7 @@ def landsat(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Rig]:
         yaml.safe_dump({k: v for k, v in recipe.items() if k not in ("baseline", "sweep")}, sort_keys=False)
     )
 
-    def rig(*overrides: str) -> Rig:
-        return Rig(open_study(str(path), overrides=["seeds=[1]", "data.tile=32", *overrides]))
+    def rig(*overrides: str, seed: int = 1) -> Rig:
+        return Rig(open_study(str(path), overrides=["seeds=[1]", "data.tile=32", *overrides]), seed=seed)
 
     return rig

@@ -1,8 +1,10 @@
 """Stacked runs compute what they compute in turn, whoever their neighbours are."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import pytest
@@ -12,8 +14,11 @@ from stacking_samples import Rig, distance, weights
 from torch import Tensor
 
 from mmablate.catalog.losses import LOSSES
+from mmablate.results import RunRecord, StudyStore
 from mmablate.study import open_study
-from mmablate.training.group import InTurn
+from mmablate.training import trainee as trainee_module
+from mmablate.training.checkpoint import save_weights
+from mmablate.training.group import GroupTask, InTurn, train_group
 from mmablate.training.stack import Stack
 from mmablate.training.stacked_updates import clip_rows
 from mmablate.training.stacking import Stacked
@@ -254,3 +259,86 @@ def test_neighbours_do_not_matter(landsat: Any, count: int) -> None:
     apart = distance(found, alone)
     print(f"among {count}: {apart:.1e}")
     assert apart < SAME
+
+
+# --- whole runs ------------------------------------------------------------------------------------------------
+
+
+def grid(
+    landsat: Any, folder: Path, stepper: Callable[[], Any], seeds: Sequence[int] = (1, 2, 3), *overrides: str
+) -> dict[tuple[str, int], RunRecord]:
+    """Records of a small grid by row and seed; each seed's group has a teacher of random weights."""
+    records = {}
+    for seed in seeds:
+        settings = ["train.epochs=3", "train.batch_size=16", "evaluate.every=2", *overrides]
+        rig = landsat(f"seeds=[{seed}]", *settings, seed=seed)
+        store = StudyStore(folder, "stacks")
+        store.prepare()
+        teacher = folder / f"teacher{seed}.safetensors"
+        save_weights(teacher, rig.teacher.state_dict())
+        specs = tuple(rig.specs.values())
+        task = GroupTask(specs, "stacks", folder, None, "cpu", teacher_checkpoint=str(teacher), keep="all")
+        records |= {(str(r.row), seed): r for r in train_group(task, lambda progress: None, stepper())}
+    return records
+
+
+def test_whole_runs_score_alike(landsat: Any, tmp_path: Path) -> None:
+    """Scores on every column differ by less than a hundredth of what another seed changes (standard deviation over
+    three seeds, in turn); 21 steps a run."""
+    in_turn = grid(landsat, tmp_path / "in_turn", InTurn)
+    stacked = grid(landsat, tmp_path / "stacked", Stacked)
+    assert in_turn.keys() == stacked.keys()
+    for row in {row for row, _ in in_turn}:
+        for column in in_turn[row, 1].metrics:
+            theirs = [in_turn[row, seed].metrics[column] for seed in (1, 2, 3)]
+            ours = [stacked[row, seed].metrics[column] for seed in (1, 2, 3)]
+            noise = stdev(theirs)
+            assert noise > 0.05
+            assert max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) < 0.01 * noise, (row, column)
+    for key, record in stacked.items():
+        other = in_turn[key]
+        assert record.status == "ok"
+        assert (record.steps, record.selected_epoch) == (other.steps, other.selected_epoch)
+        assert [record.digests[k] for k in ("init", "order")] == [other.digests[k] for k in ("init", "order")]
+        assert record.digests["final"] != other.digests["final"], "it was not stacked at all"
+        lines = [history(tmp_path / mode, record.run_id) for mode in ("stacked", "in_turn")]
+        for mine, own in zip(*lines, strict=True):
+            assert mine["losses"] == pytest.approx(own["losses"], rel=1e-4)
+            assert {k: mine[k] for k in ("epoch", "step", "lr")} == {k: own[k] for k in ("epoch", "step", "lr")}
+
+
+def history(folder: Path, run_id: str) -> list[dict[str, Any]]:
+    text = (StudyStore(folder, "stacks").run_folder(run_id) / "history.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("look_every", [1, 7, 1000])
+def test_the_record_of_a_run_that_diverges(
+    landsat: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look_every: int
+) -> None:
+    """It is that of the run in turn, whenever the losses are looked at; the others end well."""
+    original = trainee_module.build_terms
+
+    def spoilt(settings: Any) -> list[Any]:
+        terms = original(settings)
+        if [term.key for term in terms] != ["sup", "mad"]:
+            return terms
+        calls: list[int] = []
+
+        def failing(seen: Any, **options: Any) -> Tensor:
+            calls.append(1)
+            return terms[1].function(seen, **options) * (float("nan") if len(calls) >= 15 else 1)
+
+        return [terms[0], replace(terms[1], function=failing)]
+
+    monkeypatch.setattr(trainee_module, "build_terms", spoilt)
+    in_turn = grid(landsat, tmp_path / "in_turn", InTurn, [1])
+    stacked = grid(landsat, tmp_path / "stacked", lambda: Stacked(look_every=look_every), [1])
+    failed, other = stacked["sup+mad", 1], in_turn["sup+mad", 1]
+    assert failed.error is not None
+    assert failed.error.message == "loss term 'mad' became nan at step 15"
+    varying = {"seconds", "environment"}
+    assert failed.model_dump(exclude=varying) == other.model_dump(exclude=varying)
+    lines = [history(tmp_path / mode, failed.run_id) for mode in ("stacked", "in_turn")]
+    assert [[line["epoch"] for line in own] for own in lines] == [[1, 2], [1, 2]]
+    assert [record.status for key, record in stacked.items() if key[0] != "sup+mad"] == ["ok"] * 3
