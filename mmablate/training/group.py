@@ -32,6 +32,7 @@ from mmablate.training.checkpoint import digest, load_into, save_weights
 from mmablate.training.device import autocast, environment, placed, prepare_threads
 from mmablate.training.evaluation import Evaluated, Scores, predictions, score
 from mmablate.training.flops import forward_flops
+from mmablate.training.stacking import Stacked
 from mmablate.training.trainee import Piece, Trainee
 
 
@@ -51,6 +52,7 @@ class GroupTask:
         workers: processes that read batches ahead of a group; a split in memory needs none.
         samples: scenes of the scored split whose predictions are kept for the report.
         weight_files: hash -> path of the pre-trained weights that models start from.
+        stacks: run ids of those that are stepped as one (`mmablate.training.stacking`); the others go in turn.
     """
 
     specs: tuple[RunSpec, ...]
@@ -65,6 +67,7 @@ class GroupTask:
     workers: int = 0
     samples: tuple[int, ...] = ()
     weight_files: Mapping[str, str] = field(default_factory=dict)
+    stacks: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,9 +126,13 @@ def train_group(task: GroupTask, report: Report, stepper: Stepper | None = None)
         missing = [spec.run_id for spec in task.specs if task.force or not _finished(store, spec)] if lead else []
         missing = distributed.from_lead(missing)
         specs = [spec for spec in task.specs if spec.run_id in missing]
-        records = _Group(task, specs, store, report, stepper or InTurn()).train() if specs else []
+        records = _Group(task, specs, store, report, stepper or _stepper(task)).train() if specs else []
         distributed.wait_for_all()  # the next group reads what this one has written
         return records
+
+
+def _stepper(task: GroupTask) -> Stepper:
+    return Stacked(task.stacks) if task.stacks else InTurn()
 
 
 def _finished(store: StudyStore, spec: RunSpec) -> bool:
