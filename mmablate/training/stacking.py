@@ -25,7 +25,7 @@ LOOK_EVERY = 50
 
 @dataclass(frozen=True)
 class Fallen:
-    """Runs that a stack could not train, and that took their steps in turn from then on."""
+    """Runs that a stack could not train: from then on in turn, or where memory was short in stacks of half the size."""
 
     run_ids: tuple[str, ...]
     reason: str
@@ -35,6 +35,7 @@ class Stacked:
     """Steps stacks of runs; runs that cannot be stacked, or are alone, take theirs in turn.
 
     A stack that raises is taken apart within the step, and its runs go on in turn, where the one at fault is known.
+    One that the device's memory does not hold takes that step in turn, and the next ones as two stacks.
 
     Args:
         stacks: the run ids of each stack, as planning decided; None stacks all that `stack_key` allows. Runs in
@@ -63,6 +64,7 @@ class Stacked:
         self._place = None if stacks is None else {run: i for i, some in enumerate(stacks) for run in some}
         self.stacks: list[Stack] = []
         self._alone: set[str] = set()
+        self._half: dict[str, int] = {}  # run -> which part of its stack, 1 for the whole; 2n and 2n + 1 are n's halves
         self._arranged: list[tuple[Trainee, int]] = []
         self._unlooked = 0
 
@@ -73,6 +75,7 @@ class Stacked:
             self._arrange(well)
         stacked = {id(member) for stack in self.stacks for member in stack.members}
         in_turn = [trainee for trainee in well if id(trainee) not in stacked]
+        before = len(self.stacks)
         for piece in pieces:
             for stack in list(self.stacks):
                 if not self._managed(stack, piece):
@@ -90,6 +93,8 @@ class Stacked:
                 with trainee.guarded():
                     trainee.update()
         self._arranged = [(trainee, trainee.steps) for trainee in well if trainee.error is None]
+        if len(self.stacks) < before:
+            self._arranged = []  # what fell apart may be stacked otherwise
 
     def settle(self, trainees: Sequence[Trainee]) -> None:
         """Gives the runs their losses and failures; weights and optimiser states are theirs at any step boundary."""
@@ -113,7 +118,7 @@ class Stacked:
             run_id = trainee.spec.run_id
             place = 0 if self._place is None else self._place.get(run_id)
             if place is not None and run_id not in self._alone and trainee.world == 1:
-                wanted[place, stack_key(trainee.spec), trainee.steps].append(trainee)
+                wanted[place, self._half.get(run_id, 1), stack_key(trainee.spec), trainee.steps].append(trainee)
         least = 1 if self.graphs else 2
         groups = {frozenset(map(id, some)): some for some in wanted.values() if len(some) >= least}
         kept = [s for s in self.stacks if frozenset(map(id, s.members)) in groups and s.steps == s.members[0].steps]
@@ -144,7 +149,11 @@ class Stacked:
 
     def _give_up(self, members: Sequence[Trainee], error: Exception) -> None:
         run_ids = tuple(member.spec.run_id for member in members)
-        self._alone.update(run_ids)
+        if isinstance(error, torch.OutOfMemoryError) and len(members) > 2:
+            part = self._half.get(run_ids[0], 1)
+            self._half |= {run: 2 * part + (2 * i >= len(run_ids)) for i, run in enumerate(run_ids)}
+        else:
+            self._alone.update(run_ids)
         self.fallen.append(Fallen(run_ids, f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"))
         if members[0].device.type == "cuda":
             torch.cuda.empty_cache()
