@@ -208,7 +208,9 @@ def main() -> None:
             "ratio_over": row["gain_over"],
             "device": str(device),
             "precision": "bf16" if cuda else "float32",
-            "note": None if cuda else "measured on a CPU core, where in turn is the default; run it on a GPU",
+            "note": None
+            if cuda
+            else "measured on a CPU core beside other work, where in turn is the default; a GPU is what it is for",
             "students_from_which_stacking_gains": {str(t[0]["widths"]): crossover(t) for t in tables},
             "rows": [row for table in tables for row in table],
         },
