@@ -48,8 +48,11 @@ class Augmentation:
             labels: (B, H, W).
             draws: uniform on [0, 1), (B, 4): mirror, upside down, place of the cut (row, column).
             more: the same, (B, 7): scale, jitter?, brightness, contrast, saturation, blur?, sigma.
+
+        Draws are CPU tensors, wherever the batch is: places of a cut are read from them, which must not wait for it.
         """
         inputs = dict(inputs)
+        here, light = draws.to(labels.device, non_blocking=True), more.to(labels.device, non_blocking=True)
         if self.scale is not None:
             size = (self.crop[0], self.crop[1]) if self.crop is not None else (labels.shape[-2], labels.shape[-1])
             inputs, labels = self._resized(inputs, labels, size, draws[:, 2:], more[:, 0])
@@ -57,12 +60,12 @@ class Augmentation:
             inputs, labels = _crop(inputs, labels, self.crop, draws[:, 2:])
         for wanted, column, axis in ((self.flip, 0, -1), (self.flip and self.vertical, 1, -2)):
             if wanted:
-                inputs, labels = _mirror(inputs, labels, draws[:, column] < 0.5, axis)
+                inputs, labels = _mirror(inputs, labels, here[:, column] < 0.5, axis)
         for name in self.photometric:
             if self.jitter > 0:
-                inputs[name] = _jitter(inputs[name], more[:, 1] < self.jitter, more[:, 2:5])
+                inputs[name] = _jitter(inputs[name], light[:, 1] < self.jitter, light[:, 2:5])
             if self.blur > 0:
-                inputs[name] = _blur(inputs[name], more[:, 5] < self.blur, more[:, 6])
+                inputs[name] = _blur(inputs[name], light[:, 5] < self.blur, light[:, 6])
         return inputs, labels
 
     def _resized(

@@ -129,6 +129,11 @@ class ArraySplit:
         """Height and width of every sample, in pixels."""
         return self._labels.shape[1], self._labels.shape[2]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that inputs and labels take."""
+        return sum(values.nbytes for values in self._inputs.values()) + self._labels.nbytes
+
     def describe(self, index: int) -> SampleInfo:
         """The sample's own info, or its number where none was given."""
         return self._infos[index] if self._infos is not None else SampleInfo(str(index))

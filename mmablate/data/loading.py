@@ -16,7 +16,7 @@ Tensors = tuple[dict[str, Tensor], Tensor]
 
 
 class BatchReader:
-    """Batches of a split as CPU tensors, in the order asked for.
+    """Batches of a split as tensors, in the order asked for.
 
     Each batch is read once, whoever trains on it. The reading is the same with and without workers.
 
@@ -24,10 +24,15 @@ class BatchReader:
         split: to read.
         workers: processes that read ahead; 0 reads when asked. A split that lies in memory takes none.
         pin: whether to use page-locked memory, from which a CUDA device copies while it computes.
+        device: that computes; a split in memory is kept there as a whole where it takes at most a quarter of what is
+            free, and the batches then are tensors of that device. None, or a CPU: batches are CPU tensors.
     """
 
-    def __init__(self, split: Split, *, workers: int = 0, pin: bool = False) -> None:
+    def __init__(
+        self, split: Split, *, workers: int = 0, pin: bool = False, device: torch.device | None = None
+    ) -> None:
         self.split = split
+        self._resident = _resident(split, device) if device is not None and device.type == "cuda" else None
         self.workers = 0 if isinstance(split, ArraySplit) else workers
         self.pin = pin
         self._plan = _Plan()
@@ -37,7 +42,7 @@ class BatchReader:
         """Inputs, modality -> float32 (B, C_m, H, W), and labels int64 (B, H, W) of each batch of indices."""
         if self.workers == 0:
             for indices in batches:
-                yield _tensors(self.split, indices)
+                yield _tensors(self.split, indices) if self._resident is None else self._resident.batch(indices)
             return
         # One loader for all epochs: its processes (spawned, since forking beside CUDA or threads is unsafe) live on.
         if self._loader is None:
@@ -59,6 +64,33 @@ class BatchReader:
             if isinstance(found, MmablateError):
                 raise found
             yield found
+
+
+class ResidentSplit:
+    """A whole split as tensors of one device.
+
+    Args:
+        split: to copy.
+        device: where to.
+    """
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        inputs, labels = _tensors(split, range(len(split)))
+        self.inputs = {name: values.to(device) for name, values in inputs.items()}
+        self.labels = labels.to(device)
+
+    def batch(self, indices: Sequence[int]) -> Tensors:
+        """Copies of the samples at `indices`, as `BatchReader.read` gives them, but on the device."""
+        chosen = torch.as_tensor(list(indices), dtype=torch.int64).to(self.labels.device, non_blocking=True)
+        return {name: values[chosen] for name, values in self.inputs.items()}, self.labels[chosen]
+
+
+def _resident(split: Split, device: torch.device) -> ResidentSplit | None:
+    """The split on the device, where it lies in memory and takes at most a quarter of what the device has free."""
+    if not isinstance(split, ArraySplit):
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return ResidentSplit(split, device) if split.nbytes <= free / 4 else None
 
 
 class _Plan(Sampler[list[int]]):

@@ -37,6 +37,23 @@ class AnymodalDistillation:
         logits, features = teacher(batch.inputs)
         return Reference(logits, features)
 
+    def inputs(self, batch: Batch, present: tuple[str, ...]) -> dict[str, Tensor]:
+        """What goes into the model: the modalities present."""
+        return {name: batch.inputs[name] for name in present}
+
+    def values(
+        self,
+        outputs: tuple[Tensor, Features],
+        batch: Batch,
+        present: tuple[str, ...],
+        reference: Reference | None,
+        terms: Sequence[Term],
+    ) -> dict[str, Tensor]:
+        """Unweighted value of every term, from what the model made of `inputs`; a pure function of its arguments."""
+        logits, features = outputs
+        step = SegmentationStep(logits, features, batch.labels, self.ignore_label, present, reference)
+        return {term.key: term(step) for term in terms}
+
     def losses(
         self,
         forward: Forward,
@@ -45,7 +62,9 @@ class AnymodalDistillation:
         reference: Reference | None,
         terms: Sequence[Term],
     ) -> dict[str, Tensor]:
-        """Unweighted value of every term; a pure function of its arguments."""
-        logits, features = forward({name: batch.inputs[name] for name in present})
-        step = SegmentationStep(logits, features, batch.labels, self.ignore_label, present, reference)
-        return {term.key: term(step) for term in terms}
+        """Unweighted value of every term: `values` of the outputs for `inputs`.
+
+        The two halves are apart so that the models of many runs can be run as one on the same inputs
+        (`mmablate.training.stacking`).
+        """
+        return self.values(forward(self.inputs(batch, present)), batch, present, reference, terms)

@@ -9,6 +9,7 @@ import socket
 from typing import Any
 
 import torch
+from torch import nn
 
 import mmablate
 from mmablate.errors import UsageError
@@ -46,6 +47,13 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     if used_precision(device, precision) == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def placed(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model on the device; on CUDA a purely convolutional one with its channels last, as its kernels like it."""
+    model = model.to(device)
+    by_rows = any(isinstance(module, nn.Linear) for module in model.modules())
+    return model.to(memory_format=torch.channels_last) if device.type == "cuda" and not by_rows else model  # type: ignore[call-overload]
 
 
 def prepare_threads(device: torch.device, threads: int) -> None:

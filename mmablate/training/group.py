@@ -29,12 +29,13 @@ from mmablate.study import RunSpec
 from mmablate.training import distributed
 from mmablate.training.building import build_model, open_data
 from mmablate.training.checkpoint import digest, load_into, save_weights
-from mmablate.training.device import autocast, environment, prepare_threads
+from mmablate.training.device import autocast, environment, placed, prepare_threads
 from mmablate.training.evaluation import Evaluated, Scores, predictions, score
 from mmablate.training.flops import forward_flops
 from mmablate.training.memory import GroupTooLarge, OutOfMemory, free_cached, is_out_of_memory
 from mmablate.training.progress import Progress, Report
 from mmablate.training.saving import Interval
+from mmablate.training.stacking import Stacked
 from mmablate.training.state import read_state, write_state
 from mmablate.training.trainee import Piece, Trainee
 from mmablate.training.usage import Usage
@@ -57,6 +58,7 @@ class GroupTask:
         samples: scenes of the scored split whose predictions are kept for the report.
         weight_files: hash -> path of the pre-trained weights that models start from.
         save_every: how often the states of unfinished runs are saved.
+        stacks: run ids of those that are stepped as one (`mmablate.training.stacking`); the others go in turn.
     """
 
     specs: tuple[RunSpec, ...]
@@ -72,6 +74,7 @@ class GroupTask:
     samples: tuple[int, ...] = ()
     weight_files: Mapping[str, str] = field(default_factory=dict)
     save_every: Interval = field(default_factory=Interval)
+    stacks: tuple[tuple[str, ...], ...] = ()
 
 
 class Stepper(Protocol):
@@ -79,6 +82,9 @@ class Stepper(Protocol):
 
     def step(self, trainees: Sequence[Trainee], pieces: Iterable[Piece]) -> None:
         """One optimiser step of every run that is well, on the pieces of one batch."""
+
+    def settle(self, trainees: Sequence[Trainee]) -> None:
+        """Brings the runs' own state up to date: errors, losses, counts. Before an epoch ends or a run is saved."""
 
 
 class InTurn:
@@ -96,6 +102,9 @@ class InTurn:
             if trainee.error is None:
                 with trainee.guarded():
                     trainee.update()
+
+    def settle(self, trainees: Sequence[Trainee]) -> None:
+        """Nothing: each run is up to date after its step."""
 
 
 def train_group(
@@ -126,7 +135,7 @@ def train_group(
         full = None
         if specs:
             try:
-                records = _Group(task, specs, store, report, stepper or InTurn(), stopping).train()
+                records = _Group(task, specs, store, report, stepper or _stepper(task), stopping).train()
             except OutOfMemory as error:  # its frames, which hold what is in the way, go with it
                 full = str(error)
         if full is not None:
@@ -134,6 +143,10 @@ def train_group(
             raise GroupTooLarge(full)
         distributed.wait_for_all()  # the next group reads what this one has written
         return records
+
+
+def _stepper(task: GroupTask) -> Stepper:
+    return Stacked(task.stacks) if task.stacks else InTurn()
 
 
 def _finished(store: StudyStore, spec: RunSpec) -> bool:
@@ -277,6 +290,7 @@ class _Group:
         """Writes what the unfinished runs need to go on from this step."""
         if not self.lead or distributed.share().world > 1:
             return
+        self.stepper.settle(self.trainees)
         for trainee in self._well():
             if trainee.steps:
                 write_state(self.store.run_folder(trainee.spec.run_id) / STATE, trainee.state())
@@ -285,7 +299,9 @@ class _Group:
         """The reader of a split; its processes, where it has some, live as long as the group."""
         if split not in self.readers:
             pin = self.device.type == "cuda"
-            self.readers[split] = BatchReader(self.data.splits[split], workers=self.task.workers, pin=pin)
+            self.readers[split] = BatchReader(
+                self.data.splits[split], workers=self.task.workers, pin=pin, device=self.device
+            )
         return self.readers[split]
 
     def _batches(self, data: SegmentationData) -> TrainingBatches:
@@ -314,7 +330,7 @@ class _Group:
         else:
             path = self.store.run_folder(described["run"]) / CHECKPOINT
         load_into(model, path)
-        return model.to(self.device).eval().requires_grad_(False)
+        return placed(model, self.device).eval().requires_grad_(False)
 
     def _epoch(self, batches: TrainingBatches, teacher: nn.Module | None, epoch: int, start: int) -> None:
         started = time.perf_counter()
@@ -331,6 +347,7 @@ class _Group:
                 break
             self.saving.after_step(self._save_states)
             started = time.perf_counter()
+        self.stepper.settle(self.trainees)
         for trainee in self.trainees:
             if trainee.error is None:
                 with trainee.guarded():

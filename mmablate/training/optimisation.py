@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def build_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
     """The optimiser of `train`; biases and norm scales (1-D parameters) are not decayed."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return optimizer_over(
+        [p for p in trained if is_decayed(p.ndim)], [p for p in trained if not is_decayed(p.ndim)], settings
+    )
+
+
+def is_decayed(ndim: int) -> bool:
+    """Whether weight decay acts on a run's own parameter of that many dimensions."""
+    return ndim > 1
+
+
+def optimizer_over(
+    decayed: Sequence[Tensor], plain: Sequence[Tensor], settings: Mapping[str, Any]
+) -> torch.optim.Optimizer:
+    """The optimiser of `train` over these parameters, of which the plain ones are not decayed."""
     groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": settings["weight_decay"]},
-        {"params": plain, "weight_decay": 0.0},
+        {"params": list(decayed), "weight_decay": settings["weight_decay"]},
+        {"params": list(plain), "weight_decay": 0.0},
     ]
     # One fused kernel a step, on CPU as on CUDA (torch 2.4 and later).
     if settings["optimizer"] == "sgd":

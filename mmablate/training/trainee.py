@@ -28,7 +28,7 @@ from mmablate.study import RunSpec
 from mmablate.training import distributed
 from mmablate.training.building import NO_FILES, build_method, build_terms, initial_model
 from mmablate.training.checkpoint import digest
-from mmablate.training.device import autocast
+from mmablate.training.device import autocast, placed
 from mmablate.training.evaluation import Scores
 from mmablate.training.memory import OutOfMemory, is_out_of_memory
 from mmablate.training.optimisation import build_optimizer, learning_rate
@@ -84,7 +84,7 @@ class Trainee:
         self.spec, self.device, self.total_steps = spec, device, total_steps
         self.train_settings = spec.settings["train"]
         model = initial_model(spec.settings["model"], data, seed=spec.seed, role=spec.role, weight_files=weight_files)
-        self.model: Any = model.to(device)
+        self.model: Any = placed(model, device)
         self.method = build_method(spec.settings, data)
         self.terms = build_terms(spec.settings)
         by_features = all(find("loss", loss["term"]).compares_features for loss in spec.settings["losses"])
@@ -109,10 +109,7 @@ class Trainee:
         Raises:
             NonFiniteLoss: before the optimiser has moved a weight.
         """
-        # Dropout and drop-path, where a model has them, draw from a stream of this step, not of a neighbour.
-        key = ("dropout", self.steps, piece.index) if piece.index else ("dropout", self.steps)
-        torch.manual_seed(stream_key(self.spec.seed, self.spec.role, *key))
-        self.model.train()
+        self.prepare(piece)
         # Gradients of several processes are summed once a step, with the last piece's.
         waiting = nullcontext() if piece.last or self.forward is self.model else self.forward.no_sync()
         with waiting:
@@ -125,6 +122,13 @@ class Trainee:
         for term in self.terms:
             share = 1.0 if piece.shares is None else piece.shares[term.unit]
             self._pending[term.key] = self._pending.get(term.key, 0.0) + values[term.key].detach() * share
+
+    def prepare(self, piece: Piece) -> None:
+        """Readies model and chance for the forward pass of a piece."""
+        # Dropout and drop-path, where a model has them, draw from a stream of this step, not of a neighbour.
+        key = ("dropout", self.steps, piece.index) if piece.index else ("dropout", self.steps)
+        torch.manual_seed(stream_key(self.spec.seed, self.spec.role, *key))
+        self.model.train()
 
     def update(self) -> None:
         """Moves the weights by the gradient that has been gathered."""
@@ -157,6 +161,12 @@ class Trainee:
         for name, weight in self.model.named_parameters():
             if not bool(torch.isfinite(weight).all()):
                 raise FloatingPointError(f"weight {name!r} is not finite after step {self.steps}")
+
+    def add_losses(self, sums: Mapping[str, Tensor], steps: int) -> None:
+        """Takes in what others computed for this run: sums over so many steps of every unweighted term."""
+        for key, value in sums.items():
+            self._sums[key] = self._sums.get(key, 0.0) + value
+        self._count += steps
 
     def epoch_losses(self) -> dict[str, float]:
         """Mean of every unweighted term since the last call."""

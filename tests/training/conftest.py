@@ -1,14 +1,18 @@
 """What the tests of training share: one tiny study, trained once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
+from project import ROOT
+from stacking_samples import Rig
 from training_samples import Workshop, students, teachers
 
 from mmablate.data.base import SegmentationData
 from mmablate.results import RunRecord, StudyStore
-from mmablate.study import Study
+from mmablate.study import Study, open_study
 from mmablate.training.building import open_data
 
 
@@ -43,3 +47,18 @@ def trained(workshop: Workshop, study: Study) -> Trained:
     teacher = workshop.train(teachers(study), out)["teacher"]
     records = workshop.train(students(study), out, keep="all")
     return Trained(out, StudyStore(out, "tiny"), teacher, records)
+
+
+@pytest.fixture(scope="session")
+def landsat(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Rig]:
+    """The shipped Landsat recipe on smaller tiles, with KEY=VALUE; free of what names its own rows."""
+    recipe = yaml.safe_load((ROOT / "recipes/landsat_losses.yaml").read_text())
+    path = tmp_path_factory.mktemp("stacking") / "recipe.yaml"
+    path.write_text(
+        yaml.safe_dump({k: v for k, v in recipe.items() if k not in ("baseline", "sweep")}, sort_keys=False)
+    )
+
+    def rig(*overrides: str, seed: int = 1) -> Rig:
+        return Rig(open_study(str(path), overrides=["seeds=[1]", "data.tile=32", *overrides]), seed=seed)
+
+    return rig

@@ -1,0 +1,54 @@
+"""Which runs may be stacked: trained as one model with one more axis (`mmablate.training.stacking` does it).
+
+From settings alone, so that planning can ask.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+
+from mmablate.catalog import find
+from mmablate.study.plan import RunSpec
+
+# What may differ: how fast each run learns scales its own update, which epoch is kept matters to no step.
+_FREE = ("lr", "select")
+
+
+def stack_key(spec: RunSpec) -> str:
+    """Runs of one lockstep group with equal keys share a stack.
+
+    They have one architecture, method and optimiser, all but the learning rate's height, whatever their losses,
+    the weights of these and the file that the model starts from. Runs whose every term compares features leave
+    the decoder untouched, and share no stack with those that train it.
+    """
+    settings = spec.settings
+    model = {key: value for key, value in settings["model"].items() if key != "weights"}
+    train = {key: value for key, value in settings["train"].items() if key not in _FREE}
+    by_features = all(find("loss", loss["term"]).compares_features for loss in settings["losses"])
+    shared = [spec.role, spec.seed, settings["data"], settings["method"], settings["masks"], model, train, by_features]
+    return json.dumps(shared, sort_keys=True)
+
+
+def stacks_of(specs: Sequence[RunSpec], largest: int | None = None) -> list[tuple[RunSpec, ...]]:
+    """The runs of one group as stacks, each in the order given; a run that stands alone is a stack of one.
+
+    Args:
+        largest: number of runs that a stack may have; more are cut into stacks of nearly equal size.
+
+    Raises:
+        ValueError: `largest` below 1.
+    """
+    if largest is not None and largest < 1:
+        raise ValueError(f"a stack holds at least one run, got {largest}")
+    alike: dict[str, list[RunSpec]] = defaultdict(list)
+    for spec in specs:
+        alike[stack_key(spec)].append(spec)
+    stacks = []
+    for some in alike.values():
+        count = 1 if largest is None else -(-len(some) // largest)
+        bounds = [len(some) * i // count for i in range(count + 1)]
+        stacks += [tuple(some[a:b]) for a, b in pairwise(bounds)]
+    return stacks
