@@ -48,7 +48,8 @@ class Dimension:
         """
         if self.kind == "choice":
             return raw
-        assert self.low is not None and self.high is not None
+        assert self.low is not None
+        assert self.high is not None
         if self.kind == "integer":
             return min(max(round(raw), int(self.low)), int(self.high))
         exact = {float(self.low), float(self.high)}
