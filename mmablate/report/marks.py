@@ -215,8 +215,12 @@ def row_facts(table: Table, row: Row) -> list[str]:
             facts.append("baseline")
         elif table.baseline is None:
             facts.append(f"Δ to {label_of(table, row.baseline)}")
-    if row.status == "partial":
+    if row.pruned:
+        facts.append(f"stopped after {_plural(row.n_seeds, 'seed')}")
+    elif row.status == "partial":
         facts.append(f"{_plural(row.n_seeds, 'seed')} only")
+    if table.search is not None and table.search.chosen == row.name:
+        facts.append("chosen on validation")
     if is_used(table, row):
         facts.append("value used")
     return facts
@@ -366,7 +370,7 @@ def sweep_curve(table: Table) -> SweepCurve | None:
         if base:
             baseline_mean = mean
         value = row.level.get(parameter)
-        if row.reference or value is None:
+        if row.reference or row.pruned or value is None:
             continue
         if isinstance(value, bool | str) or not numbers.is_number(value):
             return None

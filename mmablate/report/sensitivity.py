@@ -123,7 +123,7 @@ def sensitivity_panels(table: Table, palette: Palette = PAGE) -> list[Drawing]:
     if curve is None or len(table.columns) < 2:
         return []
     levels = {row.name: row.level.get(table.sweep.parameters[0]) for row in table.rows} if table.sweep else {}
-    rows = [row for row in table.rows if not row.reference and numbers.is_number(_level(levels[row.name]))]
+    rows = [row for row in table.rows if not (row.reference or row.pruned) and numbers.is_number(_level(levels[row.name]))]
     rows.sort(key=lambda row: _level(levels[row.name]) or 0.0)
     columns = [c for c in table.columns if sum(marks.cell(row, c).delta is not None for row in rows) >= 2]
     limits = _common_limits(table, rows, columns)
@@ -233,7 +233,7 @@ def sensitivity_grid(table: Table, palette: Palette = PAGE) -> Drawing | None:
     lines: dict[float, list[tuple[float, Row]]] = {}
     for row in table.rows:
         x, z = _level(row.level.get(first)), _level(row.level.get(second))
-        if x is not None and z is not None and numbers.is_number(marks.cell(row, column).mean):
+        if x is not None and z is not None and not row.pruned and numbers.is_number(marks.cell(row, column).mean):
             lines.setdefault(z, []).append((x, row))
     lines = {z: sorted(some, key=lambda item: item[0]) for z, some in sorted(lines.items()) if len(some) > 1}
     if not 1 < len(lines) <= _MOST_LINES:

@@ -49,6 +49,7 @@ def table_layout(study: Study, *, scored_on: str) -> dict[str, Any]:
         "baseline": baselines.pop() if len(baselines) == 1 else None,
         "rows": rows,
         "sweep": {key: sweep[key] for key in ("parameters", "symbols", "used")} if sweep else None,
+        "search": sweep.get("search") if sweep else None,
         "teacher_row": bool(recipe.teacher and recipe.teacher.row),
         "significance": recipe.significance.model_dump(mode="json"),
         "smallest_effect": recipe.smallest_effect,
