@@ -155,7 +155,8 @@ def sweep(
         int | None, typer.Option("--trials", min=1, help="Values in a range (5), or trials of a search (20).")
     ] = None,
     objective: Annotated[
-        Literal["mean", "lcb"] | None, typer.Option("--objective", help="Of a search, over seeds (default: the recipe's).")
+        Literal["mean", "lcb"] | None,
+        typer.Option("--objective", help="Of a search, over seeds (default: the recipe's)."),
     ] = None,
     prune: Annotated[
         Literal["none", "median", "wilcoxon"] | None,

@@ -16,7 +16,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from filelock import FileLock, Timeout
 
@@ -90,11 +90,9 @@ class Journal:
             left = [trial for trial in self.trials() if self._is_left_behind(trial)]
             taken = [self._resume(trial) for trial in left[:batch]]
             retried = {trial.user_attrs.get(_RETRY) for trial in self.trials()}
-            counted = [t for t in self.trials() if t.state.name != "WAITING" and t.number not in retried]
-            while len(taken) < batch and len(counted) < n_trials:
-                trial = self._ask()
-                taken.append(trial)
-                counted.append(trial)
+            counted = sum(t.state.name != "WAITING" and t.number not in retried for t in self.trials())
+            for _ in range(min(batch - len(taken), n_trials - counted)):
+                taken.append(self._ask())  # noqa: PERF401 (each is asked in the knowledge of those before it)
         return taken
 
     def others_work(self) -> bool:
@@ -141,7 +139,7 @@ class Journal:
             with lock:  # a torn end is cut off before anything is read
                 pass
             return optuna.create_study(
-                storage=JournalStorage(JournalFileBackend(str(self.path), lock_obj=lock)),
+                storage=JournalStorage(JournalFileBackend(str(self.path), lock_obj=cast(Any, lock))),
                 study_name=self.key,
                 direction="maximize" if direction == "max" else "minimize",
                 sampler=self._seeded(0),
@@ -150,8 +148,8 @@ class Journal:
             )
         except (ValueError, KeyError, TypeError, AssertionError) as error:
             raise StoreError(
-                f"{self.path}: not the journal of a search ({error}); moved away, the search begins anew and takes over "
-                "the runs that are finished"
+                f"{self.path}: not the journal of a search ({error}); moved away, the search begins anew and takes "
+                "over the runs that are finished"
             ) from error
 
     def _seeded(self, number: int) -> optuna.samplers.BaseSampler:

@@ -115,7 +115,8 @@ def identity(plan: SearchPlan, corners: Study, column: str) -> str:
 
 def fresh_seeds(used: Collection[int], count: int) -> list[int]:
     """The smallest seeds that are not used."""
-    taken, found, seed = set(used), [], 0
+    taken, seed = set(used), 0
+    found: list[int] = []
     while len(found) < count:
         if seed not in taken:
             found.append(seed)
@@ -177,7 +178,11 @@ class _Searching:
             self._tell(study, trial, rows[trial.number], pruned.get(trial.number))
 
     def _train(self, study: Study, rows: Collection[str], seeds: Collection[int]) -> None:
-        found = run_study(study, wanted_runs(study, rows, seeds), self.options, self.data, self.data_root)
+        wanted = wanted_runs(study, rows, seeds)
+        missing = sum(self.store.read_record(spec.run_id) is None for spec in wanted)
+        # A single run needs no worker, whose start would take longer than a small run.
+        options = replace(self.options, jobs=1) if missing == 1 else self.options
+        found = run_study(study, wanted, options, self.data, self.data_root)
         self.outcome.trained += found.trained
         self.outcome.failed += found.failed
         self.outcome.known_failures += found.known_failures
@@ -213,9 +218,7 @@ class _Searching:
 
     def _objective(self, values: Sequence[float]) -> float | None:
         rules = self.rules
-        return objective_value(
-            values, objective=rules.objective, direction=self.direction, confidence=rules.confidence
-        )
+        return objective_value(values, objective=rules.objective, direction=self.direction, confidence=rules.confidence)
 
     # --- the whole ------------------------------------------------------------------------------------------
 
@@ -244,12 +247,12 @@ class _Searching:
             chosen=best.row if best else None, chosen_objective=best.objective if best else None,
             baseline_objective=self._objective(baseline) if len(baseline) == len(self.seeds) else None,
             optimistic=self.data.scored_split == "val", check=check,
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
 
     def _trial(self, study: Study, frozen: FrozenTrial, point: Mapping[str, Any]) -> SearchTrial:
         row = row_name(point)
         return SearchTrial(
-            number=frozen.number, row=row, state=STATES[frozen.state.name],  # type: ignore[arg-type]
+            number=frozen.number, row=row, state=STATES[frozen.state.name],
             objective=frozen.value if frozen.state.name == "COMPLETE" else None,
             values=dict(point), n_seeds=len(self._values(study, row, self.seeds)),
         )  # fmt: skip

@@ -24,8 +24,8 @@ def check_notes(search: Search, study: str) -> list[str]:
     """
     n = sum(trial.state == "complete" for trial in search.trials)
     chosen = (
-        f"The row {search.chosen} is the best of {n} complete trials of the search {study}, by the {described(search)}. "
-        "The seeds of this table are fresh: no trial was trained with them."
+        f"The row {search.chosen} is the best of {n} complete trials of the search {study}, by the "
+        f"{described(search)}. The seeds of this table are fresh: no trial was trained with them."
     )
     if search.optimistic:
         return [chosen, f"{_OPTIMISTIC} Fresh seeds do not change that: the samples are the same."]

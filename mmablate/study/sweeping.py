@@ -76,7 +76,7 @@ def sweep_rows(draft: Draft, plans: Sequence[RowPlan], request: SweepRequest) ->
     swept = swept_row(draft, plans, request.parameters)
     if request.points is not None:
         zeros = {name: 0 if name in swept.weights else swept.used[name] for name in request.parameters}
-        combinations = {row_name(point): point for point in (zeros, *map(dict, request.points))}.values()
+        combinations = list({row_name(point): point for point in (zeros, *map(dict, request.points))}.values())
     else:
         grids, zeros = _grids(draft, request, swept)
         combinations = [dict(zip(grids, some, strict=True)) for some in itertools.product(*grids.values())]
@@ -149,7 +149,8 @@ def _values(draft: Draft, name: str, request: SweepRequest) -> list[Any]:
             raise UsageError(f"--param {name}: the recipe's `sweep:` block gives it no values; say --values or --range")
         values = sweep[name].values
         if values is None:
-            spaced = linear_or_log(*sweep[name].range, request.count, log=sweep[name].log)
+            low, high = sweep[name].range
+            spaced = linear_or_log(low, high, request.count, log=sweep[name].log)
             values = list(dict.fromkeys(round(value) for value in spaced)) if sweep[name].integer else list(spaced)
     if len(set(values)) != len(values):
         raise UsageError(f"--param {name}: a value is given twice: {values}")
