@@ -94,9 +94,10 @@ def sweep_study(
     for option, value in (("--objective", objective), ("--prune", prune)):
         if value is not None:
             raise UsageError(f"{option} {value}: a grid trains every value; it goes with --sampler tpe or random")
-    count = 5 if trials is None else trials
-    grid = parse_values(values) if bounds is None else linear_or_log(*bounds[:2], count, log=bounds[2])
-    study = _open(request, seeds=parse_seeds(seeds), sweep=SweepRequest(tuple(parameters), grid, count=count))
+    grid = parse_values(values)
+    if bounds is not None:
+        grid, trials = linear_or_log(*bounds[:2], 5 if trials is None else trials, log=bounds[2]), None
+    study = _open(request, seeds=parse_seeds(seeds), sweep=SweepRequest(tuple(parameters), grid, count=trials))
     return _execute(request, study, [row.name for row in study.rows])
 
 

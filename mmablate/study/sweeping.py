@@ -22,13 +22,13 @@ class SweepRequest:
         parameters: names as typed.
         values: grid of the (one) parameter, None for the recipe's own.
         points: rows one by one in place of the grid, each a value for every parameter; rows of one name are one.
-        count: values of a range of the recipe that is a grid's.
+        count: values of a range of the recipe that becomes a grid; None for five, where no number was typed.
     """
 
     parameters: tuple[str, ...]
     values: tuple[Any, ...] | None = None
     points: tuple[Mapping[str, Any], ...] | None = None
-    count: int = 5
+    count: int | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,9 @@ def sweep_rows(draft: Draft, plans: Sequence[RowPlan], request: SweepRequest) ->
 
 def _grids(draft: Draft, request: SweepRequest, swept: Swept) -> tuple[dict[str, list[Any]], dict[str, Any]]:
     """The values of each parameter, and the one of each that the baseline has."""
+    ranged = [name for name, about in draft.sections["sweep"].items() if about.values is None]
+    if request.count is not None and not set(ranged) & set(request.parameters):
+        raise UsageError(f"--trials {request.count}: the grid's values are listed; it goes with --range or a search")
     grids, zeros = {}, {}
     for name in request.parameters:
         values = _values(draft, name, request)
@@ -150,7 +153,7 @@ def _values(draft: Draft, name: str, request: SweepRequest) -> list[Any]:
         values = sweep[name].values
         if values is None:
             low, high = sweep[name].range
-            spaced = linear_or_log(low, high, request.count, log=sweep[name].log)
+            spaced = linear_or_log(low, high, request.count or 5, log=sweep[name].log)
             values = list(dict.fromkeys(round(value) for value in spaced)) if sweep[name].integer else list(spaced)
     if len(set(values)) != len(values):
         raise UsageError(f"--param {name}: a value is given twice: {values}")
