@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import socket
+import statistics
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "optuna.journal"
 _OWNER, _RETRY = "owner", "retry_of"
+_MEDIAN_FROM_STEP, _MEDIAN_FROM_TRIALS = 1, 5  # two seeds, and five complete trials to compare with
 
 Sampler = Literal["tpe", "random"]
 
@@ -57,12 +59,13 @@ class Journal:
         self, store: StudyStore, key: str, space: Space, *, sampler: Sampler, direction: str, prune: str
     ) -> None:
         self.store, self.key, self.space, self.sampler = store, key, space, sampler
+        self.direction, self.prune = direction, prune
         self.path = store.folder / JOURNAL
         self.me = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._alive = FileLock(self._owner_lock(self.me))
         self._distributions = {d.name: _distribution(d) for d in space.dimensions}
         with telling(self.path), _quiet():
-            self.study = self._open(direction, prune)
+            self.study = self._open()
 
     def __enter__(self) -> Journal:
         with telling(self.path):
@@ -117,7 +120,20 @@ class Journal:
         with telling(self.path), _quiet():
             if step not in self._frozen(trial).intermediate_values:
                 trial.report(value, step)
-            return trial.should_prune()
+            return self._below_median(value, step) if self.prune == "median" else trial.should_prune()
+
+    def _below_median(self, value: float, step: int) -> bool:
+        """Whether the value is worse than the median of the complete trials after as many seeds.
+
+        Optuna's median pruner takes the best value that the trial ever had, which for means over more and more seeds
+        is that of its luckiest first seeds.
+        """
+        complete = [trial.intermediate_values for trial in self.trials() if trial.state.name == "COMPLETE"]
+        values = [found[step] for found in complete if step in found]
+        if step < _MEDIAN_FROM_STEP or len(values) < _MEDIAN_FROM_TRIALS:
+            return False
+        middle = statistics.median(values)
+        return value < middle if self.direction == "max" else value > middle
 
     def tell(self, trial: Trial, value: float | None, state: Literal["COMPLETE", "PRUNED", "FAIL"]) -> None:
         """Ends a trial; what another process has ended stays as it is."""
@@ -128,7 +144,7 @@ class Journal:
 
     # --- inside ---------------------------------------------------------------------------------------------
 
-    def _open(self, direction: str, prune: str) -> optuna.Study:
+    def _open(self) -> optuna.Study:
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
@@ -141,9 +157,9 @@ class Journal:
             return optuna.create_study(
                 storage=JournalStorage(JournalFileBackend(str(self.path), lock_obj=cast(Any, lock))),
                 study_name=self.key,
-                direction="maximize" if direction == "max" else "minimize",
+                direction="maximize" if self.direction == "max" else "minimize",
                 sampler=self._seeded(0),
-                pruner=_pruner(prune),
+                pruner=_pruner(self.prune),
                 load_if_exists=True,
             )
         except (ValueError, KeyError, TypeError, AssertionError) as error:
@@ -155,7 +171,8 @@ class Journal:
     def _seeded(self, number: int) -> optuna.samplers.BaseSampler:
         """A sampler for one trial: its stream is keyed by the search's seed and the trial's number.
 
-        So a search that was interrupted goes on with the trials that it would have asked anyway.
+        So a search that was interrupted goes on with the trials that it would have asked anyway; only a kill between
+        two parameters of one trial, which are drawn within a millisecond, makes the second one another.
         """
         from optuna.samplers import RandomSampler, TPESampler
 
@@ -182,7 +199,7 @@ class Journal:
         return trial
 
     def _resume(self, frozen: FrozenTrial) -> Trial:
-        """A trial as its dead process asked it; parameters that it had not come to are drawn as it would have."""
+        """A trial as its dead process asked it; parameters that it had not come to are drawn anew."""
         from optuna.trial import Trial
 
         self.study.sampler = self._seeded(frozen.number)
@@ -289,12 +306,9 @@ def _distribution(dimension: Any) -> BaseDistribution:
 
 
 def _pruner(name: str) -> optuna.pruners.BasePruner:
-    """Between seeds: "median" looks from the second seed on, once five trials are finished."""
-    from optuna.pruners import MedianPruner, NopPruner, WilcoxonPruner
+    from optuna.pruners import NopPruner, WilcoxonPruner
 
     with _quiet():
-        if name == "median":
-            return MedianPruner(n_startup_trials=5, n_warmup_steps=1)
         return WilcoxonPruner(p_threshold=0.1) if name == "wilcoxon" else NopPruner()
 
 

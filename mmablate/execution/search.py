@@ -141,11 +141,11 @@ class _Searching:
         )  # fmt: skip
 
     def run(self) -> SearchResult:
-        told = False
+        told, retry = False, self.options.retry_failed
         with self.journal:
             while not self._stopped():
-                retry = self.options.retry_failed
                 batch = self.journal.take(self.plan.n_trials, self.batch, retry_failed=retry)
+                retry = False  # what fails now has been tried
                 if batch:
                     self._evaluate(batch)
                 elif self.journal.others_work():

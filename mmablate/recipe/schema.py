@@ -394,8 +394,9 @@ class Search(Section):
             where more is better lies below it, else above it.
         confidence: of that bound.
         column: of the table; None for Mean, or for the only column.
-        prune: between seeds: "median" stops a trial whose mean so far is worse than that of half of the finished
-            ones after as many seeds, "wilcoxon" one that is significantly worse than the best one, seed by seed.
+        prune: between seeds: "median" stops a trial whose mean over two seeds or more is worse than the median of the
+            complete ones after as many, once there are five; "wilcoxon" one that is worse than the best one seed by
+            seed, at p < 0.1 (which takes four seeds or more).
         seed: of the sampler.
     """
 

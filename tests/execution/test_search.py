@@ -142,15 +142,25 @@ def kill(folder: Path, act: str) -> None:
         "assert [t.number for t in log.take(5, 1)] == [2]",
         "assert [t.number for t in log.take(5, 1)] == [2]; log.path.open('ab').write(b'{\"op_code\":')",
         "log.study.sampler = log._seeded(2); log.study.ask()",  # no parameter drawn, no owner
-        "log.study.sampler = log._seeded(2); t = log.study.ask(); t.suggest_float('rate', 1e-3, 1e-1, log=True)",
     ],
-    ids=["asked", "torn line", "before its parameters", "between its parameters"],
+    ids=["asked", "torn line", "before its parameters"],
 )
 def test_killed_between_ask_and_tell_it_ends_like_an_undisturbed_search(tmp_path, undisturbed, act):
     search(tmp_path, 2, sampler="tpe")
     kill(tmp_path, act)
     result = search(tmp_path, 5, sampler="tpe")
     assert asked(result) == asked(undisturbed[1])
+
+
+def test_killed_between_two_parameters_the_first_one_is_kept(tmp_path, undisturbed):
+    search(tmp_path, 2, sampler="tpe")
+    kill(
+        tmp_path,
+        "log.study.sampler = log._seeded(2); t = log.study.ask(); t.suggest_float('rate', 1e-3, 1e-1, log=True)",
+    )
+    trials = search(tmp_path, 5, sampler="tpe").search.trials
+    assert [trial.state for trial in trials] == ["complete"] * 5
+    assert trials[2].values["rate"] == undisturbed[1].search.trials[2].values["rate"]
 
 
 def test_a_trial_of_a_living_process_is_left_to_it(tmp_path):
@@ -170,18 +180,18 @@ def test_a_trial_of_a_living_process_is_left_to_it(tmp_path):
 def test_two_processes_share_the_trials_and_train_no_run_twice(tmp_path):
     plan(tmp_path, 6)  # writes the recipe
     code = (
-        "import sys; sys.path[:0] = {path!r}\n"
+        f"import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}\n"
         "from pathlib import Path\n"
         "from search_samples import search\n"
-        "result = search(Path({folder!r}), 6)\n"
+        f"result = search(Path({str(tmp_path)!r}), 6)\n"
         "print([r.run_id for r in result.outcome.trained])\n"
-    ).format(path=[str(Path(__file__).parent), *sys.path], folder=str(tmp_path))
+    )
     processes = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                          env={**os.environ, "OMP_NUM_THREADS": "1"})
         for _ in range(2)
     ]  # fmt: skip
-    ends = [process.communicate(timeout=300) for process in processes]
+    ends = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ends
     result = search(tmp_path, 6)
     assert [state for _, state, _ in asked(result)] == ["complete"] * 6

@@ -110,7 +110,11 @@ def test_the_first_trial_is_the_recipes_own_point_where_it_lies_in_the_space(spa
         (("beta",), {"range_": (0, 3, True)}, "--range 0:3:log: a logarithmic range lies above 0"),
         (("beta",), {"range_": (0, math.inf, False)}, "--range 0:inf: a range is LO < HI"),
         (("beta",), {"values": (1, 1.0)}, "--values: a value is given twice"),
-        (("train.epochs",), {"range_": (1.5, 3, False)}, "--param train.epochs: a range of whole numbers ends at whole"),
+        (
+            ("train.epochs",),
+            {"range_": (1.5, 3, False)},
+            "--param train.epochs: a range of whole numbers ends at whole",
+        ),
         (("train.nothing",), {"range_": (1, 3, False)}, "the recipe has no such key"),
     ],
 )
