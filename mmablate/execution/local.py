@@ -300,7 +300,9 @@ class _Execution:
 
     def run(self, pending: Sequence[RunSpec]) -> None:
         # Records of an earlier try, which --force and --retry-failed leave in place until they have another.
-        self.earlier = {spec.run_id: self.store.read_record(spec.run_id) for spec in pending}
+        # Without --force a record that is well was not there a moment ago: another process has just finished the run.
+        found = {spec.run_id: self.store.read_record(spec.run_id) for spec in pending}
+        self.earlier = {i: r for i, r in found.items() if self.common["force"] or (r and r.status == "failed")}
         waiting = group_runs(pending)
         if self.jobs == 1:
             self._alone(waiting)

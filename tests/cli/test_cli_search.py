@@ -8,7 +8,20 @@ import pytest
 from project import TINY
 
 CLAIM = 'claims=["Mean rises with lambda"]'
-SEARCH = ["sweep", "landsat_losses", *TINY, CLAIM, "--param", "lambda", "--range", "1:100:log", "--device", "cpu", "-j", 1]
+SEARCH = [
+    "sweep",
+    "landsat_losses",
+    *TINY,
+    CLAIM,
+    "--param",
+    "lambda",
+    "--range",
+    "1:100:log",
+    "--device",
+    "cpu",
+    "-j",
+    1,
+]
 
 
 def test_a_search_prints_both_tables_and_the_choice_and_all_commands_read_it(mmablate, tmp_path):

@@ -103,5 +103,7 @@ def test_closing_lines_tell_the_choice_and_what_fresh_seeds_say():
     optimistic = " ".join(closing_lines(searched(optimistic=True), check, 80))
     assert "validation (the data have no test labels)" in optimistic
     assert "this Δ is optimistic" in optimistic
-    assert "No trial is better than the baseline" in " ".join(closing_lines(searched(baseline_objective=16.0), None, 80))
+    assert "No trial is better than the baseline" in " ".join(
+        closing_lines(searched(baseline_objective=16.0), None, 80)
+    )
     assert "nothing is chosen" in " ".join(closing_lines(searched(chosen=None, chosen_objective=None), None, 80))
