@@ -191,7 +191,7 @@ def test_two_processes_share_the_trials_and_train_no_run_twice(tmp_path):
                          env={**os.environ, "OMP_NUM_THREADS": "1"})
         for _ in range(2)
     ]  # fmt: skip
-    ends = [process.communicate(timeout=60) for process in processes]
+    ends = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ends
     result = search(tmp_path, 6)
     assert [state for _, state, _ in asked(result)] == ["complete"] * 6
