@@ -90,7 +90,7 @@ def assemble(
 
     Args:
         drafts: rows with their scores. A row whose `baseline` is its own name, no row, or None has no Δ; a
-            reference row has none either, is never the best and in no family.
+            reference row has none either, is never the best and in no family; nor is a row that was pruned.
         info: what each column measures, in the order of the columns.
         effects: the values are contrasts: each cell has a Δ only, which is their mean.
     """
@@ -121,7 +121,7 @@ def _cells_to_compare(
     by_name = {draft.row.name: draft for draft in reversed(drafts)}
     for index, draft in enumerate(drafts):
         base = draft if effects else by_name.get(draft.row.baseline or "")
-        if draft.row.reference or base is None or (base.row.name == draft.row.name and not effects):
+        if draft.row.reference or draft.row.pruned or base is None or (base.row.name == draft.row.name and not effects):
             continue
         for column in info:
             yield (index, column), draft.values.get(column, {}), base.values.get(column, {}), draft.scale.get(column)
@@ -169,7 +169,7 @@ def _mark_best(drafts: Sequence[Draft], info: Mapping[str, ColumnInfo], cells: _
         means = {
             i: m
             for i, draft in enumerate(drafts)
-            if not draft.row.reference and (m := mean(draft.values.get(column, {}))) is not None
+            if not (draft.row.reference or draft.row.pruned) and (m := mean(draft.values.get(column, {}))) is not None
         }
         if not means:
             continue

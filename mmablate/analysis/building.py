@@ -16,6 +16,7 @@ from mmablate.analysis.assembly import Draft, Rules, assemble
 from mmablate.analysis.forms import fault, fault_of
 from mmablate.analysis.notes import Found, study_notes, table_notes
 from mmablate.analysis.pairing import check_pairing
+from mmablate.analysis.search import Search
 from mmablate.analysis.statistics import LARGEST, mean_over_columns
 from mmablate.analysis.table import DatasetInfo, Row, Sweep, Table
 from mmablate.analysis.views import View, choose_view, conditions_of
@@ -63,14 +64,19 @@ def _build(
     names = [spec["name"] for spec in specs]
     if baseline is not None and baseline not in names:
         raise UsageError(f"--baseline {baseline}: no row has that name (there are: {', '.join(names)})")
+    search = _search(layout)
+    pruned = search.pruned_rows() if search is not None else frozenset()
     bases = {spec["name"]: baseline or _baseline_of(spec, layout) for spec in specs}
+    if baseline in pruned:
+        raise UsageError(f"--baseline {baseline}: the search stopped that row before its last seed")
     rules = _rules(layout, confidence)
     planned = _planned_seeds(study)
     drafts = [
-        _draft(spec, by_row[spec["name"]], bases[spec["name"]], view, planned.get(spec["name"], set()))
+        _draft(spec, by_row[spec["name"]], bases[spec["name"]], view, planned.get(spec["name"], set()),
+               pruned=spec["name"] in pruned)
         for spec in specs
         if by_row.get(spec["name"])
-    ]
+    ]  # fmt: skip
     drafts += _teacher_drafts(study, records, view)
     made = assemble(drafts, view.info, rules)
     common = {bases[spec["name"]] for spec in specs}
@@ -87,6 +93,7 @@ def _build(
         rows=made.rows,
         heat_scales=made.heat_scales,
         sweep=Sweep(**layout["sweep"]) if layout.get("sweep") else None,
+        search=search,
         n_decimals=layout.get("n_decimals", 2),
         decimal=layout.get("decimal", "."),
         extras=layout.get("extras"),
@@ -120,6 +127,11 @@ def _rules(layout: Mapping[str, Any], confidence: float | None) -> Rules:
         smallest_effect=layout.get("smallest_effect"),
     )
     return rules if confidence is None else replace(rules, confidence=confidence)
+
+
+def _search(layout: Mapping[str, Any]) -> Search | None:
+    """The search that made the rows, None for a grid."""
+    return Search.model_validate(layout["search"]) if layout.get("search") else None
 
 
 def condition_tables(store: StudyStore) -> list[Table]:
@@ -159,7 +171,13 @@ def _planned_seeds(study: Mapping[str, Any]) -> dict[str, set[int]]:
 
 
 def _draft(
-    spec: Mapping[str, Any], records: Sequence[RunRecord], baseline: str | None, view: View, planned: set[int]
+    spec: Mapping[str, Any],
+    records: Sequence[RunRecord],
+    baseline: str | None,
+    view: View,
+    planned: set[int],
+    *,
+    pruned: bool = False,
 ) -> Draft:
     name = spec["name"]
     good = [record for record in records if record.status == "ok"]
@@ -167,11 +185,12 @@ def _draft(
     row = Row(
         name=name,
         label=spec.get("label") or name,
-        baseline=baseline,
-        status="ok" if complete else "partial" if good else "failed",
+        baseline=None if pruned else baseline,
+        status="ok" if complete and not pruned else "partial" if good else "failed",
         level=dict(spec.get("values") or {}),
         levels=dict(spec.get("levels") or {}),
         losses=tuple(spec.get("losses") or ()),
+        pruned=pruned,
         **_facts(records),
     )
     return Draft(row, _values(records, view))

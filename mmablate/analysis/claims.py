@@ -202,6 +202,8 @@ def _row(table: Table, name: str) -> Row:
     found = next((row for row in table.rows if row.name == name), None)
     if found is None:
         raise _Untestable(f"no row is called {name!r}, or it has no runs (there are: {_names(table)})")
+    if found.pruned:
+        raise _Untestable(f"{name} was stopped before its last seed, by the search that asked it")
     return found
 
 
@@ -280,7 +282,7 @@ def _points(table: Table, claim: Trend) -> list[tuple[float, Scores]]:
     points = []
     for row in table.rows:
         level = _level(row, claim.factor)
-        if row.reference or level is None or not _chosen(row, claim.rows):
+        if row.reference or row.pruned or level is None or not _chosen(row, claim.rows):
             continue
         if claim.quantity.of_delta and row.baseline in (None, row.name):
             continue

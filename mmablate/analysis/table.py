@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from mmablate.analysis.search import Search
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -97,6 +99,7 @@ class Row(_Frozen):
         flops: floating point operations of one forward pass, None where not counted.
         seconds: mean wall time of a run.
         reference: True for a teacher shown as a row: no Δ, never best.
+        pruned: True for a row that a search stopped before its last seed: no Δ, never best, in no curve.
         errors: one line per failed run: "seed 3: loss term 'mad' became nan at step 17".
         level: value of the swept parameters, name -> value; empty outside sweeps.
         levels: level of each factor, factor -> name of the level; empty without factors.
@@ -112,6 +115,7 @@ class Row(_Frozen):
     flops: float | None = None
     seconds: float | None = None
     reference: bool = False
+    pruned: bool = False
     errors: tuple[str, ...] = ()
     level: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
     levels: dict[str, str] = Field(default_factory=dict)
@@ -193,6 +197,7 @@ class Table(_Frozen):
         family: the other columns' families: one of the whole "table", or one a "column".
         families: which p-values were adjusted together.
         smallest_effect: smallest |Δ| worth detecting, in the unit of the columns; None where none was named.
+        search: the search that chose the rows' values, None for a grid.
         study_notes: those of the notes that are about the runs themselves (settings, selection, teacher, runs left
             out): they hold for every other table that is made of the same rows.
         condition: the only condition whose samples are scored, e.g. "night"; None for all samples.
@@ -212,6 +217,7 @@ class Table(_Frozen):
     rows: tuple[Row, ...] = ()
     heat_scales: tuple[HeatScale, ...] = ()
     sweep: Sweep | None = None
+    search: Search | None = None
     n_decimals: int = 2
     decimal: Literal[".", ","] = "."
     extras: tuple[ExtraName, ...] | None = None

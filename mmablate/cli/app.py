@@ -154,7 +154,20 @@ def sweep(
     param: Annotated[list[str] | None, typer.Option("--param", metavar="NAME", help="What to vary.")] = None,
     values: Annotated[str | None, typer.Option("--values", metavar="0,0.1,1", help="The grid.")] = None,
     range_: Annotated[str | None, typer.Option("--range", metavar="LO:HI[:log]", help="A range instead.")] = None,
-    trials: Annotated[int, typer.Option("--trials", min=2, help="Values in --range.")] = 5,
+    sampler: Annotated[
+        Literal["grid", "tpe", "random"], typer.Option("--sampler", help="Every value, or a search by Optuna.")
+    ] = "grid",
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=1, help="Values in a range (5), or trials of a search (20).")
+    ] = None,
+    objective: Annotated[
+        Literal["mean", "lcb"] | None,
+        typer.Option("--objective", help="Of a search, over seeds (default: the recipe's)."),
+    ] = None,
+    prune: Annotated[
+        Literal["none", "median", "wilcoxon"] | None,
+        typer.Option("--prune", help="Stop a bad trial between seeds (default: the recipe's, else none)."),
+    ] = None,
     seeds: Seeds = None,
     profile: Profile = None,
     data_root: DataRoot = None,
@@ -173,12 +186,13 @@ def sweep(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Vary a loss weight or any other key, and print the sensitivity table and curve."""
+    """Vary a loss weight or any other key, on a grid or by a search, and print the table and curve."""
     from mmablate.cli.studies import Request, sweep_study
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
                       retry_failed, fail_fast, force, format, quiet, workers, probe, budget)  # fmt: skip
-    return sweep_study(request, parameters=param or [], values=values, range_=range_, trials=trials, seeds=seeds)
+    return sweep_study(request, parameters=param or [], values=values, range_=range_, seeds=seeds, trials=trials,
+                       sampler=sampler, objective=objective, prune=prune)  # fmt: skip
 
 
 @app.command()

@@ -65,20 +65,19 @@ def sweep_study(
     parameters: list[str],
     values: str | None,
     range_: str | None,
-    trials: int,
     seeds: str | None,
+    trials: int | None = None,
+    sampler: str = "grid",
+    objective: str | None = None,
+    prune: str | None = None,
 ) -> int:
-    """Runs a sensitivity study."""
+    """Runs a sensitivity study: a grid, or a search."""
     if not parameters:
         raise UsageError("sweep: say what to vary with --param NAME, e.g. --param beta")
     if values is not None and range_ is not None:
         raise UsageError("sweep: --values or --range, not both")
     if len(parameters) > 1 and (values is not None or range_ is not None):
         raise UsageError("sweep: --values and --range go with one --param; several take the recipe's own values")
-    grid = parse_values(values)
-    if range_ is not None:
-        low, high, log = parse_range(range_)
-        grid = linear_or_log(low, high, trials, log=log)
     # `sweep train.lr=1e-3 --param beta`: an override first means that RECIPE was left out.
     recipe, overrides = request.recipe, request.overrides
     if not recipe and DEFAULT_SWEEP not in shipped_recipes():
@@ -86,7 +85,22 @@ def sweep_study(
     if "=" in recipe and not Path(recipe).exists():
         recipe, overrides = "", [recipe, *overrides]
     request = Request(**{**vars(request), "recipe": recipe or DEFAULT_SWEEP, "overrides": overrides})
-    study = _open(request, seeds=parse_seeds(seeds), sweep=SweepRequest(tuple(parameters), grid))
+    bounds = None if range_ is None else parse_range(range_)
+    if sampler != "grid":
+        from mmablate.cli.searching import SearchRequest, search_study
+
+        return search_study(
+            request,
+            SearchRequest(tuple(parameters), parse_values(values), bounds, sampler, trials, objective, prune),
+            seeds=parse_seeds(seeds),
+        )
+    for option, value in (("--objective", objective), ("--prune", prune)):
+        if value is not None:
+            raise UsageError(f"{option} {value}: a grid trains every value; it goes with --sampler tpe or random")
+    grid = parse_values(values)
+    if bounds is not None:
+        grid, trials = linear_or_log(*bounds[:2], 5 if trials is None else trials, log=bounds[2]), None
+    study = _open(request, seeds=parse_seeds(seeds), sweep=SweepRequest(tuple(parameters), grid, count=trials))
     return _execute(request, study, [row.name for row in study.rows])
 
 

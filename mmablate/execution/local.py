@@ -93,6 +93,7 @@ def run_study(
                 partial(task_for, common, dataset_settings(study.recipe)),
                 partial(_crew, devices, jobs or 1, study.recipe.timeout),
                 fail_fast=options.fail_fast,
+                force=options.force,
                 outcome=outcome,
                 progress=progress,
             ).run(pending)
@@ -168,6 +169,7 @@ def _run_program(study: ProgramStudy, wanted: Sequence[RunSpec], options: Option
             partial(task_for, common, {}),
             partial(_crew, [device], jobs, None),
             fail_fast=options.fail_fast,
+            force=options.force,
             outcome=outcome,
             progress=progress,
         ).run(pending)

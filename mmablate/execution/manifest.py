@@ -101,7 +101,7 @@ def _title(study: AnyStudy) -> str:
     title = study.recipe.title or study.recipe.name
     if study.sweep:
         symbols = ", ".join(study.sweep["symbols"])
-        return f"{title}: sensitivity to {symbols}"
+        return f"{title}: {study.sweep.get('title') or f'sensitivity to {symbols}'}"
     return title
 
 

@@ -39,6 +39,7 @@ class Schedule:
         make_task: a group -> what a worker needs to train it.
         crew: makes those who train, given who hears of progress and who says whether to end.
         fail_fast: stop at the first failure.
+        force: train again what is finished.
         outcome: what is known already; more is added.
         progress: told of everything.
     """
@@ -50,10 +51,11 @@ class Schedule:
         crew: Callable[[Callable[[Any], None], Callable[[], bool]], Crew],
         *,
         fail_fast: bool,
+        force: bool,
         outcome: Outcome,
         progress: GridProgress,
     ) -> None:
-        self.store, self.make_task, self.fail_fast = store, make_task, fail_fast
+        self.store, self.make_task, self.fail_fast, self.force = store, make_task, fail_fast, force
         self.outcome, self.progress = outcome, progress
         self.crew = crew(self._hear, lambda: self.ending)
         self.over = {record.run_id for record in (*outcome.reused, *outcome.failed)}
@@ -76,7 +78,9 @@ class Schedule:
             StoreError: the results folder cannot be written.
         """
         # Records of an earlier try, which --force and --retry-failed leave in place until they have another.
-        self.earlier = {spec.run_id: self.store.read_record(spec.run_id) for spec in pending}
+        # Without --force one that is well was not there a moment ago: another process has just finished the run.
+        found = {spec.run_id: self.store.read_record(spec.run_id) for spec in pending}
+        self.earlier = {i: r for i, r in found.items() if self.force or (r is not None and r.status == "failed")}
         self.waiting = group_runs(pending)
         with self._interruptible():
             try:

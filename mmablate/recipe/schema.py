@@ -7,6 +7,7 @@ the component's own options stand beside its name. They are checked against the 
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from pydantic import (
     StringConstraints,
     Tag,
     field_validator,
+    model_validator,
 )
 from typing_extensions import TypedDict
 
@@ -386,18 +388,71 @@ Rows = Annotated[
 ]
 
 
+SweepBound = Annotated[float, BeforeValidator(number)]
+
+
 class SweepParameter(Section):
-    """A parameter that `mmablate sweep --param` may name.
+    """A parameter that `mmablate sweep --param` may name; `values`, `range` or both.
 
     Attributes:
         path: dotted key or keys that it sets; by default the weight with that symbol.
-        values: the grid.
+        values: the grid; a search without `range` chooses among them.
+        range: lowest and highest value of a search; a grid without `values` divides it evenly.
+        log: the range is logarithmic.
+        integer: whole numbers only. Keys of mmablate's own that hold whole numbers (train.epochs) need not say it.
         symbol: as printed.
     """
 
     path: str | list[str] | None = None
-    values: list[Annotated[float | int | str | bool, BeforeValidator(number)]] = Field(min_length=1)
+    values: Annotated[
+        list[Annotated[float | int | str | bool, BeforeValidator(number)]] | None, Field(min_length=1)
+    ] = None
+    range: tuple[SweepBound, SweepBound] | None = None
+    log: bool = False
+    integer: bool = False
     symbol: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> SweepParameter:
+        if self.values is None and self.range is None:
+            raise ValueError("needs `values` or `range`")
+        if self.range is None and (self.log or self.integer):
+            raise ValueError("`log` and `integer` are about a `range`")
+        if self.range is not None and (fault := range_fault(*self.range, log=self.log, integer=self.integer)):
+            raise ValueError(fault)
+        return self
+
+
+def range_fault(low: float, high: float, *, log: bool, integer: bool = False) -> str | None:
+    """What makes two bounds no range, or None."""
+    if not (math.isfinite(low) and math.isfinite(high)) or low >= high:
+        return f"a range is LO < HI, got {low:g} and {high:g}"
+    if log and low <= 0:
+        return f"a logarithmic range lies above 0, got {low:g}"
+    if integer and (low != int(low) or high != int(high)):
+        return f"a range of whole numbers ends at whole numbers, got {low:g} and {high:g}"
+    return None
+
+
+class Search(Section):
+    """How `mmablate sweep --sampler tpe|random` judges a trial. Only validation scores are looked at.
+
+    Attributes:
+        objective: "mean" over seeds, or "lcb": the one-sided bound of that mean by Student's t, which for a column
+            where more is better lies below it, else above it.
+        confidence: of that bound.
+        column: of the table; None for Mean, or for the only column.
+        prune: between seeds: "median" stops a trial whose mean over two seeds or more is worse than the median of the
+            complete ones after as many, once there are five; "wilcoxon" one that is worse than the best one seed by
+            seed, at p < 0.1 (which takes four seeds or more).
+        seed: of the sampler.
+    """
+
+    objective: Literal["mean", "lcb"] = "mean"
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    column: str | None = None
+    prune: Literal["none", "median", "wilcoxon"] = "none"
+    seed: Seed = 0
 
 
 class Report(Section):
@@ -463,6 +518,7 @@ class Recipe(Section):
     seeds: Seeds = Field(default_factory=lambda: [0, 1, 2, 3, 4])
     evaluate: Evaluate = Evaluate()
     sweep: dict[Name, SweepParameter] = Field(default_factory=dict)
+    search: Search = Search()
     significance: Significance = Significance()
     smallest_effect: float | None = Field(None, gt=0)
     report: Report = Report()

@@ -215,8 +215,12 @@ def row_facts(table: Table, row: Row) -> list[str]:
             facts.append("baseline")
         elif table.baseline is None:
             facts.append(f"Δ to {label_of(table, row.baseline)}")
-    if row.status == "partial":
+    if row.pruned:
+        facts.append(f"stopped after {_plural(row.n_seeds, 'seed')}")
+    elif row.status == "partial":
         facts.append(f"{_plural(row.n_seeds, 'seed')} only")
+    if table.search is not None and table.search.chosen == row.name:
+        facts.append("chosen on validation")
     if is_used(table, row):
         facts.append("value used")
     return facts
@@ -272,7 +276,8 @@ def _plural(n: int, noun: str) -> str:
 
 def chips(table: Table) -> list[Chip]:
     """The facts under the title: size, baseline, and whatever limits the numbers."""
-    seeds = sorted({row.n_seeds for row in table.rows if row.status != "failed" and not row.reference})
+    counted = [row for row in table.rows if not (row.status == "failed" or row.reference or row.pruned)]
+    seeds = sorted({row.n_seeds for row in counted})
     size = _plural(len(table.rows), "effect" if is_effects(table) else "row")
     if seeds:
         span = "–".join(numbers.whole(n) for n in dict.fromkeys((seeds[0], seeds[-1])))
@@ -290,7 +295,10 @@ def chips(table: Table) -> list[Chip]:
         few = "fewer than 3 seeds"
         found.append(Chip(few if seeds[-1] < 3 else f"rows with {few}", "warning"))
     failed = sum(row.status == "failed" for row in table.rows)
-    partial = sum(row.status == "partial" for row in table.rows)
+    partial = sum(row.status == "partial" and not row.pruned for row in table.rows)
+    stopped = sum(row.pruned for row in table.rows)
+    if stopped:
+        found.append(Chip(f"{_plural(stopped, 'row')} stopped early"))
     if failed:
         found.append(Chip(f"{_plural(failed, 'row')} failed", "failure"))
     if partial:
@@ -366,7 +374,7 @@ def sweep_curve(table: Table) -> SweepCurve | None:
         if base:
             baseline_mean = mean
         value = row.level.get(parameter)
-        if row.reference or value is None:
+        if row.reference or row.pruned or value is None:
             continue
         if isinstance(value, bool | str) or not numbers.is_number(value):
             return None

@@ -12,6 +12,7 @@ from mmablate.analysis.table import Cell, Row, Table
 from mmablate.report import canvas, labels, marks, numbers
 from mmablate.report.canvas import PAGE, Drawing, LegendEntry, Palette
 from mmablate.report.interval_plot import delta_intervals
+from mmablate.report.search_plots import search_drawings
 from mmablate.report.sensitivity import sensitivity, sensitivity_grid, sensitivity_panels
 
 _MOST_BARS = 8
@@ -76,6 +77,7 @@ def cards(found: Sequence[Drawing], prefix: str) -> list[Plot]:
 def drawings(table: Table, palette: Palette = PAGE) -> list[Drawing]:
     """The figures that this table gives reason for, in the order of the page."""
     found = (
+        *search_drawings(table, palette),
         sensitivity(table, palette),
         sensitivity_grid(table, palette),
         subset_bars(table, palette),
@@ -102,7 +104,8 @@ def _bar_columns(table: Table) -> list[str]:
 def subset_bars(table: Table, palette: Palette = PAGE) -> Drawing | None:
     """Grouped bars of the rows over the modality subsets, None for a table without subset columns."""
     columns = _bar_columns(table)
-    measured = [row for row in table.rows if any(numbers.is_number(marks.cell(row, c).mean) for c in columns)]
+    whole = [row for row in table.rows if not row.pruned]
+    measured = [row for row in whole if any(numbers.is_number(marks.cell(row, c).mean) for c in columns)]
     summary = marks.summary_column(table)
     if not table.column_info or not 2 <= len(columns) <= _MOST_SUBSETS or not measured or summary is None:
         return None

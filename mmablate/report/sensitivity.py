@@ -27,7 +27,7 @@ def _scale(axes: Axes, values: Sequence[float]) -> None:
         axes.set_xscale("symlog", linthresh=sizes[0], linscale=0.5)
 
 
-def _readable(axes: Axes, points: Sequence[marks.SweepPoint]) -> list[marks.SweepPoint]:
+def readable(axes: Axes, points: Sequence[marks.SweepPoint]) -> list[marks.SweepPoint]:
     """The points whose tick labels do not run into each other; the ends and the used value come first."""
     places = {p: axes.transData.transform((p.value, 0))[0] for p in points}
     half = {p: len(numbers.level(p.value)) * canvas.FONT_SIZE * 0.42 + 3 for p in points}  # in points, as are places
@@ -39,7 +39,8 @@ def _readable(axes: Axes, points: Sequence[marks.SweepPoint]) -> list[marks.Swee
     return sorted(chosen, key=lambda p: p.value)
 
 
-def _ring(axes: Axes, places: Sequence[tuple[float, float]], palette: Palette, size: float = 9) -> None:
+def ring(axes: Axes, places: Sequence[tuple[float, float]], palette: Palette, size: float = 9) -> None:
+    """Open circles around points that stand out."""
     axes.plot(
         [x for x, _ in places],
         [y for _, y in places],
@@ -57,7 +58,7 @@ def _level_ticks(figure: Figure, axes: Axes, table: Table, points: Sequence[mark
     """Scales, the room for the texts, and a tick at every value whose text has room."""
     axes.autoscale_view()
     canvas.settle(figure, axes, decimal=table.decimal, n_ticks=n_ticks)
-    shown = _readable(axes, points)
+    shown = readable(axes, points)
     texts = [numbers.level(p.value, table.decimal) for p in shown]
     canvas.name_ticks(axes, [p.value for p in shown], texts)
 
@@ -80,12 +81,12 @@ def sensitivity(table: Table, palette: Palette = PAGE) -> Drawing | None:
     if numbers.is_number(curve.baseline_mean):
         axes.axhline(curve.baseline_mean, color=palette.base, linewidth=1.2, dashes=(4, 3))
     axes.plot(values, means, color=palette.curve, linewidth=1.8, marker="o", markersize=4.5)
-    ring = [(p.value, p.mean or 0.0) for p in points if p.used]
-    _ring(axes, ring, palette)
+    used_ring = [(p.value, p.mean or 0.0) for p in points if p.used]
+    ring(axes, used_ring, palette)
     _level_ticks(figure, axes, table, points, 5)
     base = numbers.fixed(curve.baseline_mean, table.n_decimals, table.decimal)
     parts = [f"dashed: baseline ({base})" if numbers.is_number(curve.baseline_mean) else ""]
-    parts.append("ring: value used" if ring else "")
+    parts.append("ring: value used" if used_ring else "")
     missing = len(curve.points) - len(points)
     parts.append(f"{missing} failed level{'' if missing == 1 else 's'} left out" if missing else "")
     return Drawing(
@@ -97,7 +98,7 @@ def sensitivity(table: Table, palette: Palette = PAGE) -> Drawing | None:
         legend=(LegendEntry(palette.curve, "mean over seeds ± std" if any(spreads) else "mean over seeds"),),
         note="; ".join(part for part in parts if part),
         axis_names=(curve.symbol, _measured(table, curve.column)),
-        further=_further(palette, baseline=numbers.is_number(curve.baseline_mean), ring=bool(ring)),
+        further=_further(palette, baseline=numbers.is_number(curve.baseline_mean), ring=bool(used_ring)),
     )
 
 
@@ -123,7 +124,8 @@ def sensitivity_panels(table: Table, palette: Palette = PAGE) -> list[Drawing]:
     if curve is None or len(table.columns) < 2:
         return []
     levels = {row.name: row.level.get(table.sweep.parameters[0]) for row in table.rows} if table.sweep else {}
-    rows = [row for row in table.rows if not row.reference and numbers.is_number(_level(levels[row.name]))]
+    whole = [row for row in table.rows if not (row.reference or row.pruned)]
+    rows = [row for row in whole if numbers.is_number(_level(levels[row.name]))]
     rows.sort(key=lambda row: _level(levels[row.name]) or 0.0)
     columns = [c for c in table.columns if sum(marks.cell(row, c).delta is not None for row in rows) >= 2]
     limits = _common_limits(table, rows, columns)
@@ -184,7 +186,7 @@ def _delta_panel(
     )  # fmt: skip
     _scale(axes, [x for x, _, _, _ in drawn])
     axes.margins(x=0.05)
-    _ring(axes, [(x, y) for x, row, y, _ in drawn if marks.is_used(table, row)], palette, 7)
+    ring(axes, [(x, y) for x, row, y, _ in drawn if marks.is_used(table, row)], palette, 7)
     _level_ticks_of_panel(
         figure, axes, table, curve, [x for x, _, _, _ in drawn], limits[marks.info(table, column).metric]
     )
@@ -216,7 +218,7 @@ def _level_ticks_of_panel(
     axes.autoscale_view(scaley=False)
     canvas.settle(figure, axes, decimal=table.decimal, n_ticks=4)
     kept = [point for point in curve.points if point.value in values]
-    shown = _readable(axes, kept) if kept else []
+    shown = readable(axes, kept) if kept else []
     canvas.name_ticks(axes, [p.value for p in shown], [numbers.level(p.value, table.decimal) for p in shown])
 
 
@@ -233,7 +235,7 @@ def sensitivity_grid(table: Table, palette: Palette = PAGE) -> Drawing | None:
     lines: dict[float, list[tuple[float, Row]]] = {}
     for row in table.rows:
         x, z = _level(row.level.get(first)), _level(row.level.get(second))
-        if x is not None and z is not None and numbers.is_number(marks.cell(row, column).mean):
+        if x is not None and z is not None and not row.pruned and numbers.is_number(marks.cell(row, column).mean):
             lines.setdefault(z, []).append((x, row))
     lines = {z: sorted(some, key=lambda item: item[0]) for z, some in sorted(lines.items()) if len(some) > 1}
     if not 1 < len(lines) <= _MOST_LINES:
@@ -248,7 +250,7 @@ def sensitivity_grid(table: Table, palette: Palette = PAGE) -> Drawing | None:
     axes.margins(x=0.04, y=0.12)
     used = [(x, marks.cell(row, column).mean or 0.0)
             for some in lines.values() for x, row in some if marks.is_used(table, row)]  # fmt: skip
-    _ring(axes, used, palette)
+    ring(axes, used, palette)
     _level_ticks(figure, axes, table, [marks.SweepPoint(x, None, None, False, False) for x in values], 5)
     entries = (
         LegendEntry(colours[place], f"{symbols[1]} = {numbers.level(z, table.decimal)}", place % len(canvas.DASHES))

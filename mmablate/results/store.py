@@ -67,7 +67,7 @@ class StudyStore:
     def update_study(self, update: Any) -> dict[str, Any]:
         """Replaces study.json by `update(old)` (old is None at first), under a lock, atomically."""
         path = self.folder / "study.json"
-        with self._lock(f"study-{self.name}"):
+        with self.locked(f"study-{self.name}"):
             old = self.read_study() if path.exists() else None
             new: dict[str, Any] = update(old)
             write_json(path, new)
@@ -226,7 +226,8 @@ class StudyStore:
         return False
 
     @contextlib.contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
+    def locked(self, name: str) -> Iterator[None]:
+        """Holds a lock of the results folder for a moment's work; it waits, and dies with its process."""
         path = self.out / ".locks" / f"{name}.lock"
         lock = FileLock(path)
         with telling(path, "locked"):

@@ -45,6 +45,7 @@ def table_layout(study: Study | ProgramStudy, *, scored_on: str | None) -> dict[
         "baseline": baselines.pop() if len(baselines) == 1 else None,
         "rows": rows,
         "sweep": {key: sweep[key] for key in ("parameters", "symbols", "used")} if sweep else None,
+        "search": sweep.get("search") if sweep else None,
         "teacher_row": isinstance(recipe, Recipe) and bool(recipe.teacher and recipe.teacher.row),
         "significance": recipe.significance.model_dump(mode="json") | _primary(study, info),
         "smallest_effect": recipe.smallest_effect,

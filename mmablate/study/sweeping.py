@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,43 +21,88 @@ class SweepRequest:
     Attributes:
         parameters: names as typed.
         values: grid of the (one) parameter, None for the recipe's own.
+        points: rows one by one in place of the grid, each a value for every parameter; rows of one name are one.
+        count: values of a range of the recipe that becomes a grid; None for five, where no number was typed.
     """
 
     parameters: tuple[str, ...]
     values: tuple[Any, ...] | None = None
+    points: tuple[Mapping[str, Any], ...] | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep starts from.
+
+    Attributes:
+        base: the row in which the parameters are varied.
+        paths: parameter -> the dotted keys that it sets.
+        used: parameter -> the value that the row has.
+        weights: parameters that are weights of loss terms.
+    """
+
+    base: RowPlan
+    paths: Mapping[str, Sequence[str]]
+    used: Mapping[str, Any]
+    weights: frozenset[str]
+
+
+def swept_row(draft: Draft, plans: Sequence[RowPlan], parameters: Sequence[str]) -> Swept:
+    """Where the parameters stand.
+
+    Raises:
+        UsageError: a parameter that the recipe does not know, is given twice, or is in no row.
+    """
+    if len(set(parameters)) != len(parameters):
+        raise UsageError(f"--param {', '.join(parameters)}: a parameter is given twice")
+    paths = {name: _paths(draft, name) for name in parameters}
+    base = _swept_row(draft, plans, paths)
+    used = {name: _used(draft, base, paths[name][0]) for name in paths}
+    weights = {name for name, some in paths.items() if some[0].startswith("losses.") and some[0].endswith(".weight")}
+    return Swept(base, paths, used, frozenset(weights))
 
 
 def sweep_rows(draft: Draft, plans: Sequence[RowPlan], request: SweepRequest) -> tuple[list[RowPlan], dict[str, Any]]:
     """Rows `beta=0`, `beta=1`, ... over the row that contains the swept terms.
 
     For a loss weight the baseline is the value 0 (the term absent), added where the grid lacks it; for any
-    other parameter it is the recipe's own value, or the first.
+    other parameter it is the recipe's own value, or the first of a grid without it. Of points the baseline is
+    the first row.
 
     Raises:
         UsageError: a parameter that the recipe does not know, or one without values.
     """
-    if len(set(request.parameters)) != len(request.parameters):
-        raise UsageError(f"--param {', '.join(request.parameters)}: a parameter is given twice")
-    paths = {name: _paths(draft, name) for name in request.parameters}
-    base = _swept_row(draft, plans, paths)
-    used = {name: _used(draft, base, paths[name][0]) for name in paths}
-    grids, zeros = {}, {}
-    for name in request.parameters:
-        is_weight = paths[name][0].startswith("losses.") and paths[name][0].endswith(".weight")
-        values = _values(draft, name, request.values)
-        reference = 0 if is_weight else used[name] if used[name] in values else values[0]
-        grids[name] = values if reference in values else [reference, *values]
-        zeros[name] = grids[name][grids[name].index(reference)]  # as written: 0, 0.0 or -0.0
-    rows = [_row(base, dict(zip(grids, combination, strict=True)), paths, draft)
-            for combination in itertools.product(*grids.values())]  # fmt: skip
+    swept = swept_row(draft, plans, request.parameters)
+    if request.points is not None:
+        zeros = {name: 0 if name in swept.weights else swept.used[name] for name in request.parameters}
+        combinations = list({row_name(point): point for point in (zeros, *map(dict, request.points))}.values())
+    else:
+        grids, zeros = _grids(draft, request, swept)
+        combinations = [dict(zip(grids, some, strict=True)) for some in itertools.product(*grids.values())]
+    rows = [_row(swept.base, values, swept.paths, draft) for values in combinations]
     info = {
         "parameters": list(request.parameters),
-        "symbols": [_symbol(draft, name) for name in request.parameters],
-        "used": [used[name] for name in request.parameters],
-        "baseline": _name(zeros),
-        "row": base.name,
+        "symbols": [symbol_of(draft, name) for name in request.parameters],
+        "used": [swept.used[name] for name in request.parameters],
+        "baseline": row_name(zeros),
+        "row": swept.base.name,
     }
     return rows, info
+
+
+def _grids(draft: Draft, request: SweepRequest, swept: Swept) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """The values of each parameter, and the one of each that the baseline has."""
+    ranged = [name for name, about in draft.sections["sweep"].items() if about.values is None]
+    if request.count is not None and not set(ranged) & set(request.parameters):
+        raise UsageError(f"--trials {request.count}: the grid's values are listed; it goes with --range or a search")
+    grids, zeros = {}, {}
+    for name in request.parameters:
+        values = _values(draft, name, request)
+        reference = 0 if name in swept.weights else swept.used[name] if swept.used[name] in values else values[0]
+        grids[name] = values if reference in values else [reference, *values]
+        zeros[name] = grids[name][grids[name].index(reference)]  # as written: 0, 0.0 or -0.0
+    return grids, zeros
 
 
 def linear_or_log(low: float, high: float, count: int, *, log: bool) -> tuple[float, ...]:
@@ -84,7 +129,7 @@ def _paths(draft: Draft, name: str) -> list[str]:
     return paths
 
 
-def _swept_row(draft: Draft, plans: Sequence[RowPlan], paths: dict[str, list[str]]) -> RowPlan:
+def _swept_row(draft: Draft, plans: Sequence[RowPlan], paths: Mapping[str, Sequence[str]]) -> RowPlan:
     """The first row that contains every swept term; the last row for parameters that are no term's weight."""
     groups = [
         {path.split(".")[1] for path in some} & set(draft.sections["losses"])
@@ -99,13 +144,17 @@ def _swept_row(draft: Draft, plans: Sequence[RowPlan], paths: dict[str, list[str
     return plans[-1]
 
 
-def _values(draft: Draft, name: str, given: Sequence[Any] | None) -> list[Any]:
-    values = list(given) if given is not None else None
+def _values(draft: Draft, name: str, request: SweepRequest) -> list[Any]:
+    values = list(request.values) if request.values is not None else None
     if values is None:
         sweep = draft.sections["sweep"]
         if name not in sweep:
             raise UsageError(f"--param {name}: the recipe's `sweep:` block gives it no values; say --values or --range")
-        values = list(sweep[name].values)
+        values = sweep[name].values
+        if values is None:
+            low, high = sweep[name].range
+            spaced = linear_or_log(low, high, request.count or 5, log=sweep[name].log)
+            values = list(dict.fromkeys(round(value) for value in spaced)) if sweep[name].integer else list(spaced)
     if len(set(values)) != len(values):
         raise UsageError(f"--param {name}: a value is given twice: {values}")
     return values
@@ -124,21 +173,23 @@ def _used(draft: Draft, base: RowPlan, path: str) -> Any:
     return here
 
 
-def _symbol(draft: Draft, name: str) -> str:
+def symbol_of(draft: Draft, name: str) -> str:
+    """A parameter as printed, e.g. "β" for beta."""
     sweep = draft.sections["sweep"]
     given = sweep[name].symbol if name in sweep else None
     return given or GREEK.get(name, name)
 
 
-def _row(base: RowPlan, values: dict[str, Any], paths: dict[str, list[str]], draft: Draft) -> RowPlan:
+def _row(base: RowPlan, values: Mapping[str, Any], paths: Mapping[str, Sequence[str]], draft: Draft) -> RowPlan:
     overrides = dict(base.overrides)
     for name, value in values.items():
         overrides.update(dict.fromkeys(paths[name], value))
-    label = ", ".join(f"{_symbol(draft, name)} = {_text(value)}" for name, value in values.items())
-    return RowPlan(_name(values), label, base.losses, overrides, values, base.path, swept=True)
+    label = ", ".join(f"{symbol_of(draft, name)} = {_text(value)}" for name, value in values.items())
+    return RowPlan(row_name(values), label, base.losses, overrides, values, base.path, swept=True)
 
 
-def _name(values: dict[str, Any]) -> str:
+def row_name(values: Mapping[str, Any]) -> str:
+    """ "alpha=0.1+beta=10"; numbers as short as they stay exact."""
     return "+".join(f"{name}={_text(value)}" for name, value in values.items())
 
 
