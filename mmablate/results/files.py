@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmablate.errors import StoreError
+
+_NUMBERS = itertools.count()  # of the temporary files of this process
 
 
 @contextlib.contextmanager
@@ -36,14 +38,15 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
         StoreError: names the path and the reason; the old content is left as it was.
     """
     with telling(path):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = path.parent / f".{path.name}.{os.getpid()}-{next(_NUMBERS)}"
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0), 0o644)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
+            with os.fdopen(handle, "wb", buffering=0) as file:
+                written = memoryview(content)
+                while written:
+                    written = written[file.write(written) or 0 :]
                 if durable:
-                    file.flush()
                     os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

@@ -70,11 +70,8 @@ class Leases:
     def __init__(self, out: Path, *, ttl: float = TTL) -> None:
         self.folder, self.ttl = out / FOLDER, ttl
         self._held: dict[str, str] = {}  # name -> token
-        self._lost: set[str] = set()
         self._seen: dict[str, tuple[tuple[bytes, int], float]] = {}
         self._guard = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
 
     def prepare(self) -> None:
         """Makes the folder, and clears away what claims of dead processes left half-made."""
@@ -95,7 +92,7 @@ class Leases:
         with telling(self.folder, "written"):
             taken = {name for name in sorted(names) if self._claim(name)}
         if taken:
-            self._keep_alive()
+            _HEART.keep_alive(self)
         return taken
 
     def claim_all(self, names: Collection[str]) -> bool:
@@ -111,12 +108,13 @@ class Leases:
         for name in names:
             with self._guard:
                 token = self._held.pop(name, None)
-                self._lost.discard(name)
             path = self.folder / name
             holder = _read(path) if token is not None else None
             if holder is not None and holder.token == token:
                 with contextlib.suppress(OSError):
                     path.unlink()
+        if not self._held:
+            _HEART.let_go(self)
 
     @contextlib.contextmanager
     def holding(self, names: Collection[str], *, whole: bool = False) -> Iterator[set[str]]:
@@ -209,19 +207,55 @@ class Leases:
 
     # --- staying alive ----------------------------------------------------------------------------------
 
-    def _keep_alive(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._touch_for_ever, name="leases", daemon=True)
-            self._thread.start()
+    def touch(self) -> bool:
+        """Touches what this process holds, as a sign of life; whether there is anything."""
+        with self._guard:
+            held = list(self._held)
+        for name in held:
+            if self.mine(name):
+                with contextlib.suppress(OSError):
+                    os.utime(self.folder / name)
+        return bool(held)
 
-    def _touch_for_ever(self) -> None:
-        while not self._wake.wait(self.ttl / 6):
+
+class _Heart:
+    """One thread of this process that touches its leases, whichever objects hold them."""
+
+    def __init__(self) -> None:
+        self._holders: set[Leases] = set()
+        self._guard = threading.Lock()
+        self._more = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def keep_alive(self, leases: Leases) -> None:
+        """Touches these from now on, until nothing is held any more."""
+        with self._guard:
+            known = leases in self._holders
+            self._holders.add(leases)
+            if self._thread is None or not self._thread.is_alive():  # at first, and in a forked process
+                self._thread = threading.Thread(target=self._beat, name="leases", daemon=True)
+                self._thread.start()
+        if not known and leases.ttl < TTL:
+            self._more.set()  # sooner than the thread had meant to wake
+
+    def let_go(self, leases: Leases) -> None:
+        """Nothing is held by these."""
+        with self._guard:
+            self._holders.discard(leases)
+
+    def _beat(self) -> None:
+        while True:
             with self._guard:
-                held = list(self._held)
-            for name in held:
-                if self.mine(name):
-                    with contextlib.suppress(OSError):
-                        os.utime(self.folder / name)
+                shortest = min((leases.ttl for leases in self._holders), default=TTL)
+            self._more.wait(shortest / 6)
+            self._more.clear()
+            with self._guard:
+                holders = list(self._holders)
+            for leases in holders:
+                leases.touch()
+
+
+_HEART = _Heart()
 
 
 def this_worker(pid: int | None = None) -> str:
