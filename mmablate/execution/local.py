@@ -58,6 +58,7 @@ def run_study(
         if samples is not None:
             write_samples(store.folder, samples)
     if pending:
+        earlier = {spec.run_id: store.read_record(spec.run_id) for spec in pending}
         common = {
             "study": study.name,
             "out": options.out,
@@ -70,6 +71,7 @@ def run_study(
             "workers": _workers(options, device, jobs or 1),
             "samples": tuple(samples.indices.tolist()) if samples is not None else (),
             "save_every": study.recipe.save_every,
+            "earlier": earlier,
         }
         steps = {spec.run_id: _steps(spec, summary.n_train) for spec in pending}
         quiet = options.quiet or not is_lead()
@@ -81,6 +83,7 @@ def run_study(
                 fail_fast=options.fail_fast,
                 outcome=outcome,
                 progress=progress,
+                earlier=earlier,
             ).run(pending)
     if launched():
         from mmablate.training.distributed import stop
@@ -123,7 +126,8 @@ def _task(common: dict[str, Any], shown: dict[str, Any], group: Group) -> Any:
     samples = common["samples"] if data == shown else ()
     every = common["save_every"]
     interval = Interval() if every is None else Interval(every.seconds, every.steps)
-    return GroupTask(specs=group.specs, **{**common, "samples": samples, "save_every": interval})
+    earlier = {spec.run_id: common["earlier"].get(spec.run_id) for spec in group.specs}
+    return GroupTask(specs=group.specs, **{**common, "samples": samples, "save_every": interval, "earlier": earlier})
 
 
 def _crew(
