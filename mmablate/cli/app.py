@@ -42,6 +42,13 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", min=0, help="Processes that read batches ahead (default: up to 4 on CUDA; with -j 1)."),
 ]
+Backend = Annotated[
+    Literal["local", "ray", "slurm"], typer.Option("--backend", help="Who trains: this machine, or -j workers of it.")
+]
+BackendOption = Annotated[
+    list[str] | None,
+    typer.Option("--backend-option", metavar="KEY=VALUE", help="For Ray or Slurm, e.g. partition=gpu; repeatable."),
+]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print the plan, train nothing.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Warnings about the recipe are errors.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train failed runs again.")]
@@ -121,6 +128,8 @@ def ablate(
     device: Device = "auto",
     jobs: Jobs = None,
     workers: Workers = None,
+    backend: Backend = "local",
+    backend_option: BackendOption = None,
     dry_run: DryRun = False,
     strict: Strict = False,
     retry_failed: RetryFailed = False,
@@ -134,7 +143,7 @@ def ablate(
     from mmablate.cli.studies import Request, ablate_study
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
-                      retry_failed, fail_fast, force, format, quiet, workers)  # fmt: skip
+                      retry_failed, fail_fast, force, format, quiet, workers, backend, backend_option)  # fmt: skip
     return ablate_study(request, seeds=seeds, only=only, exclude=exclude)
 
 
@@ -156,6 +165,8 @@ def sweep(
     device: Device = "auto",
     jobs: Jobs = None,
     workers: Workers = None,
+    backend: Backend = "local",
+    backend_option: BackendOption = None,
     dry_run: DryRun = False,
     strict: Strict = False,
     retry_failed: RetryFailed = False,
@@ -169,7 +180,7 @@ def sweep(
     from mmablate.cli.studies import Request, sweep_study
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
-                      retry_failed, fail_fast, force, format, quiet, workers)  # fmt: skip
+                      retry_failed, fail_fast, force, format, quiet, workers, backend, backend_option)  # fmt: skip
     return sweep_study(request, parameters=param or [], values=values, range_=range_, trials=trials, seeds=seeds)
 
 
@@ -186,6 +197,8 @@ def train(
     device: Device = "auto",
     jobs: Jobs = None,
     workers: Workers = None,
+    backend: Backend = "local",
+    backend_option: BackendOption = None,
     dry_run: DryRun = False,
     strict: Strict = False,
     retry_failed: RetryFailed = False,
@@ -198,8 +211,9 @@ def train(
     """Train one run of a recipe (and its teacher, where it is not there yet)."""
     from mmablate.cli.studies import Request, train_one
 
-    request = Request(recipe, overrides or [], profile, data_root, out, device, jobs or 1, dry_run, strict,
-                      retry_failed, fail_fast, force, format, quiet, workers)  # fmt: skip
+    jobs = jobs or (1 if backend == "local" else None)
+    request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
+                      retry_failed, fail_fast, force, format, quiet, workers, backend, backend_option)  # fmt: skip
     return train_one(request, row=row, seed=seed)
 
 

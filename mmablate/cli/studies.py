@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from mmablate.cli.parsing import parse_range, parse_seeds, parse_values
+from mmablate.cli.parsing import parse_options, parse_range, parse_seeds, parse_values
 from mmablate.errors import DataError, UsageError
 from mmablate.execution.processes import is_lead
 from mmablate.recipe import shipped_recipes
@@ -48,6 +48,8 @@ class Request:
     format: str
     quiet: bool
     workers: int | None = None
+    backend: str = "local"
+    backend_options: list[str] | None = None
 
 
 def ablate_study(request: Request, *, seeds: str | None, only: str | None, exclude: str | None) -> int:
@@ -165,6 +167,8 @@ def _options(request: Request) -> Options:
         force=request.force,
         quiet=request.quiet,
         workers=request.workers,
+        backend=request.backend,
+        backend_options=parse_options(request.backend_options or []),
     )
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mmablate.data.base import SegmentationData
 from mmablate.data.summary import summarise
 from mmablate.errors import UsageError
+from mmablate.execution.backends import check_backend, open_backend
 from mmablate.execution.fitting import check_conditions, check_sizes
+from mmablate.execution.foreman import train_elsewhere
 from mmablate.execution.grouping import Group
 from mmablate.execution.manifest import manifest
 from mmablate.execution.options import Options, Outcome
+from mmablate.execution.orders import Order
 from mmablate.execution.pending import pending_runs
 from mmablate.execution.processes import is_lead, launched, world_size
 from mmablate.execution.progress import GridProgress
@@ -36,11 +40,12 @@ def run_study(
     Raises:
         StoreError: the results folder cannot be written.
     """
+    check_backend(options)
     summary = summarise(data)
     check_sizes(study, summary)
     check_conditions(study, data)
-    if options.device not in ("auto", "cpu") or launched():
-        _resources(options)  # a device that is not there is told before anything is written
+    if (options.device not in ("auto", "cpu") and options.backend == "local") or launched():
+        resources(options)  # a device that is not there is told before anything is written
     store = StudyStore(options.out, study.name)
     outcome = Outcome()
     pending: list[RunSpec] = []
@@ -49,9 +54,14 @@ def run_study(
         pending = pending_runs(store, wanted, options, outcome)
     if launched():
         pending, outcome = _agreed(pending, outcome)
-    devices, jobs = _resources(options) if pending else ([], options.jobs)
+    backend = open_backend(options) if pending and options.backend != "local" else None
+    if backend is not None:
+        devices, jobs = [options.device], min(options.jobs or backend.size, len(pending))
+    else:
+        devices, jobs = resources(options) if pending else ([], options.jobs)
     device = devices[0] if devices else None
     execution = {"mode": "in_turn", "threads": 1, "device": device, "jobs": jobs, "processes": world_size()}
+    execution |= {"backend": options.backend} if backend is not None else {}
     samples = choose_samples(data, study.recipe.report.samples)
     if is_lead():
         store.update_study(lambda old: manifest(study, wanted, data, summary, _execution(execution, old), old))
@@ -68,7 +78,7 @@ def run_study(
             "teacher_checkpoint": study.recipe.teacher and study.recipe.teacher.checkpoint,
             "force": options.force,
             "weight_files": dict(study.weight_files),
-            "workers": _workers(options, device, jobs or 1),
+            "workers": read_ahead(options, device, jobs or 1),
             "samples": tuple(samples.indices.tolist()) if samples is not None else (),
             "save_every": study.recipe.save_every,
             "earlier": earlier,
@@ -76,9 +86,13 @@ def run_study(
         steps = {spec.run_id: _steps(spec, summary.n_train) for spec in pending}
         quiet = options.quiet or not is_lead()
         with GridProgress(sum(steps.values()), len(pending), quiet=quiet) as progress:
+            if backend is not None:
+                order = _order(study, options, pending, outcome, common, jobs or 1)
+                train_elsewhere(store, order, backend, steps=steps, outcome=outcome, progress=progress)
+                return outcome
             Schedule(
                 store,
-                partial(_task, common, dataset_settings(study.recipe)),
+                partial(make_task, common, dataset_settings(study.recipe)),
                 partial(_crew, devices, jobs or 1, study.recipe.timeout),
                 fail_fast=options.fail_fast,
                 outcome=outcome,
@@ -92,6 +106,44 @@ def run_study(
     return outcome
 
 
+def _order(
+    study: Study,
+    options: Options,
+    pending: Sequence[RunSpec],
+    outcome: Outcome,
+    common: Mapping[str, Any],
+    company: int,
+) -> Order:
+    """The call as workers elsewhere get it: paths are whole, and what each finds out for itself is left out."""
+    every, teacher = study.recipe.save_every, common["teacher_checkpoint"]
+    plain = {key: common[key] for key in ("study", "keep", "force")}
+    return Order(
+        study=study.name,
+        out=Path(os.path.abspath(options.out)),
+        specs=tuple(pending),
+        done=tuple(record.run_id for record in (*outcome.reused, *outcome.failed)),
+        earlier=common["earlier"],
+        common={
+            **plain,
+            "data_root": _whole(common["data_root"]),
+            "teacher_checkpoint": _whole(teacher),
+            "weight_files": {key: _whole(path) for key, path in common["weight_files"].items()},
+            "samples": list(common["samples"]),
+            "save_every": None if every is None else every.model_dump(mode="json"),
+        },
+        shown=dataset_settings(study.recipe),
+        device=options.device,
+        workers=options.workers,
+        timeout=study.recipe.timeout,
+        company=company,
+        fail_fast=options.fail_fast,
+    )
+
+
+def _whole(path: str | None) -> str | None:
+    return None if path is None else os.path.abspath(os.path.expanduser(path))
+
+
 def _agreed(pending: list[RunSpec], outcome: Outcome) -> tuple[list[RunSpec], Outcome]:
     """What rank 0 found, in every process."""
     from mmablate.training.distributed import from_lead
@@ -100,7 +152,7 @@ def _agreed(pending: list[RunSpec], outcome: Outcome) -> tuple[list[RunSpec], Ou
     return agreed
 
 
-def _workers(options: Options, device: str | None, jobs: int) -> int:
+def read_ahead(options: Options, device: str | None, jobs: int) -> int:
     """Processes that read ahead of each group.
 
     On a CPU the groups themselves take all cores, and processes of worker processes are not allowed. On CUDA the
@@ -117,7 +169,7 @@ def _workers(options: Options, device: str | None, jobs: int) -> int:
     )
 
 
-def _task(common: dict[str, Any], shown: dict[str, Any], group: Group) -> Any:
+def make_task(common: dict[str, Any], shown: dict[str, Any], group: Group) -> Any:
     from mmablate.training.group import GroupTask
     from mmablate.training.saving import Interval
 
@@ -143,7 +195,7 @@ def _crew(
     return Pool(jobs, devices, timeout)
 
 
-def _resources(options: Options) -> tuple[list[str], int]:
+def resources(options: Options) -> tuple[list[str], int]:
     """Devices, and how many groups at a time: on CUDA one a device, unless asked for more."""
     from mmablate.training.device import choose_device  # torch, only where there is something to train
 

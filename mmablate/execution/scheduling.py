@@ -6,18 +6,15 @@ the others' or takes over what a dead one has left.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 from mmablate.errors import StoreError
 from mmablate.execution.grouping import Group, group_runs, next_group, smaller
+from mmablate.execution.interrupting import FINISHING, interruptible
 from mmablate.execution.options import Outcome
 from mmablate.execution.processes import is_lead
 from mmablate.execution.progress import GridProgress
@@ -98,7 +95,7 @@ class Schedule:
         """
         self.waiting = group_runs([spec for spec in pending if spec.run_id not in alone])
         self.waiting += [Group.of([spec]) for spec in pending if spec.run_id in alone]
-        with self._interruptible():
+        with interruptible(self._finish):
             try:
                 while self._start_and_listen():
                     pass
@@ -261,24 +258,9 @@ class Schedule:
     def _stop(self) -> bool:
         return self.fail_fast and bool(self.outcome.failed)
 
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Ctrl-C once: finish the epochs and save; twice: stop at once."""
-        if threading.current_thread() is not threading.main_thread() or not is_lead():
-            yield
-            return
-
-        def asked(number: int, frame: FrameType | None) -> None:
-            if self.ending:
-                raise KeyboardInterrupt
-            self.ending = True
-            self.progress.say("finishing the epochs at hand and saving; Ctrl-C again stops at once")
-
-        before = signal.signal(signal.SIGINT, asked)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
+    def _finish(self) -> None:
+        self.ending = True
+        self.progress.say(FINISHING)
 
 
 def failed_record(spec: RunSpec, study: str, kind: str, message: str) -> RunRecord:
