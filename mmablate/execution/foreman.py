@@ -91,7 +91,7 @@ class Foreman:
             StoreError: the results folder cannot be written.
             BackendError: no worker can be had that brings any run further.
         """
-        self.work = WorkFolder.new(self.store.folder, self.order)
+        self.work = WorkFolder.new(self.order.out / self.order.study, self.order)
         self.signs = self._signs()
         with interruptible(self._finish):
             try:

@@ -56,7 +56,8 @@ def run_study(
         pending, outcome = _agreed(pending, outcome)
     backend = open_backend(options) if pending and options.backend != "local" else None
     if backend is not None:
-        devices, jobs = [options.device], min(options.jobs or backend.size, len(pending))
+        jobs: int | None = min(options.jobs or backend.size, len(pending))
+        devices = [options.device]
     else:
         devices, jobs = resources(options) if pending else ([], options.jobs)
     device = devices[0] if devices else None
