@@ -77,6 +77,7 @@ class Foreman:
         self.seen = {run_id: self._stamp(run_id, "record.json") for run_id in self.left}
         self.size = order.company
         self.jobs: dict[str, Job] = {}
+        self.leaving: list[Job] = []  # they have said their last words
         self.sent = self.vain = 0
         self.lost = False
         self.signs: Any = None
@@ -152,6 +153,7 @@ class Foreman:
     def _close(self, name: str) -> None:
         """A worker that is over: its leases are free, and what it has said or not said is acted upon."""
         job, answer = self.jobs.pop(name), self.work.answer_of(name)
+        self.leaving.append(job)
         held = self.store.leases.end_job(name)
         self._collect()
         ended, message = answer if answer is not None else ("died", "")
@@ -168,7 +170,8 @@ class Foreman:
             self.lost = True
             self.progress.say(f"worker {name} died: {message}")
             held &= self.left.keys()
-            self._mourn(held, message)
+            if self._mourn(held, message):
+                self.vain = 0
             self.size = max(self.size, min(self.order.company, len(self.jobs) + len(held)))
         if self.vain >= TRIES_IN_VAIN and self.left:
             last = message or f"the last one said {ended!r}"
@@ -177,8 +180,9 @@ class Foreman:
                 f"{len(self.left)} are left: {last}"
             )
 
-    def _mourn(self, held: set[str], reason: str) -> None:
-        """Runs of a dead worker: from now on trained one at a time, and given up when nothing helps."""
+    def _mourn(self, held: set[str], reason: str) -> bool:
+        """Runs of a dead worker: from now on trained one at a time, and given up when nothing helps (true then)."""
+        runs_left = len(self.left)
         for run_id in sorted(held):
             now = self._sign(run_id)
             count, before = self.deaths.get(run_id, (0, None))
@@ -191,21 +195,24 @@ class Foreman:
                         self.store.finish_run(failed_record(spec, self.store.name, "WorkerDied", reason))
         if held:
             self.work.isolate(self.deaths)
+        self._collect()
+        return len(self.left) < runs_left
 
     def _see_off(self) -> None:
         """All is over: who has not begun is cancelled, the others leave by themselves."""
         end = time.monotonic() + LEAVING_SECONDS
-        while not self.left and self.jobs and time.monotonic() < end:
-            for name in list(self.jobs):
-                if not self.work.began(name):
-                    self.jobs.pop(name).cancel()
-                elif self.jobs[name].over():
-                    del self.jobs[name]
-            time.sleep(POLL_SECONDS if self.jobs else 0)
+        while not self.left and time.monotonic() < end:
+            for name in [name for name in self.jobs if not self.work.began(name)]:
+                self.jobs.pop(name).cancel()
+            self.leaving = [job for job in (*self.leaving, *self.jobs.values()) if not job.over()]
+            self.jobs.clear()
+            if not self.leaving:
+                return
+            time.sleep(POLL_SECONDS)
 
     def _stop(self) -> None:
         """Ends those that are still there, and clears the folder away unless it says why something went wrong."""
-        for job in self.jobs.values():
+        for job in (*self.jobs.values(), *(job for job in self.leaving if not job.over())):
             job.cancel()
         if self.lost:
             self.work.stop()
