@@ -113,6 +113,7 @@ def train_one(request: Request, *, row: str | None, seed: int | None) -> int:
 
 
 def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | None = None) -> Study:
+    parse_options(request.backend_options or [])  # what cannot be read is told first
     return open_study(
         request.recipe,
         profile=request.profile,

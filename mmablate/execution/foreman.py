@@ -199,9 +199,9 @@ class Foreman:
         return len(self.left) < runs_left
 
     def _see_off(self) -> None:
-        """All is over: who has not begun is cancelled, the others leave by themselves."""
+        """All is over, or was asked to end: who has not begun is cancelled, the others leave by themselves."""
         end = time.monotonic() + LEAVING_SECONDS
-        while not self.left and time.monotonic() < end:
+        while (self.ending or not self.left) and time.monotonic() < end:
             for name in [name for name in self.jobs if not self.work.began(name)]:
                 self.jobs.pop(name).cancel()
             self.leaving = [job for job in (*self.leaving, *self.jobs.values()) if not job.over()]

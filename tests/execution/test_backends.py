@@ -311,7 +311,9 @@ def test_options_of_slurm(tmp_path: Path) -> None:
     told(UsageError, "cluster", tmp_path, "slurm", cluster="moon")
     if shutil.which("srun") is None:
         told(BackendError, "srun", tmp_path, "slurm", partition="gpu")
-    made: Any = open_backend(Options(tmp_path, backend="slurm", backend_options={"cluster": "local", "partition": "gpu"}))
+    made: Any = open_backend(
+        Options(tmp_path, backend="slurm", backend_options={"cluster": "local", "partition": "gpu"})
+    )
     assert made.parameters["slurm_partition"] == "gpu"
 
 
