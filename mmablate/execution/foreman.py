@@ -167,6 +167,8 @@ class Foreman:
         self.signs = signs
         if ended == "died":
             message = job.reason()
+            if not self.work.began(name):
+                message += f"; it has not found {self.work.path}, if that is on no disk that all machines share"
             self.lost = True
             self.progress.say(f"worker {name} died: {message}")
             held &= self.left.keys()

@@ -93,8 +93,9 @@ class RayJob:
 
         try:
             ray.get(self.task)
-        except Exception as error:  # whatever ended it
-            return f"{type(error).__name__}: {_first_line(error)}"
+        except Exception as error:  # whatever ended it; of an exception in the task Ray's text begins with the stack
+            found = getattr(error, "cause", None) or error
+            return f"{type(found).__name__}: {_first_line(found)}"
         return "it ended without a word"
 
 

@@ -270,7 +270,7 @@ def sent_out(order: Order, backend: Processes) -> Outcome:
 
 def test_workers_that_never_get_anywhere_are_not_sent_for_ever(finished: Any, tmp_path: Path) -> None:
     order, backend = order_of(finished.study, tmp_path, company=1), Processes("raise SystemExit(3)")
-    with pytest.raises(BackendError, match=r"3 workers .* 8 are left: status 3"):
+    with pytest.raises(BackendError, match=r"3 workers .* 8 are left: status 3; .*share"):
         sent_out(order, backend)
     assert len(backend.sent) == TRIES_IN_VAIN
     assert backend.closed
