@@ -168,7 +168,7 @@ class Foreman:
         if ended == "died":
             message = job.reason()
             if not self.work.began(name):
-                message += f"; it has not found {self.work.path}, if that is on no disk that all machines share"
+                message += f"; it never began: is {self.work.path} on a disk that all machines share?"
             self.lost = True
             self.progress.say(f"worker {name} died: {message}")
             held &= self.left.keys()
