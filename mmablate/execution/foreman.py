@@ -167,7 +167,7 @@ class Foreman:
         self.signs = signs
         if ended == "died":
             message = job.reason()
-            if not self.work.began(name):
+            if not held and not self.work.began(name):
                 message += f"; it never began: is {self.work.path} on a disk that all machines share?"
             self.lost = True
             self.progress.say(f"worker {name} died: {message}")
