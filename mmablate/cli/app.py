@@ -43,7 +43,8 @@ Workers = Annotated[
     typer.Option("--workers", min=0, help="Processes that read batches ahead (default: up to 4 on CUDA; with -j 1)."),
 ]
 Backend = Annotated[
-    Literal["local", "ray", "slurm"], typer.Option("--backend", help="Who trains: this machine, or -j workers on Ray or Slurm.")
+    Literal["local", "ray", "slurm"],
+    typer.Option("--backend", help="Who trains: this machine, or -j workers on Ray or Slurm."),
 ]
 BackendOption = Annotated[
     list[str] | None,
