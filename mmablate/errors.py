@@ -60,6 +60,10 @@ class MissingExtra(MmablateError):
     """An optional package is missing; names the command that installs it."""
 
 
+class BackendError(MmablateError):
+    """Slurm or Ray is not there, refuses work, or has lost workers until it made no sense to send more."""
+
+
 class RunFailed(MmablateError):
     """At least one run of the study failed; the others finished and are kept."""
 

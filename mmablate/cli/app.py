@@ -42,6 +42,14 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", min=0, help="Processes that read batches ahead (default: up to 4 on CUDA; with -j 1)."),
 ]
+Backend = Annotated[
+    Literal["local", "ray", "slurm"],
+    typer.Option("--backend", help="Who trains: this machine, or -j workers on Ray or Slurm."),
+]
+BackendOption = Annotated[
+    list[str] | None,
+    typer.Option("--backend-option", metavar="KEY=VALUE", help="For Ray or Slurm, e.g. partition=gpu; repeatable."),
+]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print the plan, train nothing.")]
 Probe = Annotated[bool, typer.Option("--probe", help="Measure step time and memory first.")]
 Budget = Annotated[
@@ -125,6 +133,8 @@ def ablate(
     device: Device = "auto",
     jobs: Jobs = None,
     workers: Workers = None,
+    backend: Backend = "local",
+    backend_option: BackendOption = None,
     dry_run: DryRun = False,
     probe: Probe = False,
     budget: Budget = None,
@@ -140,7 +150,8 @@ def ablate(
     from mmablate.cli.studies import Request, ablate_study
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
-                      retry_failed, fail_fast, force, format, quiet, workers, probe, budget)  # fmt: skip
+                      retry_failed, fail_fast, force, format, quiet, workers, probe, budget,
+                      backend, backend_option)  # fmt: skip
     return ablate_study(request, seeds=seeds, only=only, exclude=exclude)
 
 
@@ -175,6 +186,8 @@ def sweep(
     device: Device = "auto",
     jobs: Jobs = None,
     workers: Workers = None,
+    backend: Backend = "local",
+    backend_option: BackendOption = None,
     dry_run: DryRun = False,
     probe: Probe = False,
     budget: Budget = None,
@@ -190,7 +203,8 @@ def sweep(
     from mmablate.cli.studies import Request, sweep_study
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
-                      retry_failed, fail_fast, force, format, quiet, workers, probe, budget)  # fmt: skip
+                      retry_failed, fail_fast, force, format, quiet, workers, probe, budget,
+                      backend, backend_option)  # fmt: skip
     return sweep_study(request, parameters=param or [], values=values, range_=range_, seeds=seeds, trials=trials,
                        sampler=sampler, objective=objective, prune=prune)  # fmt: skip
 
@@ -208,6 +222,8 @@ def train(
     device: Device = "auto",
     jobs: Jobs = None,
     workers: Workers = None,
+    backend: Backend = "local",
+    backend_option: BackendOption = None,
     dry_run: DryRun = False,
     probe: Probe = False,
     budget: Budget = None,
@@ -222,8 +238,10 @@ def train(
     """Train one run of a recipe (and its teacher, where it is not there yet)."""
     from mmablate.cli.studies import Request, train_one
 
-    request = Request(recipe, overrides or [], profile, data_root, out, device, jobs or 1, dry_run, strict,
-                      retry_failed, fail_fast, force, format, quiet, workers, probe, budget)  # fmt: skip
+    jobs = jobs or (1 if backend == "local" else None)
+    request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
+                      retry_failed, fail_fast, force, format, quiet, workers, probe, budget,
+                      backend, backend_option)  # fmt: skip
     return train_one(request, row=row, seed=seed)
 
 

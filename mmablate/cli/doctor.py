@@ -24,6 +24,8 @@ PACKAGES = ("torch", "typer", "pydantic", "pandas", "rich", "optuna", "pyyaml", 
 OPTIONAL = {
     "hdf5plugin": ("muses", "the compressed event files of MUSES itself"),
     "transformers": ("backbones", "MiT-B0 ... B5"),
+    "ray": ("ray", "--backend ray"),
+    "submitit": ("slurm", "--backend slurm"),
 }
 """Package -> the extra that brings it, and what it is for."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -72,3 +73,21 @@ def _scalar(text: str) -> Any:
     except yaml.YAMLError:
         return None
     return value if isinstance(value, (str, bool)) else None
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Each "key=value" of --backend-option, the value read as YAML.
+
+    Raises:
+        UsageError: no key, no value, or one that is no YAML.
+    """
+    options = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--backend-option {text}: the value is no YAML") from error
+        if not key.isidentifier() or not equals or options[key] is None:
+            raise UsageError(f"--backend-option {text}: KEY=VALUE, e.g. partition=gpu")
+    return options

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from mmablate.cli.parsing import parse_range, parse_seeds, parse_values
+from mmablate.cli.parsing import parse_options, parse_range, parse_seeds, parse_values
 from mmablate.errors import DataError, UsageError
 from mmablate.execution.processes import is_lead
 from mmablate.recipe import shipped_recipes
@@ -51,6 +51,8 @@ class Request:
     workers: int | None = None
     probe: bool = False
     budget: str | None = None
+    backend: str = "local"
+    backend_options: list[str] | None = None
 
 
 def ablate_study(request: Request, *, seeds: str | None, only: str | None, exclude: str | None) -> int:
@@ -128,6 +130,7 @@ def train_one(request: Request, *, row: str | None, seed: int | None) -> int:
 
 
 def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | None = None) -> AnyStudy:
+    parse_options(request.backend_options or [])  # what cannot be read is told first
     return open_study(
         request.recipe,
         profile=request.profile,
@@ -229,6 +232,8 @@ def _options(request: Request) -> Options:
         force=request.force,
         quiet=request.quiet,
         workers=request.workers,
+        backend=request.backend,
+        backend_options=parse_options(request.backend_options or []),
     )
 
 

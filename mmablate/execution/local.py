@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ from typing import Any
 from mmablate.data.base import SegmentationData
 from mmablate.data.summary import summarise
 from mmablate.errors import UsageError
+from mmablate.execution.backends import check_backend, open_backend
 from mmablate.execution.estimating import estimate
 from mmablate.execution.fitting import check_conditions, check_sizes
+from mmablate.execution.foreman import train_elsewhere
 from mmablate.execution.grouping import Group
 from mmablate.execution.manifest import manifest
 from mmablate.execution.options import Options, Outcome
-from mmablate.execution.pending import pending_runs
+from mmablate.execution.orders import Order
+from mmablate.execution.pending import earlier_records, pending_runs
 from mmablate.execution.probes import Probes
 from mmablate.execution.probing import measure
 from mmablate.execution.processes import is_lead, launched, world_size
@@ -46,6 +49,7 @@ def run_study(
     Raises:
         StoreError: the results folder cannot be written.
     """
+    check_backend(options)
     if isinstance(study, ProgramStudy):
         return _run_program(study, wanted, options)
     if data is None:
@@ -53,8 +57,8 @@ def run_study(
     summary = summarise(data)
     check_sizes(study, summary)
     check_conditions(study, data)
-    if options.device not in ("auto", "cpu") or launched():
-        _resources(options)  # a device that is not there is told before anything is written
+    if (options.device not in ("auto", "cpu") and options.backend == "local") or launched():
+        resources(options)  # a device that is not there is told before anything is written
     store = StudyStore(options.out, study.name)
     outcome = Outcome()
     pending: list[RunSpec] = []
@@ -63,15 +67,22 @@ def run_study(
         pending = pending_runs(store, wanted, options, outcome)
     if launched():
         pending, outcome = _agreed(pending, outcome)
-    devices, jobs = _resources(options) if pending else ([], options.jobs)
+    backend = open_backend(options) if pending and options.backend != "local" else None
+    if backend is not None:
+        jobs: int | None = min(options.jobs or backend.size, len(pending))
+        devices = [options.device]
+    else:
+        devices, jobs = resources(options) if pending else ([], options.jobs)
     device = devices[0] if devices else None
     execution = {"mode": "in_turn", "threads": 1, "device": device, "jobs": jobs, "processes": world_size()}
+    execution |= {"backend": options.backend} if backend is not None else {}
     samples = choose_samples(data, study.recipe.report.samples)
     if is_lead():
         store.update_study(lambda old: manifest(study, wanted, data, summary, _execution(execution, old), old))
         if samples is not None:
             write_samples(store.folder, samples)
     if pending:
+        earlier = earlier_records(store, pending, force=options.force)
         common = {
             "study": study.name,
             "out": options.out,
@@ -81,21 +92,26 @@ def run_study(
             "teacher_checkpoint": study.recipe.teacher and study.recipe.teacher.checkpoint,
             "force": options.force,
             "weight_files": dict(study.weight_files),
-            "workers": _workers(options, device, jobs or 1),
+            "workers": read_ahead(options, device, jobs or 1),
             "samples": tuple(samples.indices.tolist()) if samples is not None else (),
             "save_every": study.recipe.save_every,
+            "earlier": earlier,
         }
         steps = {spec.run_id: _steps(spec, summary.n_train) for spec in pending}
         quiet = options.quiet or not is_lead()
         with GridProgress(sum(steps.values()), len(pending), quiet=quiet) as progress:
+            if backend is not None:
+                order = _order(study, options, pending, outcome, common, jobs or 1)
+                train_elsewhere(store, order, backend, steps=steps, outcome=outcome, progress=progress)
+                return outcome
             Schedule(
                 store,
                 partial(task_for, common, dataset_settings(study.recipe)),
                 partial(_crew, devices, jobs or 1, study.recipe.timeout),
                 fail_fast=options.fail_fast,
-                force=options.force,
                 outcome=outcome,
                 progress=progress,
+                earlier=earlier,
             ).run(pending)
     if launched():
         from mmablate.training.distributed import stop
@@ -120,7 +136,7 @@ def probe_study(
     pending = list(wanted) if options.force else [s for s in wanted if not store.has_finished(s.run_id)]
     if not pending:
         return
-    devices, jobs = _resources(options)
+    devices, jobs = resources(options)
     probes = Probes()
     missing = estimate(pending, probes, kind=devices[0].partition(":")[0], jobs=jobs).missing
     if not missing:
@@ -132,7 +148,7 @@ def probe_study(
         "data_root": root,
         "device": devices[0],
         "weight_files": dict(study.weight_files),
-        "workers": _workers(options, devices[0], jobs),
+        "workers": read_ahead(options, devices[0], jobs),
     }
 
     def task(group: Group) -> Any:
@@ -147,6 +163,10 @@ def _run_program(study: ProgramStudy, wanted: Sequence[RunSpec], options: Option
     """The same for a study of a program; torch stays out where nothing but the program could need it."""
     if launched():
         raise UsageError(f"{study.name}: the recipe runs a program; start torchrun in its command")
+    if options.backend != "local":
+        raise UsageError(
+            f"--backend {options.backend}: runs of a program are started on this machine; a command may submit jobs itself"
+        )
     device = _program_device(options.device)
     store, outcome = StudyStore(options.out, study.name), Outcome()
     store.prepare()
@@ -155,12 +175,14 @@ def _run_program(study: ProgramStudy, wanted: Sequence[RunSpec], options: Option
     jobs = max(1, min(jobs, len(pending)))
     execution = {"mode": "program", "device": device if pending else None, "jobs": jobs}
     store.update_study(lambda old: manifest(study, wanted, None, None, _execution(execution, old), old))
+    earlier = earlier_records(store, pending, force=options.force)
     common = {
         **ProgramTask.common(study),
         "study": study.name,
         "out": options.out,
         "device": device,
         "force": options.force,
+        "earlier": earlier,
     }
     with GridProgress(STEPS * len(pending), len(pending), quiet=options.quiet) as progress:
         # No timeout here: a command has its own, and a callable need not give a sign of life.
@@ -169,9 +191,9 @@ def _run_program(study: ProgramStudy, wanted: Sequence[RunSpec], options: Option
             partial(task_for, common, {}),
             partial(_crew, [device], jobs, None),
             fail_fast=options.fail_fast,
-            force=options.force,
             outcome=outcome,
             progress=progress,
+            earlier=earlier,
         ).run(pending)
     return outcome
 
@@ -185,6 +207,44 @@ def _program_device(wanted: str) -> str:
     return str(choose_device(wanted))
 
 
+def _order(
+    study: Study,
+    options: Options,
+    pending: Sequence[RunSpec],
+    outcome: Outcome,
+    common: Mapping[str, Any],
+    company: int,
+) -> Order:
+    """The call as workers elsewhere get it: paths are whole, and what each finds out for itself is left out."""
+    every, teacher = study.recipe.save_every, common["teacher_checkpoint"]
+    plain = {key: common[key] for key in ("study", "keep", "force")}
+    return Order(
+        study=study.name,
+        out=Path(os.path.abspath(options.out)),
+        specs=tuple(pending),
+        done=tuple(record.run_id for record in (*outcome.reused, *outcome.failed)),
+        earlier=common["earlier"],
+        common={
+            **plain,
+            "data_root": _whole(common["data_root"]),
+            "teacher_checkpoint": _whole(teacher),
+            "weight_files": {key: _whole(path) for key, path in common["weight_files"].items()},
+            "samples": list(common["samples"]),
+            "save_every": None if every is None else every.model_dump(mode="json"),
+        },
+        shown=dataset_settings(study.recipe),
+        device=options.device,
+        workers=options.workers,
+        timeout=study.recipe.timeout,
+        company=company,
+        fail_fast=options.fail_fast,
+    )
+
+
+def _whole(path: str | None) -> str | None:
+    return None if path is None else os.path.abspath(os.path.expanduser(path))
+
+
 def _agreed(pending: list[RunSpec], outcome: Outcome) -> tuple[list[RunSpec], Outcome]:
     """What rank 0 found, in every process."""
     from mmablate.training.distributed import from_lead
@@ -193,7 +253,7 @@ def _agreed(pending: list[RunSpec], outcome: Outcome) -> tuple[list[RunSpec], Ou
     return agreed
 
 
-def _workers(options: Options, device: str | None, jobs: int) -> int:
+def read_ahead(options: Options, device: str | None, jobs: int) -> int:
     """Processes that read ahead of each group.
 
     On a CPU the groups themselves take all cores, and processes of worker processes are not allowed. On CUDA the
@@ -223,7 +283,7 @@ def _crew(
     return Pool(jobs, devices, timeout)
 
 
-def _resources(options: Options) -> tuple[list[str], int]:
+def resources(options: Options) -> tuple[list[str], int]:
     """Devices, and how many groups at a time: on CUDA one a device, unless asked for more."""
     from mmablate.training.device import choose_device  # torch, only where there is something to train
 

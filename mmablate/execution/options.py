@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mmablate.results import RunRecord
 
@@ -21,6 +23,8 @@ class Options:
         force: train everything again.
         quiet: no progress.
         workers: processes that read batches ahead of a group; None decides by device and cores.
+        backend: local, ray or slurm; of the last two, `jobs` is the number of workers.
+        backend_options: what Ray or Slurm is asked for, by name.
     """
 
     out: Path
@@ -31,6 +35,8 @@ class Options:
     force: bool = False
     quiet: bool = False
     workers: int | None = None
+    backend: str = "local"
+    backend_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from mmablate.execution.options import Options, Outcome
-from mmablate.results import StudyStore
+from mmablate.results import RunRecord, StudyStore
 from mmablate.results.store import RECORD
 from mmablate.study import AnyStudy, RunSpec, Study
 
@@ -40,6 +40,16 @@ def pending_runs(store: StudyStore, wanted: Sequence[RunSpec], options: Options,
             (outcome.reused if record.status == "ok" else outcome.failed).append(record)
     outcome.known_failures = list(outcome.failed)
     return _with_lost_teachers(store, wanted, pending, outcome)
+
+
+def earlier_records(store: StudyStore, pending: Sequence[RunSpec], *, force: bool) -> dict[str, RunRecord | None]:
+    """The records that --force and --retry-failed leave in place until the runs have others.
+
+    Without --force one that is well is not among them: it was not there a moment ago, another process has just
+    finished the run.
+    """
+    found = {spec.run_id: store.read_record(spec.run_id) for spec in pending}
+    return {i: record for i, record in found.items() if force or record is None or record.status == "failed"}
 
 
 def _set_aside_damaged(store: StudyStore, run_id: str) -> None:

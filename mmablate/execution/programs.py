@@ -19,7 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -55,6 +55,7 @@ class ProgramTask:
         folder: in which the command runs, or from which the callable is imported.
         files: the program's, by the name under which they count.
         synthetic: the data behind the scores are generated.
+        earlier: run -> its record when the call began; another one since is somebody's answer to this very call.
     """
 
     specs: tuple[RunSpec, ...]
@@ -66,6 +67,7 @@ class ProgramTask:
     folder: Path
     files: Mapping[str, Path]
     synthetic: bool
+    earlier: Mapping[str, RunRecord | None] = field(default_factory=dict)
 
     @classmethod
     def common(cls, study: ProgramStudy) -> dict[str, Any]:
@@ -96,6 +98,8 @@ def run_programs(task: ProgramTask, report: Report) -> list[RunRecord]:
             before = store.read_record(spec.run_id)
             if before is None:
                 store.set_aside(spec.run_id)
+            if before is not None and spec.run_id in task.earlier and before != task.earlier[spec.run_id]:
+                continue
             if not task.force and ((before is not None and before.status == "ok") or store.adopt(spec.run_id)):
                 continue
             record = _Run(task, spec, store, report).run(again=before is not None)

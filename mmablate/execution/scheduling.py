@@ -6,17 +6,15 @@ the others' or takes over what a dead one has left.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mmablate.errors import StoreError
 from mmablate.execution.grouping import Group, group_runs, next_group, smaller
+from mmablate.execution.interrupting import FINISHING, interruptible
 from mmablate.execution.options import Outcome
 from mmablate.execution.processes import is_lead
 from mmablate.execution.progress import GridProgress
@@ -31,6 +29,19 @@ POLL_SECONDS = 0.5
 TRIES = 2
 
 
+@dataclass(frozen=True)
+class Company:
+    """Others who are known to train the same runs, for an owner who looks after all of them.
+
+    Attributes:
+        size: how many, this process included: the last groups are shared out among so many.
+        ending: asked about every second; once true, epochs are finished and states saved.
+    """
+
+    size: int
+    ending: Callable[[], bool]
+
+
 class Schedule:
     """The execution of one call.
 
@@ -39,9 +50,11 @@ class Schedule:
         make_task: a group -> what a worker needs to train it.
         crew: makes those who train, given who hears of progress and who says whether to end.
         fail_fast: stop at the first failure.
-        force: train again what is finished.
         outcome: what is known already; more is added.
         progress: told of everything.
+        earlier: the records that the runs had when the call began, which --force and --retry-failed leave in place
+            until they have another.
+        company: who trains with this process; it then leaves once there is nothing more to start for it.
     """
 
     def __init__(
@@ -51,16 +64,16 @@ class Schedule:
         crew: Callable[[Callable[[Any], None], Callable[[], bool]], Crew],
         *,
         fail_fast: bool,
-        force: bool,
         outcome: Outcome,
         progress: GridProgress,
+        earlier: Mapping[str, RunRecord | None],
+        company: Company | None = None,
     ) -> None:
-        self.store, self.make_task, self.fail_fast, self.force = store, make_task, fail_fast, force
-        self.outcome, self.progress = outcome, progress
+        self.store, self.make_task, self.fail_fast = store, make_task, fail_fast
+        self.outcome, self.progress, self.earlier, self.company = outcome, progress, earlier, company
         self.crew = crew(self._hear, lambda: self.ending)
         self.over = {record.run_id for record in (*outcome.reused, *outcome.failed)}
         self.broken = {record.run_id for record in outcome.failed}
-        self.earlier: dict[str, RunRecord | None] = {}
         self.waiting: list[Group] = []
         self.groups: dict[Any, Group] = {}  # task -> group, of those in training
         self.elsewhere: dict[str, RunSpec] = {}  # runs whose lease another process holds
@@ -70,19 +83,19 @@ class Schedule:
         self.largest: int | None = None  # runs of a group that fit into memory, once one did not
         self.ending = self.told_to_finish = False
 
-    def run(self, pending: Sequence[RunSpec]) -> None:
+    def run(self, pending: Sequence[RunSpec], alone: Collection[str] = ()) -> None:
         """Returns when every run is over, or nothing more is to be started.
+
+        Args:
+            alone: runs to be trained one at a time, since a worker has died of one of them.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; at the first, epochs are finished and states saved before.
             StoreError: the results folder cannot be written.
         """
-        # Records of an earlier try, which --force and --retry-failed leave in place until they have another.
-        # Without --force one that is well was not there a moment ago: another process has just finished the run.
-        found = {spec.run_id: self.store.read_record(spec.run_id) for spec in pending}
-        self.earlier = {i: r for i, r in found.items() if self.force or (r is not None and r.status == "failed")}
-        self.waiting = group_runs(pending)
-        with self._interruptible():
+        self.waiting = group_runs([spec for spec in pending if spec.run_id not in alone])
+        self.waiting += [Group.of([spec]) for spec in pending if spec.run_id in alone]
+        with interruptible(self._finish):
             try:
                 while self._start_and_listen():
                     pass
@@ -99,13 +112,15 @@ class Schedule:
             return False
         self._drop_orphans()
         self._look_elsewhere()
+        if self.company is not None and self.company.ending():
+            self.ending = True
         if self.ending and not self.told_to_finish:
             self.told_to_finish = True
             self.crew.finish()
         while self.crew.idle() and not self.ending and (group := self._next()):
             self.groups[self.crew.start(self.make_task(group))] = group
         if not self.crew.busy():
-            if self.ending or not self.elsewhere:
+            if self.ending or not self.elsewhere or (self.company is not None and not self.waiting):
                 return False
             time.sleep(POLL_SECONDS)
             return True
@@ -116,8 +131,12 @@ class Schedule:
     def _next(self) -> Group | None:
         if self.largest is not None:
             self.waiting = [part for group in self.waiting for part in smaller(group, self.largest)]
-        others = lambda: self.store.leases.others(self.crew.names())  # noqa: E731
-        return next_group(self.waiting, self.over, self.crew.size, self.crew.idle(), others=others)
+        return next_group(self.waiting, self.over, self.crew.size, self.crew.idle(), others=self._others)
+
+    def _others(self) -> int:
+        """How many more train runs of this folder; company counts before it has begun."""
+        more = self.company.size - 1 if self.company is not None else 0
+        return max(more, self.store.leases.others(self.crew.names()))
 
     def _listen(self, event: Event) -> None:
         if event.kind == "progress":
@@ -226,22 +245,7 @@ class Schedule:
             self.progress.say(f"{event.content}; {again} run{'s' if again > 1 else ''} tried again, one at a time")
 
     def _fail(self, spec: RunSpec, kind: str, message: str) -> None:
-        record = RunRecord(
-            run_id=spec.run_id,
-            study=self.store.name,
-            row=spec.rows[0] if spec.rows else None,
-            seed=spec.seed,
-            status="failed",
-            error=RunError(type=kind, message=message),
-            metrics={},
-            n_parameters=None,
-            seconds=None,
-            steps=None,
-            depends_on=list(spec.depends_on),
-            digests={"init": None, "order": None, "final": None},
-            environment={"worker": this_worker()},
-            role="teacher" if spec.role == "teacher" else "student",
-        )
+        record = failed_record(spec, self.store.name, kind, message)
         if is_lead():
             with self.store.leases.holding([spec.run_id]) as held:
                 if held and not self._take_note(spec, ours=False):
@@ -254,21 +258,26 @@ class Schedule:
     def _stop(self) -> bool:
         return self.fail_fast and bool(self.outcome.failed)
 
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Ctrl-C once: finish the epochs and save; twice: stop at once."""
-        if threading.current_thread() is not threading.main_thread() or not is_lead():
-            yield
-            return
+    def _finish(self) -> None:
+        self.ending = True
+        self.progress.say(FINISHING)
 
-        def asked(number: int, frame: FrameType | None) -> None:
-            if self.ending:
-                raise KeyboardInterrupt
-            self.ending = True
-            self.progress.say("finishing the epochs at hand and saving; Ctrl-C again stops at once")
 
-        before = signal.signal(signal.SIGINT, asked)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
+def failed_record(spec: RunSpec, study: str, kind: str, message: str) -> RunRecord:
+    """The record of a run that failed outside of its own training."""
+    return RunRecord(
+        run_id=spec.run_id,
+        study=study,
+        row=spec.rows[0] if spec.rows else None,
+        seed=spec.seed,
+        status="failed",
+        error=RunError(type=kind, message=message),
+        metrics={},
+        n_parameters=None,
+        seconds=None,
+        steps=None,
+        depends_on=list(spec.depends_on),
+        digests={"init": None, "order": None, "final": None},
+        environment={"worker": this_worker()},
+        role="teacher" if spec.role == "teacher" else "student",
+    )

@@ -21,8 +21,9 @@ def task_for(common: Mapping[str, Any], shown: Mapping[str, Any], group: Group) 
         common: fields that all tasks of the study share.
         shown: settings of the data that the scenes shown are numbers in.
     """
+    earlier = {spec.run_id: common["earlier"][spec.run_id] for spec in group.specs if spec.run_id in common["earlier"]}
     if "program" in common:
-        return ProgramTask(specs=group.specs, **common)
+        return ProgramTask(specs=group.specs, **{**common, "earlier": earlier})
     from mmablate.training.group import GroupTask
     from mmablate.training.saving import Interval
 
@@ -31,7 +32,7 @@ def task_for(common: Mapping[str, Any], shown: Mapping[str, Any], group: Group) 
     samples = common["samples"] if data == shown else ()
     every = common["save_every"]
     interval = Interval() if every is None else Interval(every.seconds, every.steps)
-    return GroupTask(specs=group.specs, **{**common, "samples": samples, "save_every": interval})
+    return GroupTask(specs=group.specs, **{**common, "samples": samples, "save_every": interval, "earlier": earlier})
 
 
 def perform(task: Any, hear: Report, stopping: Callable[[], bool]) -> tuple[str, Any]:

@@ -7,8 +7,11 @@ another takes its place.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +21,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mmablate.execution.tasks import perform
-from mmablate.results.leases import this_worker
+from mmablate.results.leases import JOB, this_worker
 
 if TYPE_CHECKING:  # torch comes in with the worker, not with its owner
     from mmablate.execution.programs import ProgramTask
@@ -246,6 +249,8 @@ def _work(connection: Connection) -> None:
     """Body of a worker process."""
     # Ctrl-C reaches the whole process group; the owner decides, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.environ.get(JOB):
+        _belong_to_job()
 
     def tell(progress: Any) -> None:
         try:
@@ -274,6 +279,18 @@ def _work(connection: Connection) -> None:
             connection.send(perform(task, tell, stopping))
         except (EOFError, OSError):
             return
+
+
+def _belong_to_job() -> None:
+    """Of a process of a Slurm or Ray job: it ends with its owner, at once, and leaves signals to it.
+
+    Once the job is known to be over, its leases are freed; nothing of it may then train on. Slurm sends what asks a
+    job to leave to all of its processes.
+    """
+    for number in (signal.SIGTERM, getattr(signal, "SIGUSR2", signal.SIGTERM)):
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG; an owner dead before is told by its closed pipe
 
 
 def _reason(code: int | None) -> str:

@@ -1,6 +1,6 @@
 """Leases: who trains which run, on one machine or on several that share a folder.
 
-    <out>/.leases/<run_id>      JSON: worker, machine, pid, start of the process, token
+    <out>/.leases/<run_id>      JSON: worker, machine, pid, start of the process, token, job of Slurm or Ray
 
 A lease is made by linking a finished file to its name, which only one process can do, and its holder touches it
 every few seconds. It is taken over when its process is known to be dead (same machine), or when nobody has touched
@@ -27,6 +27,8 @@ from filelock import FileLock
 from mmablate.results.files import telling
 
 FOLDER = ".leases"
+# Environment variable with the name of the job that a process and its children work for.
+JOB = "MMABLATE_JOB"
 # Generous: a holder that is stopped for longer (a debugger, a frozen network disk) loses its runs to others.
 TTL = 120.0
 
@@ -40,6 +42,7 @@ class Holder:
         machine: host, boot and process namespace; processes can be looked up within one alone.
         pid, started: of the process; its start tells it from a later one of the same number.
         token: of this very lease.
+        job: that the process works for; empty where nobody sent it.
     """
 
     worker: str
@@ -47,6 +50,7 @@ class Holder:
     pid: int
     started: str
     token: str
+    job: str = ""
 
     def dead(self) -> bool:
         """Whether the process is known to be gone; one of another machine never is."""
@@ -145,6 +149,30 @@ class Leases:
                 if holder is not None and not holder.dead():
                     workers.add(holder.worker)
         return len(workers - set(own))
+
+    def of_job(self, job: str) -> set[str]:
+        """The leases that processes of a job hold."""
+        with contextlib.suppress(OSError):
+            found = [(path, _read(path)) for path in self.folder.iterdir() if not path.name.startswith(".")]
+            return {path.name for path, holder in found if holder is not None and holder.job == job}
+        return set()
+
+    def end_job(self, job: str) -> set[str]:
+        """Frees what the processes of a job hold, on whatever machine, and returns it.
+
+        Only for a job that is known to be over: nobody but its own processes ever gives such a lease back, so what
+        is read here under the lock of takeovers is still so when it is removed.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        if not self.of_job(job):
+            return set()
+        with telling(self.folder, "written"), FileLock(self.folder / ".takeover.lock"):
+            freed = self.of_job(job)
+            for name in freed:
+                (self.folder / name).unlink(missing_ok=True)
+        return freed
 
     # --- one lease --------------------------------------------------------------------------------------
 
@@ -277,7 +305,13 @@ def this_machine() -> str:
 
 def _this_process() -> dict[str, Any]:
     pid = os.getpid()
-    return {"worker": this_worker(), "machine": this_machine(), "pid": pid, "started": _own_start(pid)}
+    return {
+        "worker": this_worker(),
+        "machine": this_machine(),
+        "pid": pid,
+        "started": _own_start(pid),
+        "job": os.environ.get(JOB, ""),
+    }
 
 
 @lru_cache
@@ -331,6 +365,7 @@ def _read(path: Path) -> Holder | None:
             pid=int(content["pid"]),
             started=content["started"],
             token=str(content["token"]),
+            job=str(content.get("job", "")),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

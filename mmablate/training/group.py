@@ -59,6 +59,8 @@ class GroupTask:
         weight_files: hash -> path of the pre-trained weights that models start from.
         save_every: how often the states of unfinished runs are saved.
         stacks: run ids of those that are stepped as one (`mmablate.training.stacking`); the others go in turn.
+        earlier: run -> its record when the call began; another one since is somebody's answer to this very call,
+            and the run is not trained again.
     """
 
     specs: tuple[RunSpec, ...]
@@ -75,6 +77,7 @@ class GroupTask:
     weight_files: Mapping[str, str] = field(default_factory=dict)
     save_every: Interval = field(default_factory=Interval)
     stacks: tuple[tuple[str, ...], ...] = ()
+    earlier: Mapping[str, RunRecord | None] = field(default_factory=dict)
 
 
 class Stepper(Protocol):
@@ -128,7 +131,7 @@ def train_group(
     names = [spec.run_id for spec in task.specs]
     holding: AbstractContextManager[set[str]] = store.leases.holding(names) if lead else nullcontext(set())
     with holding as held:
-        missing = [s.run_id for s in task.specs if s.run_id in held and (task.force or not _finished(store, s))]
+        missing = [s.run_id for s in task.specs if s.run_id in held and not _over(task, store, s)]
         missing = distributed.from_lead(missing)
         specs = [spec for spec in task.specs if spec.run_id in missing]
         records: list[RunRecord] = []
@@ -147,6 +150,15 @@ def train_group(
 
 def _stepper(task: GroupTask) -> Stepper:
     return Stacked(task.stacks) if task.stacks else InTurn()
+
+
+def _over(task: GroupTask, store: StudyStore, spec: RunSpec) -> bool:
+    """Whether the run is finished, or others who answer the same call have failed at it meanwhile."""
+    if spec.run_id in task.earlier:
+        record = store.read_record(spec.run_id)
+        if record is not None and record != task.earlier[spec.run_id]:
+            return True
+    return not task.force and _finished(store, spec)
 
 
 def _finished(store: StudyStore, spec: RunSpec) -> bool:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmablate.errors import StoreError
-from mmablate.results.leases import Leases, this_machine, this_worker
+from mmablate.results.leases import JOB, Leases, this_machine, this_worker
 
 HOLDER = (
     "import sys, pathlib\n"
@@ -83,6 +83,25 @@ def test_two_objects_of_one_process_are_two_holders(tmp_path: Path, leases: Leas
     assert leases.mine("a"), "what one does not hold one cannot give back"
     leases.release(["a"])
     assert other.claim(["a"]) == {"a"}
+
+
+def test_the_leases_of_a_job_are_freed_together_and_no_others(
+    tmp_path: Path, leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(JOB, "one")
+    assert Leases(tmp_path).claim(["a", "b"]) == {"a", "b"}
+    monkeypatch.setenv(JOB, "two")
+    assert Leases(tmp_path).claim(["c"]) == {"c"}
+    monkeypatch.delenv(JOB)
+    assert leases.claim(["d"]) == {"d"}
+    assert leases.of_job("one") == {"a", "b"}
+    assert leases.end_job("three") == set()
+    assert leases.end_job("one") == {"a", "b"}
+    assert leases.claim(["a", "b", "c"]) == {"a", "b"}, "free, though the process that held them is alive"
+    assert leases.end_job("one") == set(), "they are somebody else's now"
+    assert leases.mine("a")
+    assert leases.live("c")
+    assert leases.mine("d")
 
 
 def of_another(path: Path, **changes: object) -> None:

@@ -235,3 +235,19 @@ def test_every_optimiser_goes_on(workshop: Workshop, optimizer: str) -> None:
         train_group(task([spec], new), lambda p: None, Dying(3, "before"))
     train_group(task([spec], new), lambda p: None)
     assert everything(new) == everything(out)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_run_that_others_failed_at_since_the_call_began_is_not_tried_again(
+    workshop: Workshop, study: Study, whole: Any, force: bool
+) -> None:
+    out = with_teacher_of(workshop, study, whole[0])
+    spec, store = students(study, rows=["sup"])[0], StudyStore(out, "tiny")
+    good = StudyStore(whole[0], "tiny").read_record(spec.run_id)
+    assert good is not None
+    failed = good.model_copy(update={"status": "failed", "metrics": {}})
+    store.finish_run(failed)
+    assert workshop.train([spec], out, force=force, earlier={spec.run_id: None}) == {}
+    assert store.read_record(spec.run_id) == failed
+    (again,) = workshop.train([spec], out, force=force, earlier={spec.run_id: failed}).values()
+    assert numbers(again) == numbers(good), "it is what --retry-failed and --force ask for"
