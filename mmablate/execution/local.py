@@ -165,7 +165,8 @@ def _run_program(study: ProgramStudy, wanted: Sequence[RunSpec], options: Option
         raise UsageError(f"{study.name}: the recipe runs a program; start torchrun in its command")
     if options.backend != "local":
         raise UsageError(
-            f"--backend {options.backend}: runs of a program are started on this machine; a command may submit jobs itself"
+            f"--backend {options.backend}: runs of a program are started on this machine; "
+            "a command may submit jobs itself"
         )
     device = _program_device(options.device)
     store, outcome = StudyStore(options.out, study.name), Outcome()
