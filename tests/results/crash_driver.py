@@ -9,6 +9,7 @@ on standard error where the store cannot be read or written.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,17 +62,19 @@ def finish(store: StudyStore, run_id: str) -> None:
             write_atomic(state, b"half-way" * 30)
     if run_id == TEACHER:
         write_atomic(store.run_folder(run_id) / CHECKPOINT, WEIGHTS)
-    store.finish_run(record(run_id, study=store.name, metrics={"V": 10.0 + ord(run_id[0])}))
-    state.unlink(missing_ok=True)
+    store.finish_run(record(run_id, metrics={"V": 10.0 + ord(run_id[0])}))
 
 
 def make_sibling(out: Path) -> None:
     """The study that has finished a run before."""
-    finish(prepared(out, SIBLING), ADOPTED)
+    finish(prepared(out, SIBLING), ADOPTED)  # by the same bits as this study would
 
 
-def drive(out: Path, tell: Callable[[str], None]) -> None:
+def drive(out: Path, tell: Callable[[str], None], *, patience: float | None = None) -> None:
     """All runs that are not there yet.
+
+    Args:
+        patience: seconds after which an untouched lease of somebody of whom nothing is known is taken over.
 
     Raises:
         StoreError: as the store does.
@@ -85,8 +88,13 @@ def drive(out: Path, tell: Callable[[str], None]) -> None:
             tell(f"adopted {run_id}")
             continue
         if found is not None:
+            store.tidy(run_id)
             tell(f"had {run_id}")
             continue
+        if patience is not None:
+            store.leases.ttl = patience
+            while not store.leases.claim([run_id]):
+                time.sleep(patience / 4)
         with store.leases.holding([run_id]) as held:
             if not held:
                 tell(f"elsewhere {run_id}")
