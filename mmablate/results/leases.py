@@ -79,8 +79,7 @@ class Leases:
         self._lost: set[str] = set()
         self._seen: dict[str, tuple[tuple[bytes, int], float]] = {}
         self._guard = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
+        self._end: threading.Event | None = None  # of the thread that touches, while there is something to touch
 
     def prepare(self) -> None:
         """Makes the folder, and clears away leases of dead processes and what their claims left half-made."""
@@ -132,6 +131,9 @@ class Leases:
             with self._guard:
                 token = self._held.pop(name, None)
                 self._lost.discard(name)
+                if not self._held and self._end is not None:
+                    self._end.set()
+                    self._end = None
             path = self.folder / name
             holder = _read(path) if token is not None else None
             if holder is not None and holder.token == token:
@@ -233,12 +235,14 @@ class Leases:
     # --- staying alive ----------------------------------------------------------------------------------
 
     def _keep_alive(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._touch_for_ever, name="leases", daemon=True)
-            self._thread.start()
+        """Touches from now on; the thread ends when the last lease is given back."""
+        with self._guard:
+            if self._held and self._end is None:
+                self._end = threading.Event()
+                threading.Thread(target=self._touch, args=(self._end,), name="leases", daemon=True).start()
 
-    def _touch_for_ever(self) -> None:
-        while not self._wake.wait(self.ttl / 6):
+    def _touch(self, end: threading.Event) -> None:
+        while not end.wait(self.ttl / 6):
             with self._guard:
                 held = list(self._held)
             for name in held:
