@@ -1,0 +1,90 @@
+"""SIGKILL to a real study at 25 random moments: python tests/benchmarks/kills.py
+
+A small study on the Landsat scene runs as `python -m mmablate ablate`, with one job and with two in turn, its states
+saved after every step. All its processes are killed at a moment drawn uniformly over the duration of an undisturbed
+one, then the same command runs to its end, and the table, the records with their digests and counts, and the
+histories are compared with the undisturbed study's to the last bit. More kills are aimed into the middle of writes.
+Some minutes on two idle cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import _report
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "execution"))
+from killing import Killed, Place, after, killed_and_resumed, writing
+
+SEED = 7
+SETTINGS = ("train.epochs=20", "evaluate.every=20", "save_every=1 step")
+
+
+def moments(count: int, seconds: dict[int, float]) -> list[tuple[str, int, Callable[[], Callable[[Place], bool]]]]:
+    """Name, jobs and condition of every kill."""
+    chance = random.Random(SEED)
+    found: list[tuple[str, int, Callable[[], Callable[[Place], bool]]]] = []
+    for number in range(count):
+        jobs, share = 1 + number % 2, chance.random()
+        found.append((f"at {share:.2f}", jobs, lambda time=share * seconds[jobs]: after(time)))  # type: ignore[misc]
+    aimed = [("state.safetensors", 10), ("state.safetensors", 30), ("record.json", 1), ("record.json", 2)]
+    aimed += [("checkpoint.safetensors", 1), ("study.json", 1)]
+    for number, (name, nth) in enumerate(aimed):
+        condition = lambda name=name, nth=nth: writing(name, nth)  # type: ignore[misc]  # noqa: E731
+        found.append((f"writing {name}, {nth}", 1 + number % 2, condition))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--moments", type=int, default=25)
+    count = parser.parse_args().moments
+    seconds: dict[int, float] = {}
+    undisturbed: list[tuple[Any, int]] = []
+    for jobs in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            place = Place(Path(folder), SETTINGS)
+            seconds[jobs] = place.finish(jobs)
+            undisturbed.append((place.everything(), sum(place.steps().values())))
+    assert undisturbed[0] == undisturbed[1], "one job or two: the same bits"
+    expected, total = undisturbed[0]
+    done: list[tuple[str, int, Killed]] = []
+    for name, jobs, moment in moments(count, seconds):
+        with tempfile.TemporaryDirectory() as folder:
+            result = killed_and_resumed(Place(Path(folder), SETTINGS), expected, total, jobs, moment)
+        done.append((name, jobs, result))
+        print(name, jobs, result, flush=True)
+    drawn, aimed = done[:count], done[count:]
+    redone = [result.redone for _, _, result in done]
+    _report.write(
+        "kills",
+        {
+            "figure": "studies killed at random moments that ended as the undisturbed one, to the last bit",
+            "equal": sum(not result.wrong for _, _, result in drawn),
+            "of": len(drawn),
+            "killed_before_the_end": sum(result.running for _, _, result in drawn),
+            "aimed_into_writes_equal": sum(not result.wrong for _, _, result in aimed),
+            "aimed_into_writes": len(aimed),
+            "left_a_temporary_file": sum(result.torn > 0 for _, _, result in done),
+            "steps": total,
+            "steps_redone_mean": sum(redone) / len(redone),
+            "steps_redone_largest": max(redone),
+            "settings": SETTINGS,
+            "seed": SEED,
+            "seconds_undisturbed": {f"-j {jobs}": round(own, 2) for jobs, own in seconds.items()},
+            "kills": [
+                {"moment": name, "jobs": jobs, **{key: getattr(result, key) for key in Killed.__dataclass_fields__}}
+                for name, jobs, result in done
+            ],
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
