@@ -1,8 +1,9 @@
 """SIGKILL to a real study at 25 random moments: python tests/benchmarks/kills.py
 
 A small study on the Landsat scene runs as `python -m mmablate ablate`, with one job and with two in turn, its states
-saved after every step. All its processes are killed at a moment drawn uniformly over the duration of an undisturbed
-one, then the same command runs to its end, and the table, the records with their digests and counts, and the
+saved after every step. All its processes are killed at a moment drawn uniformly over the time in which an undisturbed
+one trains and scores (from its first step on: "so long after the so-manieth step", so that a busy machine does not
+shift it), then the same command runs to its end, and the table, the records with their digests and counts, and the
 histories are compared with the undisturbed study's to the last bit. More kills are aimed into the middle of writes.
 Some minutes on two idle cores.
 """
@@ -10,9 +11,11 @@ Some minutes on two idle cores.
 from __future__ import annotations
 
 import argparse
+import bisect
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,16 +26,20 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "execution"))
 from killing import Killed, Place, after, killed_and_resumed, writing
 
 SEED = 7
-SETTINGS = ("train.epochs=20", "evaluate.every=20", "save_every=1 step")
+SETTINGS = ("train.epochs=10", "evaluate.every=10", "save_every=1 step")
 
 
-def moments(count: int, seconds: dict[int, float]) -> list[tuple[str, int, Callable[[], Callable[[Place], bool]]]]:
+def moments(count: int, times: dict[int, list[float]]) -> list[tuple[str, int, Callable[[], Callable[[Place], bool]]]]:
     """Name, jobs and condition of every kill."""
     chance = random.Random(SEED)
     found: list[tuple[str, int, Callable[[], Callable[[Place], bool]]]] = []
     for number in range(count):
-        jobs, share = 1 + number % 2, chance.random()
-        found.append((f"at {share:.2f}", jobs, lambda time=share * seconds[jobs]: after(time)))  # type: ignore[misc]
+        jobs = 1 + number % 2
+        drawn = chance.uniform(times[jobs][0], times[jobs][-1])
+        steps = bisect.bisect_right(times[jobs], drawn, hi=len(times[jobs]) - 1)
+        later = drawn - times[jobs][steps - 1]
+        condition = lambda steps=steps, later=later: after(steps, later)  # type: ignore[misc]  # noqa: E731
+        found.append((f"{1000 * later:.0f} ms after step {steps}", jobs, condition))
     aimed = [("state.safetensors", 10), ("state.safetensors", 30), ("record.json", 1), ("record.json", 2)]
     aimed += [("checkpoint.safetensors", 1), ("study.json", 1)]
     for number, (name, nth) in enumerate(aimed):
@@ -46,16 +53,18 @@ def main() -> None:
     parser.add_argument("--moments", type=int, default=25)
     count = parser.parse_args().moments
     seconds: dict[int, float] = {}
+    times: dict[int, list[float]] = {}  # of every step, and of the end
     undisturbed: list[tuple[Any, int]] = []
     for jobs in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             place = Place(Path(folder), SETTINGS)
             seconds[jobs] = place.finish(jobs)
+            times[jobs] = [*place.times(), time.monotonic()]
             undisturbed.append((place.everything(), sum(place.steps().values())))
     assert undisturbed[0] == undisturbed[1], "one job or two: the same bits"
     expected, total = undisturbed[0]
     done: list[tuple[str, int, Killed]] = []
-    for name, jobs, moment in moments(count, seconds):
+    for name, jobs, moment in moments(count, times):
         with tempfile.TemporaryDirectory() as folder:
             result = killed_and_resumed(Place(Path(folder), SETTINGS), expected, total, jobs, moment)
         done.append((name, jobs, result))

@@ -81,7 +81,11 @@ class Place:
             lines = (self.folder / "steps").read_text().split("\n")
         except FileNotFoundError:
             return Counter()
-        return Counter((run_id, int(step)) for run_id, step, _ in (line.split() for line in lines if line))
+        return Counter((run_id, int(step)) for run_id, step, *_ in (line.split() for line in lines if line))
+
+    def times(self) -> list[float]:
+        """When each step was taken, by the monotonic clock."""
+        return sorted(float(line.split()[3]) for line in (self.folder / "steps").read_text().splitlines())
 
     # --- what must be the same to the bit --------------------------------------------------------------------
 
@@ -157,10 +161,17 @@ def _in_group(pid: int, group: int) -> bool:
     return int(own) == group and state not in "ZX"
 
 
-def after(seconds: float) -> Callable[[Place], bool]:
-    """The moment so long after now."""
-    end = time.monotonic() + seconds
-    return lambda place: time.monotonic() >= end
+def after(steps: int, seconds: float = 0.0) -> Callable[[Place], bool]:
+    """The moment so long after so many steps have been taken, by all runs together."""
+    end: list[float] = []
+
+    def now(place: Place) -> bool:
+        log = place.folder / "steps"
+        if not end and (steps == 0 or (log.exists() and log.read_bytes().count(b"\n") >= steps)):
+            end.append(time.monotonic() + seconds)
+        return bool(end) and time.monotonic() >= end[0]
+
+    return now
 
 
 def writing(name: str, nth: int) -> Callable[[Place], bool]:

@@ -4,6 +4,7 @@ import importlib.abc
 import importlib.util
 import os
 import sys
+import time
 
 TRAINEE = "mmablate.training.trainee"
 
@@ -32,7 +33,7 @@ def counted(trainee):
 
     def updating(self):
         update(self)
-        os.write(log, f"{self.spec.run_id} {self.steps} {os.getpid()}\n".encode())
+        os.write(log, f"{self.spec.run_id} {self.steps} {os.getpid()} {time.monotonic()}\n".encode())
 
     trainee.update = updating
 
