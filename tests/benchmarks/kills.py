@@ -2,9 +2,10 @@
 
 A small study on the Landsat scene runs as `python -m mmablate ablate`, with one job and with two in turn, its states
 saved after every step. All its processes are killed at a moment drawn uniformly over the time in which an undisturbed
-one trains and scores (from its first step to its last record: "so long after the so-manieth step", so that a busy machine does not
-shift it), then the same command runs to its end, and the table, the records with their digests and counts, and the
-histories are compared with the undisturbed study's to the last bit. More kills are aimed into the middle of writes.
+one trains and scores, from its first step to its last record ("so long after the so-manieth step", so that a busy
+machine does not shift it). Then the same command runs to its end, and the table, the records with their digests and
+counts, and the histories are compared with the undisturbed study's to the last bit. More kills are aimed into the
+middle of writes.
 Some minutes on two idle cores.
 """
 
