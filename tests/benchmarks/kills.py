@@ -71,7 +71,8 @@ def main() -> None:
             result = killed_and_resumed(Place(Path(folder), SETTINGS), expected, total, jobs, moment)
         done.append((name, jobs, result))
         print(name, jobs, result, flush=True)
-    drawn, aimed = done[:count], done[count:]
+    # A file that is there for a moment only may never be seen, and the study ends by itself.
+    drawn, aimed = done[:count], [kill for kill in done[count:] if kill[2].running]
     redone = [result.redone for _, _, result in done]
     _report.write(
         "kills",
@@ -82,6 +83,7 @@ def main() -> None:
             "killed_before_the_end": sum(result.running for _, _, result in drawn),
             "aimed_into_writes_equal": sum(not result.wrong for _, _, result in aimed),
             "aimed_into_writes": len(aimed),
+            "aimed_but_never_seen": len(done) - count - len(aimed),
             "left_a_temporary_file": sum(result.torn > 0 for _, _, result in done),
             "steps": total,
             "steps_redone_mean": sum(redone) / len(redone),
