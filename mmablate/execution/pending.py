@@ -37,6 +37,7 @@ def pending_runs(store: StudyStore, wanted: Sequence[RunSpec], options: Options,
         if record is None or (record.status == "failed" and options.retry_failed):
             pending.append(spec)
         else:
+            store.tidy(spec.run_id)
             (outcome.reused if record.status == "ok" else outcome.failed).append(record)
     outcome.known_failures = list(outcome.failed)
     return _with_lost_teachers(store, wanted, pending, outcome)

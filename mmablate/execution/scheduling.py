@@ -18,13 +18,15 @@ from mmablate.execution.interrupting import FINISHING, interruptible
 from mmablate.execution.options import Outcome
 from mmablate.execution.processes import is_lead
 from mmablate.execution.progress import GridProgress
-from mmablate.execution.workers import Crew, Event
+from mmablate.execution.workers import Crew, Event, Here
 from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.results.leases import this_worker
 from mmablate.study import RunSpec
 
 # How often runs that another process holds are looked at.
 POLL_SECONDS = 0.5
+# Groups whose folders are made at once.
+AHEAD = 31
 # A run whose worker dies is tried once more, alone: only its own second death is its fault for certain.
 TRIES = 2
 
@@ -78,6 +80,7 @@ class Schedule:
         self.groups: dict[Any, Group] = {}  # task -> group, of those in training
         self.elsewhere: dict[str, RunSpec] = {}  # runs whose lease another process holds
         self.looked = 0.0
+        self.made: set[str] = set()  # runs whose folders were made lately
         self.tries: Counter[str] = Counter()
         self.left_over: Counter[str] = Counter()
         self.largest: int | None = None  # runs of a group that fit into memory, once one did not
@@ -118,6 +121,7 @@ class Schedule:
             self.told_to_finish = True
             self.crew.finish()
         while self.crew.idle() and not self.ending and (group := self._next()):
+            self._make_folders(group)
             self.groups[self.crew.start(self.make_task(group))] = group
         if not self.crew.busy():
             if self.ending or not self.elsewhere or (self.company is not None and not self.waiting):
@@ -127,6 +131,13 @@ class Schedule:
         for event in self.crew.events():
             self._listen(event)
         return True
+
+    def _make_folders(self, group: Group) -> None:
+        """Makes room for the next runs of a grid of small ones, whose time is that of the disk."""
+        if len(group.specs) > 1 or not isinstance(self.crew, Here) or group.specs[0].run_id in self.made:
+            return
+        self.made = {spec.run_id for some in (group, *self.waiting[:AHEAD]) for spec in some.specs}
+        self.store.make_folders(sorted(self.made))
 
     def _next(self) -> Group | None:
         if self.largest is not None:

@@ -17,6 +17,10 @@ from mmablate.errors import StoreError
 _NUMBERS = itertools.count()  # of the temporary files of this process
 
 
+class CannotRead(StoreError):
+    """The system could not read a file that is there: nothing is known of what it holds."""
+
+
 @contextlib.contextmanager
 def telling(path: Path, verb: str = "written") -> Iterator[None]:
     """Turns an OSError into a StoreError that names the path and the reason (full disk, no permission)."""
@@ -35,7 +39,8 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
         durable: without it, a later `sync_file` and `sync_folder` make the write survive a power cut.
 
     Raises:
-        StoreError: names the path and the reason; the old content is left as it was.
+        StoreError: names the path and the reason; the old content is left as it was, unless it was the fsync of the
+            folder that failed: then the new content is there, and may be gone after a power cut.
     """
     with telling(path):
         temporary = path.parent / f".{path.name}.{os.getpid()}-{next(_NUMBERS)}"
@@ -78,6 +83,33 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, so that they survive a power cut; one that is there is left as it is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in made:
+        with contextlib.suppress(PermissionError):  # a folder may be writable and yet not be opened
+            sync_folder(path.parent)
+
+
+def clear_litter(folder: Path, name: str = "") -> None:
+    """Removes temporary files that writers which were killed have left; only for who alone writes there.
+
+    Args:
+        name: of the file whose temporary files are meant; all by default.
+
+    Raises:
+        OSError: the folder cannot be read, or a file not removed.
+    """
+    for own in os.listdir(folder):
+        if own.startswith(f".{name}" if name else ".") and "." in own[len(name) + 1 :]:
+            (folder / own).unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     """Writes JSON atomically; NaN and infinities are refused (ValueError) rather than written."""
     text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
@@ -88,8 +120,8 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        StoreError: missing, unreadable or not JSON; names path and line. Its cause is an OSError where the content
-            could not be read at all.
+        CannotRead: unreadable; names the path, and its cause is an OSError.
+        StoreError: missing or not JSON; names path and line.
     """
     try:
         content = _content(path)
@@ -98,7 +130,9 @@ def read_json(path: Path) -> Any:
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+        found = not isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError))
+        kind = CannotRead if found else StoreError
+        raise kind(f"{path}: cannot be read: {error.strerror}") from error
     except json.JSONDecodeError as error:
         raise StoreError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, half a character, a number of 5000 digits

@@ -4,12 +4,14 @@
 
 A lease is made by linking a finished file to its name, which only one process can do, and its holder touches it
 every few seconds. It is taken over when its process is known to be dead (same machine), or when nobody has touched
-it for `ttl` seconds as the taker's own clock measures: clocks of different machines are never compared.
+it for `ttl` seconds (10 where it cannot be read) as the taker's own clock measures: clocks of different machines are
+never compared.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -24,6 +26,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from mmablate.errors import StoreError
 from mmablate.results.files import telling
 
 FOLDER = ".leases"
@@ -31,6 +34,10 @@ FOLDER = ".leases"
 JOB = "MMABLATE_JOB"
 # Generous: a holder that is stopped for longer (a debugger, a frozen network disk) loses its runs to others.
 TTL = 120.0
+# A lease that cannot be read: one being written where there are no links, or what a power cut has left of one.
+TORN = 10.0
+# What says of a link not that there are none, but that the disk is full or broken.
+_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -78,14 +85,21 @@ class Leases:
         self._guard = threading.Lock()
 
     def prepare(self) -> None:
-        """Makes the folder, and clears away what claims of dead processes left half-made."""
+        """Makes the folder, and clears away leases of dead processes and what their claims left half-made."""
         with telling(self.folder, "created"):
             self.folder.mkdir(parents=True, exist_ok=True)
-        for path in self.folder.glob(".claim-*"):
-            holder = _read(path)
+            names = os.listdir(self.folder)
+        for name in names:
+            path = self.folder / name
+            identity, holder = _identity(path), _read(path)
             with contextlib.suppress(OSError):
-                if holder is None or holder.dead():
-                    path.unlink(missing_ok=True)
+                if name.startswith(".claim-"):
+                    if holder is None or holder.dead():
+                        path.unlink(missing_ok=True)
+                elif not name.startswith(".") and holder is not None and holder.dead():
+                    with FileLock(self.folder / ".takeover.lock"):
+                        if _identity(path) == identity:
+                            path.unlink(missing_ok=True)
 
     def claim(self, names: Collection[str]) -> set[str]:
         """Takes those of the leases that are free or stale; returns the ones that this process now holds.
@@ -93,8 +107,15 @@ class Leases:
         Raises:
             StoreError: the folder cannot be written.
         """
-        with telling(self.folder, "written"):
-            taken = {name for name in sorted(names) if self._claim(name)}
+        taken: set[str] = set()
+        try:
+            with telling(self.folder, "written"):
+                for name in sorted(names):
+                    if self._claim(name):
+                        taken.add(name)
+        except StoreError:
+            self.release(taken)
+            raise
         if taken:
             _HEART.keep_alive(self)
         return taken
@@ -212,7 +233,10 @@ class Leases:
                 os.link(claim, path)
             except FileExistsError:
                 return False
-            except OSError:  # a file system without links: the window in which the file is empty is short
+            except OSError as error:
+                if error.errno in _FAULTS:
+                    raise
+                # A file system without links: the window in which the file is empty is short.
                 return _place_without_link(path, content)
             return True
         finally:
@@ -231,7 +255,7 @@ class Leases:
         if seen != identity:
             self._seen[name] = (identity, now)
             return None
-        return identity if now - since > self.ttl else None
+        return identity if now - since > (self.ttl if holder is not None else min(self.ttl, TORN)) else None
 
     # --- staying alive ----------------------------------------------------------------------------------
 
@@ -340,10 +364,15 @@ def _start_of(pid: int) -> str | None:
 
 def _place_without_link(path: Path, content: bytes) -> bool:
     try:
-        with path.open("xb") as file:
-            file.write(content)
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+    except OSError:  # half a lease: nobody could tell whose it is
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 

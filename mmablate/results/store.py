@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,17 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from mmablate.errors import StoreError
-from mmablate.results.files import read_json, sync_file, sync_folder, telling, write_atomic, write_json
+from mmablate.results.files import (
+    CannotRead,
+    clear_litter,
+    make_folder,
+    read_json,
+    sync_file,
+    sync_folder,
+    telling,
+    write_atomic,
+    write_json,
+)
 from mmablate.results.leases import Leases
 from mmablate.results.record import RunRecord
 
@@ -26,6 +37,10 @@ STATE = "state.safetensors"
 _ASIDE = re.compile(r"record\.damaged-([0-9]{1,9})\.json")
 _LONGEST_NAME = 100
 _NOT_THERE = (FileNotFoundError, NotADirectoryError)
+
+
+# Folders of runs whose entries this process has made durable, many at a time.
+_DURABLE: set[Path] = set()
 
 
 class StudyStore:
@@ -55,20 +70,26 @@ class StudyStore:
             StoreError: names the folder and the reason.
         """
         with telling(self.runs, "created"):
-            self.runs.mkdir(parents=True, exist_ok=True)
+            make_folder(self.runs)
             (self.out / ".locks").mkdir(exist_ok=True)
             self.leases.prepare()
+            # Again: who made them may have been killed before it came to that.
             for folder in (self.folder, self.out):
                 sync_folder(folder)
+            with contextlib.suppress(PermissionError):  # not ours
+                sync_folder(self.out.absolute().parent)
         probe = self.runs / ".writable"
         write_atomic(probe, b"")
-        probe.unlink(missing_ok=True)
+        with telling(probe, "removed"):
+            probe.unlink(missing_ok=True)
 
     def update_study(self, update: Any) -> dict[str, Any]:
         """Replaces study.json by `update(old)` (old is None at first), under a lock, atomically."""
         path = self.folder / "study.json"
         with self.locked(f"study-{self.name}"):
             old = self.read_study() if path.exists() else None
+            with telling(path):
+                clear_litter(self.folder, path.name)
             new: dict[str, Any] = update(old)
             write_json(path, new)
         return new
@@ -90,6 +111,14 @@ class StudyStore:
         """Folder of a run; it need not exist."""
         return self.runs / run_id
 
+    def make_folders(self, run_ids: Sequence[str]) -> None:
+        """Makes the folders of runs that are about to start, with one fsync for all of them."""
+        with telling(self.runs, "written"):
+            for run_id in run_ids:
+                self.run_folder(run_id).mkdir(exist_ok=True)
+            sync_folder(self.runs)
+        _DURABLE.update(self.run_folder(run_id).absolute() for run_id in run_ids)
+
     def start_run(self, run_id: str, config: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = ()) -> None:
         """Makes the run's folder and writes config.json; what an earlier, unfinished try left is replaced.
 
@@ -100,6 +129,7 @@ class StudyStore:
         path = folder / "history.jsonl"
         with telling(folder, "created"):
             folder.mkdir(parents=True, exist_ok=True)
+            clear_litter(folder)
             # A history may be a hard link to a sibling study's: unlink, never truncate.
             path.unlink(missing_ok=True)
         write_json(folder / "config.json", config, durable=False)  # fsynced with the record, which alone counts
@@ -119,20 +149,54 @@ class StudyStore:
     def finish_run(self, record: RunRecord) -> None:
         """Writes record.json, whose presence means that the run is finished or failed.
 
-        When this returns, the record, its folder and what the run wrote before survive a power cut.
+        When this returns, the record, its folder and what the run wrote before survive a power cut. The state of
+        the run in training goes.
         """
         folder = self.run_folder(record.run_id)
         with telling(folder, "written"):
+            durable = folder.is_dir() and folder.absolute() in _DURABLE
             folder.mkdir(parents=True, exist_ok=True)
             for name in ("config.json", "history.jsonl"):
                 sync_file(folder / name)
-        write_json(folder / RECORD, record.model_dump(mode="json"))
-        with telling(self.runs, "written"):
-            sync_folder(self.runs)  # the run's folder is an entry of this one
+            sync_folder(folder)  # their names too, before the record that stands for them; next to free after the above
+        path = folder / RECORD
+        before = _inode(path)
+        try:
+            write_json(path, record.model_dump(mode="json"))
+            if not durable:
+                with telling(self.runs, "written"):
+                    sync_folder(self.runs)  # the run's folder is an entry of this one
+        except StoreError:
+            # A record that may be gone after a power cut: whoever finds it must not take the run for finished.
+            if _inode(path) != before:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            raise
+        self.drop_state(record.run_id)
+
+    def drop_state(self, run_id: str) -> None:
+        """Removes the state of a run in training, where there is one."""
+        state = self.run_folder(run_id) / STATE
+        with telling(state, "removed"):
+            state.unlink(missing_ok=True)
+
+    def tidy(self, run_id: str) -> None:
+        """Removes the state that a process which was killed between record and end has left of a finished run."""
+        if (self.run_folder(run_id) / STATE).exists() and not self.leases.live(run_id):
+            self.drop_state(run_id)
 
     def read_record(self, run_id: str) -> RunRecord | None:
-        """The run's record; None where there is none, or none that is valid."""
-        return _record_or_none(self.run_folder(run_id) / RECORD)
+        """The run's record; None where there is none, or none that is valid.
+
+        Raises:
+            CannotRead: there may be one, but the system cannot read it: the run must not be taken for missing.
+        """
+        try:
+            return _valid_record(self.run_folder(run_id) / RECORD)
+        except CannotRead:
+            raise
+        except StoreError:
+            return None
 
     def records(self) -> tuple[list[RunRecord], list[str]]:
         """All valid records by folder name, and one line for each that is not.
@@ -192,7 +256,7 @@ class StudyStore:
 
     def has_finished(self, run_id: str) -> bool:
         """Whether this study or a sibling has the run, without taking it over."""
-        places = [self.runs, *sorted(self.out.glob("*/runs"))]
+        places = [self.runs, *_below(self.out, "runs")]
         for runs in places:
             record = _record_or_none(runs / run_id / RECORD)
             if record is not None and record.status == "ok":
@@ -202,12 +266,16 @@ class StudyStore:
     def adopt(self, run_id: str, *, weights: bool = False) -> bool:
         """Takes over a run that a sibling study of the same `out` has finished; True where it did.
 
-        Files are hard-linked, or copied where links are not possible, so that the study stands alone.
+        Files are hard-linked, or copied where links are not possible, so that the study stands alone. A sibling
+        whose record cannot be read is passed over.
 
         Args:
             weights: only from a sibling that has the run's checkpoint.
+
+        Raises:
+            StoreError: the results folder cannot be read or written.
         """
-        for sibling in sorted(self.out.glob("*/runs")):
+        for sibling in _below(self.out, "runs"):
             source = sibling / run_id
             record = _record_or_none(source / RECORD) if sibling != self.runs else None
             if record is None or record.status != "ok":
@@ -217,9 +285,11 @@ class StudyStore:
             target = self.run_folder(run_id)
             with telling(target, "taken over"):
                 target.mkdir(parents=True, exist_ok=True)
-                for file in sorted(source.iterdir(), key=lambda p: p.name == RECORD):
+                for file in sorted(source.iterdir()):
                     if file.is_file() and not file.name.startswith(".") and not _own_alone(file.name):
                         _link(file, target / file.name)
+                sync_folder(target)  # before the record, which stands for them all
+                _link(source / RECORD, target / RECORD)
                 for folder in (target, self.runs):
                     sync_folder(folder)
             return True
@@ -235,7 +305,8 @@ class StudyStore:
         try:
             yield
         finally:
-            lock.release()
+            with telling(path, "released"):
+                lock.release()
 
 
 def find_studies(path: Path) -> list[StudyStore]:
@@ -334,16 +405,43 @@ def _reserve(path: Path) -> Path:
 
 
 def _own_alone(name: str) -> bool:
-    """Files that no other study takes over."""
-    return name == STATE or _ASIDE.fullmatch(name) is not None
+    """Files that no other study takes over, or not with the others: the record comes last."""
+    return name in (STATE, RECORD) or _ASIDE.fullmatch(name) is not None
 
 
 def _link(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
+    """The whole file or none has the target's name at any time, whoever is killed."""
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        os.link(source, target)
+        try:
+            os.link(source, temporary)  # what the source holds has been fsynced before its record was there
+        except OSError:
+            shutil.copy2(source, temporary)
+            sync_file(temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)  # there still where the target was a link to the same file already
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
     except OSError:
-        shutil.copy2(source, target)
+        return None
+
+
+def _below(folder: Path, name: str) -> list[Path]:
+    """Every `folder/*/name` there is, sorted. Unlike glob it does not take a folder it cannot read for an empty one.
+
+    Raises:
+        StoreError: the folder cannot be read.
+    """
+    with telling(folder, "read"):
+        try:
+            folders = sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+        return [path for own in folders if (path := folder / own / name).exists()]
 
 
 def _line(content: Mapping[str, Any]) -> str:

@@ -259,7 +259,7 @@ class _Group:
         trainee = made()
         path = self.store.run_folder(spec.run_id) / STATE
         if self.task.force or distributed.share().world > 1:
-            path.unlink(missing_ok=True)
+            self.store.drop_state(spec.run_id)
         elif (state := read_state(path)) is not None:
             try:
                 trainee.restore(state)
@@ -556,6 +556,5 @@ class _Group:
             if not self.store.leases.mine(record.run_id):
                 raise LeaseLost(record.run_id)
             self.store.finish_run(record)
-            (self.store.run_folder(record.run_id) / STATE).unlink(missing_ok=True)
         self.records.append(record)
         self.report(Progress(finished=(record,)))

@@ -19,7 +19,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from mmablate.results.files import write_atomic
+from mmablate.results.files import sync_folder, telling, write_atomic
 
 _FORMAT = 1
 
@@ -46,6 +46,8 @@ def write_state(path: Path, state: State) -> None:
     tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.tensors.items()}
     about = json.dumps({**state.about, "format": _FORMAT}, allow_nan=False)
     write_atomic(path, safetensors.torch.save(tensors, {"about": about}))
+    with telling(path):
+        sync_folder(path.parent.parent)  # of which the run's folder is an entry, new perhaps
 
 
 def read_state(path: Path) -> State | None:

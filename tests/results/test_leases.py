@@ -233,3 +233,20 @@ def test_what_dead_claims_left_is_cleared_away(tmp_path: Path, leases: Leases) -
     of_another(tmp_path / ".leases" / ".claim-2")
     leases.prepare()
     assert [p.name for p in (tmp_path / ".leases").iterdir()] == [".claim-2"]
+
+
+def test_no_thread_is_left_when_nothing_is_held(tmp_path: Path) -> None:
+    def touching() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "leases"]
+
+    before = len(touching())
+    for _ in range(3):
+        leases = Leases(tmp_path)
+        leases.prepare()
+        leases.claim(["a", "b"])
+        leases.release(["a"])
+        assert len(touching()) == before + 1
+        leases.release(["b"])
+        for thread in touching()[before:]:
+            thread.join(5)
+        assert len(touching()) == before

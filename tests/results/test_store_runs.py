@@ -241,8 +241,8 @@ def test_the_record_is_taken_over_last(tmp_path, monkeypatch):
     finished(tmp_path, "first")
     second = prepared(tmp_path, "second")
     seen = []
-    real = os.link
-    monkeypatch.setattr(os, "link", lambda source, target: (seen.append(target.name), real(source, target)))
+    real = os.replace
+    monkeypatch.setattr(os, "replace", lambda source, target: (seen.append(target.name), real(source, target)))
     assert second.adopt(A)
     assert seen[-1] == "record.json"
     assert len(seen) == 4
