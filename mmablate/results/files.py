@@ -130,8 +130,9 @@ def read_json(path: Path) -> Any:
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except OSError as error:
-        found = not isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError))
-        kind = CannotRead if found else StoreError
+        no_file = isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError))
+        no_file |= error.errno in (errno.EINVAL, errno.ELOOP)  # a pipe, a device, a link to itself
+        kind = StoreError if no_file else CannotRead
         raise kind(f"{path}: cannot be read: {error.strerror}") from error
     except json.JSONDecodeError as error:
         raise StoreError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from error

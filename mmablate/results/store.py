@@ -202,15 +202,17 @@ class StudyStore:
         """All valid records by folder name, and one line for each that is not.
 
         A record that was set aside is told, too, as long as its run has no other.
+
+        Raises:
+            StoreError: the folder of the runs cannot be read.
         """
         good: list[RunRecord] = []
         bad: list[str] = []
-        try:
-            names = sorted(os.listdir(self.runs))
-        except FileNotFoundError:
-            return good, bad
-        except OSError as error:
-            return good, [f"{self.runs}: cannot be read: {error.strerror or error}"]
+        with telling(self.runs, "read"):
+            try:
+                names = sorted(os.listdir(self.runs))
+            except FileNotFoundError:
+                return good, bad
         for name in names:
             path = self.runs / name / RECORD
             try:

@@ -194,7 +194,7 @@ def test_a_record_that_cannot_be_read_is_not_missing(tmp_path: Path, monkeypatch
     def unreadable(path: Path) -> bytes:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(Path, "read_bytes", unreadable)
+    monkeypatch.setattr("mmablate.results.files._content", unreadable)
     with pytest.raises(CannotRead, match=r"record\.json: cannot be read: Input/output error"):
         store.read_record("a" * 16)
     good, bad = store.records()
