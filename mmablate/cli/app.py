@@ -42,6 +42,10 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", min=0, help="Processes that read batches ahead (default: up to 4 on CUDA; with -j 1)."),
 ]
+Mode = Annotated[
+    Literal["auto", "in-turn", "stacked"],
+    typer.Option("--mode", help="How runs of one architecture step (default: in turn on a CPU, measured on CUDA)."),
+]
 Backend = Annotated[
     Literal["local", "ray", "slurm"],
     typer.Option("--backend", help="Who trains: this machine, or -j workers on Ray or Slurm."),
@@ -133,6 +137,7 @@ def ablate(
     device: Device = "auto",
     jobs: Jobs = None,
     workers: Workers = None,
+    mode: Mode = "auto",
     backend: Backend = "local",
     backend_option: BackendOption = None,
     dry_run: DryRun = False,
@@ -151,7 +156,7 @@ def ablate(
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
                       retry_failed, fail_fast, force, format, quiet, workers, probe, budget,
-                      backend, backend_option)  # fmt: skip
+                      mode, backend, backend_option)  # fmt: skip
     return ablate_study(request, seeds=seeds, only=only, exclude=exclude)
 
 
@@ -186,6 +191,7 @@ def sweep(
     device: Device = "auto",
     jobs: Jobs = None,
     workers: Workers = None,
+    mode: Mode = "auto",
     backend: Backend = "local",
     backend_option: BackendOption = None,
     dry_run: DryRun = False,
@@ -204,7 +210,7 @@ def sweep(
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
                       retry_failed, fail_fast, force, format, quiet, workers, probe, budget,
-                      backend, backend_option)  # fmt: skip
+                      mode, backend, backend_option)  # fmt: skip
     return sweep_study(request, parameters=param or [], values=values, range_=range_, seeds=seeds, trials=trials,
                        sampler=sampler, objective=objective, prune=prune)  # fmt: skip
 
@@ -222,6 +228,7 @@ def train(
     device: Device = "auto",
     jobs: Jobs = None,
     workers: Workers = None,
+    mode: Mode = "auto",
     backend: Backend = "local",
     backend_option: BackendOption = None,
     dry_run: DryRun = False,
@@ -241,7 +248,7 @@ def train(
     jobs = jobs or (1 if backend == "local" else None)
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
                       retry_failed, fail_fast, force, format, quiet, workers, probe, budget,
-                      backend, backend_option)  # fmt: skip
+                      mode, backend, backend_option)  # fmt: skip
     return train_one(request, row=row, seed=seed)
 
 

@@ -51,6 +51,7 @@ class Request:
     workers: int | None = None
     probe: bool = False
     budget: str | None = None
+    mode: str = "auto"
     backend: str = "local"
     backend_options: list[str] | None = None
 
@@ -232,6 +233,7 @@ def _options(request: Request) -> Options:
         force=request.force,
         quiet=request.quiet,
         workers=request.workers,
+        mode=request.mode,
         backend=request.backend,
         backend_options=parse_options(request.backend_options or []),
     )

@@ -63,7 +63,13 @@ def smaller(group: Group, largest: int) -> list[Group]:
 
 
 def next_group(
-    waiting: list[Group], done: Set[str], workers: int, idle: int, *, others: Callable[[], int] = lambda: 0
+    waiting: list[Group],
+    done: Set[str],
+    workers: int,
+    idle: int,
+    *,
+    others: Callable[[], int] = lambda: 0,
+    whole: Callable[[Group], bool] = lambda group: False,
 ) -> Group | None:
     """Takes the next group that may start; splits it where workers would otherwise stand idle.
 
@@ -71,6 +77,7 @@ def next_group(
         waiting: changed in place.
         done: ids of the runs that are finished.
         workers, idle: how many there are, and how many of them have nothing to do.
+        whole: whether a group must not be split, since its runs are stacked.
         others: how many more train runs of the same results folder in processes of their own.
     """
     place = next((i for i, group in enumerate(waiting) if group.waits_for <= done), None)
@@ -78,7 +85,7 @@ def next_group(
         return None
     group = waiting.pop(place)
     # The last groups are shared out: with nothing else to start, a worker that ends first would only watch.
-    if len(group.specs) > 1 and len(waiting) + 1 < workers + (more := others()):
+    if len(group.specs) > 1 and not whole(group) and len(waiting) + 1 < workers + (more := others()):
         parts = group.split(max(2, idle + more))
         waiting[:0] = parts[1:]
         return parts[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,9 @@ from mmablate.execution.backends import check_backend, open_backend
 from mmablate.execution.estimating import estimate
 from mmablate.execution.fitting import check_conditions, check_sizes
 from mmablate.execution.foreman import train_elsewhere
-from mmablate.execution.grouping import Group
+from mmablate.execution.grouping import Group, group_runs
 from mmablate.execution.manifest import manifest
+from mmablate.execution.modes import Stacks, choose_stacks, measured
 from mmablate.execution.options import Options, Outcome
 from mmablate.execution.orders import Order
 from mmablate.execution.pending import earlier_records, pending_runs
@@ -74,7 +76,10 @@ def run_study(
     else:
         devices, jobs = resources(options) if pending else ([], options.jobs)
     device = devices[0] if devices else None
-    execution = {"mode": "in_turn", "threads": 1, "device": device, "jobs": jobs, "processes": world_size()}
+    stacks = _stacks(study, store, pending, options, devices, data_root) if pending and backend is None else ()
+    mode = "stacked" if stacks else "in_turn"
+    execution = {"mode": mode, "threads": 1, "device": device, "jobs": jobs, "processes": world_size()}
+    execution |= {"stacks": [list(some) for some in stacks]} if stacks else {}
     execution |= {"backend": options.backend} if backend is not None else {}
     samples = choose_samples(data, study.recipe.report.samples)
     if is_lead():
@@ -96,6 +101,7 @@ def run_study(
             "samples": tuple(samples.indices.tolist()) if samples is not None else (),
             "save_every": study.recipe.save_every,
             "earlier": earlier,
+            "stacks": stacks,
         }
         steps = {spec.run_id: _steps(spec, summary.n_train) for spec in pending}
         quiet = options.quiet or not is_lead()
@@ -112,12 +118,42 @@ def run_study(
                 outcome=outcome,
                 progress=progress,
                 earlier=earlier,
+                stacked={run_id for some in stacks for run_id in some},
             ).run(pending)
     if launched():
         from mmablate.training.distributed import stop
 
         stop()
     return outcome
+
+
+def _stacks(
+    study: Study,
+    store: StudyStore,
+    pending: Sequence[RunSpec],
+    options: Options,
+    devices: Sequence[str],
+    root: str | None,
+) -> Stacks:
+    """Which runs are stepped as one: as before, as asked, or as is faster on the device."""
+    if launched():
+        return ()
+    before = store.read_study().get("execution") if (store.folder / "study.json").exists() else None
+
+    def faster(groups: Sequence[Group]) -> list[bool]:
+        if devices[0] == "cpu":
+            return [False] * len(groups)
+        common: dict[str, Any] = {"study": study.name, "out": options.out, "data_root": root, "device": devices[0]}
+
+        def task(group: Group) -> Any:
+            from mmablate.training.measuring import ModeTask
+
+            return ModeTask(specs=group.specs, weight_files=dict(study.weight_files), **common)
+
+        say = (lambda text: None) if options.quiet else (lambda text: print(text, file=sys.stderr))
+        return measured(groups, task, Pool(1, devices), say)
+
+    return choose_stacks(group_runs(pending), options.mode, before, faster)
 
 
 def probe_study(
@@ -307,7 +343,11 @@ def resources(options: Options) -> tuple[list[str], int]:
 
 def _execution(new: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any]:
     """A call that trains nothing leaves what the last one said."""
-    return old["execution"] if old and new["device"] is None else new
+    if old and new["device"] is None:
+        return dict(old["execution"])
+    earlier = list(old["execution"].get("stacks", ())) if old else []
+    kept = [some for some in earlier if some not in new.get("stacks", ()) and new["mode"] == "stacked"]
+    return {**new, "stacks": [*kept, *new["stacks"]]} if kept else new
 
 
 def _steps(spec: RunSpec, n_train: int) -> int:

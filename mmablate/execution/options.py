@@ -22,6 +22,7 @@ class Options:
         fail_fast: stop at the first failure.
         force: train everything again.
         quiet: no progress.
+        mode: how the runs of a group step: "in-turn", "stacked", or "auto" for what is faster (in turn on a CPU).
         workers: processes that read batches ahead of a group; None decides by device and cores.
         backend: local, ray or slurm; of the last two, `jobs` is the number of workers.
         backend_options: what Ray or Slurm is asked for, by name.
@@ -35,6 +36,7 @@ class Options:
     force: bool = False
     quiet: bool = False
     workers: int | None = None
+    mode: str = "auto"
     backend: str = "local"
     backend_options: Mapping[str, Any] = field(default_factory=dict)
 

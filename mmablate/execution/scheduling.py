@@ -56,6 +56,7 @@ class Schedule:
         progress: told of everything.
         earlier: the records that the runs had when the call began, which --force and --retry-failed leave in place
             until they have another.
+        stacked: runs that are stacked with others of their group.
         company: who trains with this process; it then leaves once there is nothing more to start for it.
     """
 
@@ -70,6 +71,7 @@ class Schedule:
         progress: GridProgress,
         earlier: Mapping[str, RunRecord | None],
         company: Company | None = None,
+        stacked: Collection[str] = (),
     ) -> None:
         self.store, self.make_task, self.fail_fast = store, make_task, fail_fast
         self.outcome, self.progress, self.earlier, self.company = outcome, progress, earlier, company
@@ -84,6 +86,7 @@ class Schedule:
         self.tries: Counter[str] = Counter()
         self.left_over: Counter[str] = Counter()
         self.largest: int | None = None  # runs of a group that fit into memory, once one did not
+        self.stacked = frozenset(stacked)
         self.ending = self.told_to_finish = False
 
     def run(self, pending: Sequence[RunSpec], alone: Collection[str] = ()) -> None:
@@ -142,7 +145,13 @@ class Schedule:
     def _next(self) -> Group | None:
         if self.largest is not None:
             self.waiting = [part for group in self.waiting for part in smaller(group, self.largest)]
-        return next_group(self.waiting, self.over, self.crew.size, self.crew.idle(), others=self._others)
+        return next_group(
+            self.waiting, self.over, self.crew.size, self.crew.idle(), others=self._others, whole=self._whole
+        )
+
+    def _whole(self, group: Group) -> bool:
+        """Stacked runs stay together: the order of their sums hangs on it."""
+        return any(spec.run_id in self.stacked for spec in group.specs)
 
     def _others(self) -> int:
         """How many more train runs of this folder; company counts before it has begun."""

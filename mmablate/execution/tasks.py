@@ -21,6 +21,7 @@ def task_for(common: Mapping[str, Any], shown: Mapping[str, Any], group: Group) 
         common: fields that all tasks of the study share.
         shown: settings of the data that the scenes shown are numbers in.
     """
+    runs = {spec.run_id for spec in group.specs}
     earlier = {spec.run_id: common["earlier"][spec.run_id] for spec in group.specs if spec.run_id in common["earlier"]}
     if "program" in common:
         return ProgramTask(specs=group.specs, **{**common, "earlier": earlier})
@@ -32,7 +33,11 @@ def task_for(common: Mapping[str, Any], shown: Mapping[str, Any], group: Group) 
     samples = common["samples"] if data == shown else ()
     every = common["save_every"]
     interval = Interval() if every is None else Interval(every.seconds, every.steps)
-    return GroupTask(specs=group.specs, **{**common, "samples": samples, "save_every": interval, "earlier": earlier})
+    stacks = tuple(
+        own for some in common.get("stacks", ()) if len(own := tuple(run for run in some if run in runs)) > 1
+    )
+    own_fields = {"samples": samples, "save_every": interval, "earlier": earlier, "stacks": stacks}
+    return GroupTask(specs=group.specs, **{**common, **own_fields})
 
 
 def perform(task: Any, hear: Report, stopping: Callable[[], bool]) -> tuple[str, Any]:
@@ -42,12 +47,13 @@ def perform(task: Any, hear: Report, stopping: Callable[[], bool]) -> tuple[str,
             run_programs(task, hear)
             return "done", None
         from mmablate.training.group import train_group
+        from mmablate.training.measuring import ModeTask, measure_task
         from mmablate.training.memory import GroupTooLarge
         from mmablate.training.probing import ProbeTask, probe_group
 
-        if isinstance(task, ProbeTask):
+        if isinstance(task, (ProbeTask, ModeTask)):
             try:
-                return "done", probe_group(task)
+                return "done", probe_group(task) if isinstance(task, ProbeTask) else measure_task(task)
             except Exception as error:
                 return "failed", f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
         try:

@@ -129,7 +129,9 @@ def train_group(
     store = StudyStore(task.out, task.study)
     lead = distributed.is_lead()
     names = [spec.run_id for spec in task.specs]
-    holding: AbstractContextManager[set[str]] = store.leases.holding(names) if lead else nullcontext(set())
+    holding: AbstractContextManager[set[str]] = (
+        store.leases.holding(names, whole=bool(task.stacks)) if lead else nullcontext(set())
+    )
     with holding as held:
         missing = [s.run_id for s in task.specs if s.run_id in held and not _over(task, store, s)]
         missing = distributed.from_lead(missing)

@@ -15,9 +15,9 @@ from mmablate.data.base import SegmentationData
 from mmablate.data.batches import Batch, TrainingBatches
 from mmablate.methods import Reference
 from mmablate.study import RunSpec
-from mmablate.training.building import NO_FILES, build_method, initial_model
-from mmablate.training.device import autocast, placed
-from mmablate.training.group import InTurn, Stepper
+from mmablate.training.building import NO_FILES, build_method, initial_model, open_data
+from mmablate.training.device import autocast, placed, prepare_threads
+from mmablate.training.group import GroupTask, InTurn, Stepper
 from mmablate.training.stacking import Stacked
 from mmablate.training.trainee import Piece, Trainee
 
@@ -48,6 +48,19 @@ class ModeTimes:
     def ratio(self) -> float | None:
         """How many times as fast as in turn stacked is."""
         return None if self.stacked is None else self.in_turn / self.stacked
+
+
+@dataclass(frozen=True, eq=False)
+class ModeTask(GroupTask):
+    """A group that is to be timed both ways, not trained."""
+
+
+def measure_task(task: ModeTask) -> ModeTimes:
+    """Times a few steps of the group both ways on its device."""
+    device = torch.device(task.device)
+    prepare_threads(device, task.threads)
+    data = open_data(task.specs[0].settings["data"], task.data_root)
+    return measure_modes(task.specs, data, device, weight_files=task.weight_files)
 
 
 def measure_modes(
