@@ -18,7 +18,7 @@ from rich.text import Text
 from mmablate.errors import UsageError
 from mmablate.execution.estimating import Estimate, estimate
 from mmablate.execution.grouping import group_runs
-from mmablate.execution.pending import wanted_runs
+from mmablate.execution.pending import over, wanted_runs
 from mmablate.execution.probes import Probes
 from mmablate.results import StudyStore
 from mmablate.results.machine import available_cores
@@ -62,17 +62,20 @@ def make_plan(
     device: str,
     jobs: int | None,
     force: bool,
+    retry_failed: bool = False,
     probes: Probes | None = None,
 ) -> Plan:
     """The plan; nothing is read but records and stored figures, and torch is not imported."""
     store = StudyStore(out, study.name)
     wanted = wanted_runs(study, rows, seeds)
-    finished = set() if force else {s.run_id for s in wanted if store.has_finished(s.run_id)}
+    finished = set() if force else over(store, wanted, retry_failed=retry_failed)
     pending = [spec for spec in wanted if spec.run_id not in finished]
     kind = None if device == "auto" else device.partition(":")[0]
     probes = probes or Probes()
     if jobs is None:
-        jobs = available_cores() if isinstance(study, ProgramStudy) else _usual_jobs(pending, probes, kind)
+        card = device.startswith("cuda") or (device == "auto" and any(Path("/dev").glob("nvidia[0-9]*")))
+        program = 1 if card else available_cores()
+        jobs = program if isinstance(study, ProgramStudy) else _usual_jobs(pending, probes, kind)
     if isinstance(study, ProgramStudy):
         cost = _as_before(store, finished, len(pending), jobs)
     else:

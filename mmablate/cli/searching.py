@@ -49,6 +49,9 @@ def search_study(request: Request, wish: SearchRequest, *, seeds: list[int] | No
     """
     if launched():
         raise UsageError(f"--sampler {wish.sampler}: not under torchrun; a search trains its trials side by side")
+    for option, given in (("--probe", request.probe), ("--budget", request.budget is not None)):
+        if given:
+            raise UsageError(f"{option}: not with --sampler {wish.sampler}, whose trials are not known beforehand")
     if request.force:
         raise UsageError(
             f"--force: a search does not train its trials again; without the study's optuna.journal it begins anew, "

@@ -165,15 +165,26 @@ def _planned(
     budget = None if request.budget is None else parse_budget(request.budget)
     if not (request.dry_run or request.probe or budget is not None):
         return seeds
+    if (request.probe or budget is not None) and request.backend != "local":
+        option = "--probe" if request.probe else "--budget"
+        raise UsageError(f"{option}: measures this machine, not the workers of --backend {request.backend}")
+    device = request.device
     if (request.probe or budget is not None) and not isinstance(study, ProgramStudy):
         from mmablate.execution.local import probe_study
 
         wanted = wanted_runs(study, rows, seeds)
-        probe_study(study, wanted, _options(request), study.recipe.data.root, _say(request))
+        device = probe_study(study, wanted, _options(request), study.recipe.data.root, _say(request)) or device
 
     def plan_of(some: Collection[int]) -> Plan:
         return make_plan(
-            study, rows, some, out=request.out, device=request.device, jobs=request.jobs, force=request.force
+            study,
+            rows,
+            some,
+            out=request.out,
+            device=device,
+            jobs=request.jobs,
+            force=request.force,
+            retry_failed=request.retry_failed,
         )
 
     plan = plan_of(seeds)

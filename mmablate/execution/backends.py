@@ -57,6 +57,8 @@ def check_backend(options: Options) -> None:
         if options.backend_options:
             raise UsageError(f"--backend-option {next(iter(options.backend_options))}: the local backend has none")
         return
+    if options.mode == "stacked":
+        raise UsageError(f"--mode stacked: workers of --backend {options.backend} train in turn")
     if launched():
         raise UsageError(f"--backend {options.backend}: not under torchrun, whose processes train here")
     package = PACKAGES[options.backend]

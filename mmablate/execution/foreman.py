@@ -74,7 +74,8 @@ class Foreman:
         self.store, self.order, self.backend = store, order, backend
         self.steps, self.outcome, self.progress = steps, outcome, progress
         self.left: dict[str, RunSpec] = {spec.run_id: spec for spec in order.specs}
-        self.seen = {run_id: self._stamp(run_id, "record.json") for run_id in self.left}
+        # Nothing is known at first: a record that has come since the call was planned counts.
+        self.seen: dict[str, Any] = dict.fromkeys(self.left, "not looked at")
         self.size = order.company
         self.jobs: dict[str, Job] = {}
         self.leaving: list[Job] = []  # they have said their last words
@@ -115,7 +116,7 @@ class Foreman:
             self._collect()
             for name in [name for name, job in self.jobs.items() if self.work.answer_of(name) or job.over()]:
                 self._close(name)
-            if self.order.fail_fast and self.outcome.failed:
+            if self.order.fail_fast and len(self.outcome.failed) > len(self.outcome.known_failures):
                 return
             if self.ending:
                 if not self._finishing():
@@ -145,7 +146,9 @@ class Foreman:
 
     def _send(self) -> None:
         """As many workers as there is work for, and as are wanted."""
-        while len(self.jobs) < min(self.size, len(self.left)):
+        # What another call trains, on this machine or elsewhere, needs no worker of this one.
+        free = len(self.left) if self.jobs else sum(not self.store.leases.live(run_id) for run_id in self.left)
+        while len(self.jobs) < min(self.size, free):
             self.sent += 1
             name = f"{self.work.path.name}-{self.sent}"
             self.jobs[name] = self.backend.submit(self.work.path, name)
@@ -162,6 +165,8 @@ class Foreman:
         if ended == "done" and self.jobs:  # nothing was left to start for it; those still at it are enough
             self.size = len(self.jobs)
             return
+        if ended == "done" and any(self.store.leases.live(run_id) for run_id in self.left):
+            return  # somebody else is at it
         signs = self._signs()
         self.vain = self.vain + 1 if signs == self.signs else 0
         self.signs = signs
@@ -230,9 +235,9 @@ class Foreman:
             if stamp == self.seen[run_id]:
                 continue
             record = self.store.read_record(run_id)
-            if record is None or record == self.order.earlier[run_id]:
-                continue
             self.seen[run_id] = stamp
+            if record is None or record == self.order.earlier.get(run_id):
+                continue
             del self.left[run_id]
             self._count(record)
 

@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from mmablate.execution.processes import is_lead
+from mmablate.execution.processes import launched
 
 FINISHING = "finishing the epochs at hand and saving; Ctrl-C again stops at once"
 
 
 @contextmanager
 def interruptible(finish: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C calls `finish`, the second raises KeyboardInterrupt (in the main thread of the lead alone)."""
-    if threading.current_thread() is not threading.main_thread() or not is_lead():
+    """The first Ctrl-C calls `finish`, the second raises KeyboardInterrupt (in the main thread alone)."""
+    # Under torchrun one process alone must not end at an epoch that the others go on with.
+    if threading.current_thread() is not threading.main_thread() or launched():
         yield
         return
     asked = False

@@ -18,10 +18,10 @@ from mmablate.execution.fitting import check_conditions, check_sizes
 from mmablate.execution.foreman import train_elsewhere
 from mmablate.execution.grouping import Group, group_runs
 from mmablate.execution.manifest import manifest
-from mmablate.execution.modes import Stacks, choose_stacks, measured
+from mmablate.execution.modes import Choice, choose_stacks, measured
 from mmablate.execution.options import Options, Outcome
 from mmablate.execution.orders import Order
-from mmablate.execution.pending import earlier_records, pending_runs
+from mmablate.execution.pending import earlier_records, over, pending_runs
 from mmablate.execution.probes import Probes
 from mmablate.execution.probing import measure
 from mmablate.execution.processes import is_lead, launched, world_size
@@ -76,16 +76,20 @@ def run_study(
     else:
         devices, jobs = resources(options) if pending else ([], options.jobs)
     device = devices[0] if devices else None
-    stacks = _stacks(study, store, pending, options, devices, data_root) if pending and backend is None else ()
+    choice = _choice(study, store, pending, options, devices, data_root) if pending and backend is None else Choice()
+    stacks = choice.stacks
     mode = "stacked" if stacks else "in_turn"
     execution = {"mode": mode, "threads": 1, "device": device, "jobs": jobs, "processes": world_size()}
     execution |= {"stacks": [list(some) for some in stacks]} if stacks else {}
+    execution |= {"compared": list(choice.compared)} if choice.compared else {}
     execution |= {"backend": options.backend} if backend is not None else {}
     samples = choose_samples(data, study.recipe.report.samples)
     if is_lead():
         store.update_study(lambda old: manifest(study, wanted, data, summary, _execution(execution, old), old))
         if samples is not None:
             write_samples(store.folder, samples)
+    if options.force and is_lead():
+        _start_again(store, pending)
     if pending:
         earlier = earlier_records(store, pending, force=options.force)
         common = {
@@ -127,22 +131,29 @@ def run_study(
     return outcome
 
 
-def _stacks(
+def _start_again(store: StudyStore, pending: Sequence[RunSpec]) -> None:
+    """Forgets how far earlier tries had come; what this call saves is its own to go on from."""
+    with store.leases.holding([spec.run_id for spec in pending]) as held:
+        for run_id in held:
+            store.drop_state(run_id)
+
+
+def _choice(
     study: Study,
     store: StudyStore,
     pending: Sequence[RunSpec],
     options: Options,
     devices: Sequence[str],
     root: str | None,
-) -> Stacks:
+) -> Choice:
     """Which runs are stepped as one: as before, as asked, or as is faster on the device."""
     if launched():
-        return ()
+        return Choice()
     before = store.read_study().get("execution") if (store.folder / "study.json").exists() else None
 
-    def faster(groups: Sequence[Group]) -> list[bool]:
+    def faster(groups: Sequence[Group]) -> list[bool] | None:
         if devices[0] == "cpu":
-            return [False] * len(groups)
+            return None
         common: dict[str, Any] = {"study": study.name, "out": options.out, "data_root": root, "device": devices[0]}
 
         def task(group: Group) -> Any:
@@ -158,25 +169,29 @@ def _stacks(
 
 def probe_study(
     study: Study, wanted: Sequence[RunSpec], options: Options, root: str | None, say: Callable[[str], None]
-) -> None:
+) -> str | None:
     """Measures, on this machine, the shapes of unfinished runs that have no figures yet; nothing is trained.
 
     Args:
         root: folder of the data.
         say: told what is about to take time.
 
+    Returns:
+        The device that will train; None where nothing is left to.
+
     Raises:
         UsageError: a group that cannot be measured.
     """
     store = StudyStore(options.out, study.name)
-    pending = list(wanted) if options.force else [s for s in wanted if not store.has_finished(s.run_id)]
+    done = set() if options.force else over(store, wanted, retry_failed=options.retry_failed)
+    pending = [spec for spec in wanted if spec.run_id not in done]
     if not pending:
-        return
+        return None
     devices, jobs = resources(options)
     probes = Probes()
     missing = estimate(pending, probes, kind=devices[0].partition(":")[0], jobs=jobs).missing
     if not missing:
-        return
+        return devices[0]
     say(f"measuring {len(missing)} kind{'s' if len(missing) > 1 else ''} of groups on {devices[0]}, some seconds each")
     common: dict[str, Any] = {
         "study": study.name,
@@ -193,6 +208,7 @@ def probe_study(
         return ProbeTask(specs=group.specs, **common)
 
     measure(missing, task, Pool(jobs, devices), probes)
+    return devices[0]
 
 
 def _run_program(study: ProgramStudy, wanted: Sequence[RunSpec], options: Options) -> Outcome:
@@ -316,7 +332,8 @@ def _crew(
 ) -> Crew:
     """On a CPU one job needs no process of its own; on CUDA it has one, so that a hung kernel can be ended."""
     if launched() or (jobs == 1 and devices[0] == "cpu"):
-        return Here(devices[0], hear, stopping)
+        # Of the processes of torchrun none may stop by itself: the others would wait for it.
+        return Here(devices[0], hear, (lambda: False) if launched() else stopping)
     return Pool(jobs, devices, timeout)
 
 
@@ -345,9 +362,12 @@ def _execution(new: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any
     """A call that trains nothing leaves what the last one said."""
     if old and new["device"] is None:
         return dict(old["execution"])
-    earlier = list(old["execution"].get("stacks", ())) if old else []
-    kept = [some for some in earlier if some not in new.get("stacks", ()) and new["mode"] == "stacked"]
-    return {**new, "stacks": [*kept, *new["stacks"]]} if kept else new
+    if old and "backend" in new:  # workers elsewhere train in turn; what was decided for this machine stays known
+        return {**new, **{key: old["execution"][key] for key in ("stacks", "compared") if key in old["execution"]}}
+    earlier = [list(some) for some in old["execution"].get("stacks", ())] if old else []
+    stacks = [*(some for some in earlier if some not in new.get("stacks", ())), *new.get("stacks", ())]
+    # What earlier calls stacked stays known while a call of theirs may go on; one in turn by order forgets it.
+    return {**new, "stacks": stacks} if stacks and new["mode"] == "stacked" else new
 
 
 def _steps(spec: RunSpec, n_train: int) -> int:

@@ -3,50 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from mmablate.execution.grouping import Group
 from mmablate.execution.shapes import run_shape, shared_shape
 from mmablate.execution.workers import Crew
+from mmablate.study.plan import content_id
 from mmablate.study.stacks import stacks_of
 
-Mode = Literal["auto", "in-turn", "stacked"]
 Stacks = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was decided.
+
+    Attributes:
+        stacks: run ids of each stack.
+        compared: shapes of groups that were timed both ways, or ordered to go in turn: not asked again.
+    """
+
+    stacks: Stacks = ()
+    compared: tuple[str, ...] = ()
 
 
 def choose_stacks(
     groups: Sequence[Group],
     mode: str,
     before: Mapping[str, Any] | None,
-    faster: Callable[[Sequence[Group]], list[bool]],
-) -> Stacks:
-    """The run ids of each stack.
+    faster: Callable[[Sequence[Group]], list[bool] | None],
+) -> Choice:
+    """Which runs are stepped as one.
 
     Args:
         groups: of the runs to be trained.
         mode: "auto": as the study was executed before, else what `faster` says; "in-turn" or "stacked" by order.
         before: `execution` of the study's last call; None for the first.
-        faster: for a group of each shape, whether it is faster stacked on the device at hand.
+        faster: for a group of each shape, whether it is faster stacked on the device at hand; None on a CPU, where
+            nothing is timed and runs go in turn.
     """
-    if mode == "in-turn":
-        return ()
     able = [group for group in groups if any(len(some) > 1 for some in stacks_of(group.specs))]
-    if mode == "auto" and before is not None and before.get("mode") in ("in_turn", "stacked"):
-        known = [tuple(map(str, some)) for some in before.get("stacks", ())]
-        pending = {spec.run_id for group in groups for spec in group.specs}
-        kept = tuple(own for some in known if len(own := tuple(run for run in some if run in pending)) > 1)
-        if before["mode"] == "in_turn" or not able:
-            return kept
-        replayed = {run for some in known for run in some}
-        able = [g for g in able if not any(spec.run_id in replayed for spec in g.specs)]
-        return kept + _stacks(able)
+    if mode == "in-turn":
+        return Choice((), tuple(sorted({_shape(group) for group in able})))
     if mode == "stacked":
-        return _stacks(able)
-    shapes: dict[tuple[str, ...], Group] = {}
-    for group in able:
-        shapes.setdefault(_shape(group), group)
-    fast = dict(zip(shapes, faster(list(shapes.values())), strict=True)) if shapes else {}
-    return _stacks([group for group in able if fast[_shape(group)]])
+        return Choice(_stacks(able))
+    before = before or {}
+    known = [tuple(map(str, some)) for some in before.get("stacks", ())]
+    compared = set(map(str, before.get("compared", ())))
+    pending = {spec.run_id for group in groups for spec in group.specs}
+    kept = tuple(own for some in known if len(own := tuple(run for run in some if run in pending)) > 1)
+    replayed = {run for some in known for run in some}
+    able = [g for g in able if not any(spec.run_id in replayed for spec in g.specs)]
+    if before.get("mode") == "stacked" and not compared:  # ordered so: runs of more seeds follow
+        return Choice(kept + _stacks(able))
+    stacked_before = {_shape(g) for g in groups if any(spec.run_id in replayed for spec in g.specs)}
+    shapes = {shape: g for g in able if (shape := _shape(g)) not in compared | stacked_before}
+    answers = faster(list(shapes.values())) if shapes else None
+    if answers is None:
+        return Choice(kept, tuple(sorted(compared)))
+    fast = {shape for shape, answer in zip(shapes, answers, strict=True) if answer} | stacked_before
+    chosen = [group for group in able if _shape(group) in fast]
+    return Choice(kept + _stacks(chosen), tuple(sorted(compared | (shapes.keys() - fast))))
 
 
 def measured(
@@ -74,8 +92,8 @@ def measured(
     return [found[task] for task in tasks]
 
 
-def _shape(group: Group) -> tuple[str, ...]:
-    return (shared_shape(group), *sorted(run_shape(spec) for spec in group.specs))
+def _shape(group: Group) -> str:
+    return content_id({"group": [shared_shape(group), *sorted(run_shape(spec) for spec in group.specs)]})
 
 
 def _stacks(groups: Sequence[Group]) -> Stacks:

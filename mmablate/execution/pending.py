@@ -16,7 +16,12 @@ def wanted_runs(study: AnyStudy, rows: Collection[str], seeds: Collection[int]) 
     students = [s for s in study.runs if s.role == "student" and s.seed in seeds and not rows.isdisjoint(s.rows)]
     upstream = {run_id for spec in students for run_id in spec.depends_on}
     show_teacher = isinstance(study, Study) and bool(study.recipe.teacher and study.recipe.teacher.row)
-    teachers = [s for s in study.runs if s.role == "teacher" and (s.run_id in upstream or show_teacher)]
+    paired = show_teacher and isinstance(study, Study) and study.recipe.teacher.seed == "paired"  # type: ignore[union-attr]
+    teachers = [
+        spec
+        for spec in study.runs
+        if spec.role == "teacher" and (spec.run_id in upstream or (show_teacher and (spec.seed in seeds or not paired)))
+    ]
     return [*teachers, *students]
 
 
@@ -43,14 +48,27 @@ def pending_runs(store: StudyStore, wanted: Sequence[RunSpec], options: Options,
     return _with_lost_teachers(store, wanted, pending, outcome)
 
 
+def over(store: StudyStore, wanted: Sequence[RunSpec], *, retry_failed: bool) -> set[str]:
+    """Ids of the runs that a call would not train: finished here or in a sibling study, or failed before."""
+    found = set()
+    for spec in wanted:
+        if store.has_finished(spec.run_id):
+            found.add(spec.run_id)
+        elif not retry_failed and (record := store.read_record(spec.run_id)) is not None:
+            found.add(record.run_id)
+    return found
+
+
 def earlier_records(store: StudyStore, pending: Sequence[RunSpec], *, force: bool) -> dict[str, RunRecord | None]:
     """The records that --force and --retry-failed leave in place until the runs have others.
 
-    Without --force one that is well is not among them: it was not there a moment ago, another process has just
+    So is that of a teacher whose weights are gone. Otherwise one that is well is not among them: it was not there a
+    moment ago, another process has just
     finished the run.
     """
     found = {spec.run_id: store.read_record(spec.run_id) for spec in pending}
-    return {i: record for i, record in found.items() if force or record is None or record.status == "failed"}
+    lost = {spec.run_id for spec in pending if spec.role == "teacher" and not store.has_weights(spec.run_id)}
+    return {i: r for i, r in found.items() if force or r is None or r.status == "failed" or i in lost}
 
 
 def _set_aside_damaged(store: StudyStore, run_id: str) -> None:

@@ -75,7 +75,7 @@ class Schedule:
     ) -> None:
         self.store, self.make_task, self.fail_fast = store, make_task, fail_fast
         self.outcome, self.progress, self.earlier, self.company = outcome, progress, earlier, company
-        self.crew = crew(self._hear, lambda: self.ending)
+        self.crew = crew(self._hear, lambda: self.ending or self._stop())
         self.over = {record.run_id for record in (*outcome.reused, *outcome.failed)}
         self.broken = {record.run_id for record in outcome.failed}
         self.waiting: list[Group] = []
@@ -217,6 +217,7 @@ class Schedule:
         if not self.elsewhere or time.monotonic() - self.looked < POLL_SECONDS:
             return
         self.looked = time.monotonic()
+        abandoned: list[RunSpec] = []
         for run_id, spec in list(self.elsewhere.items()):
             # The lease first: it goes after the record is written.
             live = self.store.leases.live(run_id)
@@ -224,16 +225,24 @@ class Schedule:
                 del self.elsewhere[run_id]
             elif not live:
                 del self.elsewhere[run_id]
-                self._take_over(spec)
+                abandoned.append(spec)
+        self._take_over(abandoned)
 
-    def _take_over(self, spec: RunSpec) -> None:
-        """A run that nobody holds and nobody has finished since this call began."""
-        self.left_over[spec.run_id] += 1
-        record = self.store.read_record(spec.run_id)
-        if self.left_over[spec.run_id] < TRIES or record is None:
-            self.waiting.append(Group.of([spec]))
-        else:  # the worker found it finished: as good as it was, it stays
-            self._count(record, ours=False)
+    def _take_over(self, specs: Sequence[RunSpec]) -> None:
+        """Runs that nobody alive holds and nobody has finished since this call began."""
+        again: list[RunSpec] = []
+        for spec in specs:
+            # A lease of another machine is stale to those alone who have watched it, as this object has: free it here.
+            if is_lead():
+                with self.store.leases.holding([spec.run_id]):
+                    pass
+            self.left_over[spec.run_id] += 1
+            record = self.store.read_record(spec.run_id)
+            if self.left_over[spec.run_id] < TRIES or record is None:
+                again.append(spec)
+            else:  # the worker found it finished: as good as it was, it stays
+                self._count(record, ours=False)
+        self.waiting += group_runs(again)
 
     def _drop_orphans(self) -> None:
         """Runs whose teacher failed are recorded as failed for that reason."""
@@ -276,7 +285,7 @@ class Schedule:
         self._count(record)
 
     def _stop(self) -> bool:
-        return self.fail_fast and bool(self.outcome.failed)
+        return self.fail_fast and len(self.outcome.failed) > len(self.outcome.known_failures)
 
     def _finish(self) -> None:
         self.ending = True

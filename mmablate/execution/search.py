@@ -307,7 +307,7 @@ class _Searching:
         return study
 
     def _stopped(self) -> bool:
-        return self.options.fail_fast and bool(self.outcome.failed)
+        return self.options.fail_fast and len(self.outcome.failed) > len(self.outcome.known_failures)
 
     def _what(self) -> str:
         return f"{'bound' if self.rules.objective == 'lcb' else 'mean'} of validation {self.column}"
@@ -324,6 +324,8 @@ def _listed(seeds: Sequence[int]) -> str:
 
 def _batch(options: Options) -> int:
     """As many trials as groups train side by side."""
+    if options.backend != "local":
+        return options.jobs or 4
     from mmablate.training.device import choose_device
 
     device = choose_device(options.device)

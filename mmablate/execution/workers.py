@@ -129,7 +129,9 @@ class Worker:
         context = multiprocessing.get_context("spawn")  # fork and CUDA, or fork and threads, do not mix
         self.device = device
         self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_work, args=(theirs,), daemon=True)
+        self.process: BaseProcess = context.Process(
+            target=_work, args=(theirs,)
+        )  # no daemon: it may read ahead by processes of its own
         with _sigint_ignored():  # inherited: Ctrl-C is for the owner, who ends its workers
             self.process.start()
         theirs.close()

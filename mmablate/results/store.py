@@ -128,7 +128,8 @@ class StudyStore:
         folder = self.run_folder(run_id)
         path = folder / "history.jsonl"
         with telling(folder, "created"):
-            folder.mkdir(parents=True, exist_ok=True)
+            if not folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
             clear_litter(folder)
             # A history may be a hard link to a sibling study's: unlink, never truncate.
             path.unlink(missing_ok=True)
@@ -154,8 +155,10 @@ class StudyStore:
         """
         folder = self.run_folder(record.run_id)
         with telling(folder, "written"):
-            durable = folder.is_dir() and folder.absolute() in _DURABLE
-            folder.mkdir(parents=True, exist_ok=True)
+            there = folder.is_dir()
+            durable = there and folder.absolute() in _DURABLE
+            if not there:
+                folder.mkdir(parents=True, exist_ok=True)
             for name in ("config.json", "history.jsonl"):
                 sync_file(folder / name)
             sync_folder(folder)  # their names too, before the record that stands for them; next to free after the above

@@ -260,7 +260,7 @@ class _Group:
         made = lambda: Trainee(spec, self.data, self.device, total_steps, self.task.weight_files)  # noqa: E731
         trainee = made()
         path = self.store.run_folder(spec.run_id) / STATE
-        if self.task.force or distributed.share().world > 1:
+        if distributed.share().world > 1:
             self.store.drop_state(spec.run_id)
         elif (state := read_state(path)) is not None:
             try:

@@ -31,11 +31,15 @@ def execution(out: Path, study: Study) -> dict[str, Any]:
 
 def test_as_asked(study: Study) -> None:
     groups = group_runs(study.runs)
-    assert choose_stacks(groups, "in-turn", None, never) == ()
-    stacks = choose_stacks(groups, "stacked", None, never)
+    in_turn = choose_stacks(groups, "in-turn", None, never)
+    assert in_turn.stacks == ()
+    assert len(in_turn.compared) == 1, "not to be asked again"
+    stacks = choose_stacks(groups, "stacked", None, never).stacks
     students = [g for g in groups if g.specs[0].role == "student"]
     assert [set(some) for some in stacks] == [{spec.run_id for spec in group.specs} for group in students]
-    assert choose_stacks(groups, "stacked", {"mode": "in_turn"}, never) == stacks
+    before = {"mode": "in_turn", "compared": list(in_turn.compared)}
+    assert choose_stacks(groups, "stacked", before, never).stacks == stacks
+    assert choose_stacks(groups, "auto", before, never).stacks == ()
 
 
 def test_as_measured_once_for_each_shape(study: Study) -> None:
@@ -46,21 +50,31 @@ def test_as_measured_once_for_each_shape(study: Study) -> None:
         asked.append(len(some))
         return [True] * len(some)
 
-    stacks = choose_stacks(groups, "auto", None, faster)
+    choice = choose_stacks(groups, "auto", None, faster)
     assert asked == [1], "two seeds are one shape, and teachers are alone"
-    assert len(stacks) == 2
-    assert choose_stacks(groups, "auto", None, lambda some: [False] * len(some)) == ()
+    assert len(choice.stacks) == 2
+    slow = choose_stacks(groups, "auto", None, lambda some: [False] * len(some))
+    assert slow.stacks == ()
+    assert choose_stacks(groups, "auto", {"mode": "in_turn", "compared": list(slow.compared)}, never).stacks == ()
+
+
+def test_a_first_call_with_nothing_to_stack_decides_nothing(study: Study) -> None:
+    groups = group_runs(study.runs)
+    one = choose_stacks(groups[:1], "auto", None, never)
+    cpu = choose_stacks(groups, "auto", None, lambda some: None)
+    assert (one.stacks, one.compared) == (cpu.stacks, cpu.compared) == ((), ())
+    later = choose_stacks(groups, "auto", {"mode": "in_turn"}, lambda some: [True] * len(some))
+    assert len(later.stacks) == 2
 
 
 def test_as_before(study: Study) -> None:
     groups = group_runs(study.runs)
-    stacks = choose_stacks(groups, "stacked", None, never)
+    stacks = choose_stacks(groups, "stacked", None, never).stacks
     before = {"mode": "stacked", "stacks": [list(some) for some in stacks]}
-    assert choose_stacks(groups, "auto", before, never) == stacks
-    assert choose_stacks(groups, "auto", {"mode": "in_turn"}, never) == ()
+    assert choose_stacks(groups, "auto", before, never).stacks == stacks
     fewer = group_runs([spec for spec in study.runs if spec.run_id != stacks[0][0]])
-    assert choose_stacks(fewer, "auto", before, never) == (stacks[0][1:], stacks[1])
-    later = choose_stacks(groups, "auto", {"mode": "stacked", "stacks": [list(stacks[0])]}, never)
+    assert choose_stacks(fewer, "auto", before, never).stacks == (stacks[0][1:], stacks[1])
+    later = choose_stacks(groups, "auto", {"mode": "stacked", "stacks": [list(stacks[0])]}, never).stacks
     assert later == stacks, "runs of more seeds are stacked like those before"
 
 

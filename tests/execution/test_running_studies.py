@@ -12,6 +12,7 @@ from execution_samples import names, numbers, run, small_study, stored, tiles
 from mmablate.errors import RecipeError
 from mmablate.execution import Options, run_study, wanted_runs
 from mmablate.results import RunError, RunRecord, StudyStore
+from mmablate.results.leases import Leases
 from mmablate.study import Study
 
 ROWS = ["sup", "sup+mad", "sup+mad+umd"]
@@ -245,3 +246,46 @@ def test_conditions_that_the_data_lack_are_told_before_training(tmp_path: Path) 
 def test_what_does_not_fit_the_data_is_told_by_its_key(tmp_path: Path, override: str, text: str) -> None:
     with pytest.raises(RecipeError, match=text):
         run(small_study(tmp_path, override), tmp_path / "out")
+
+
+def test_force_forgets_how_far_an_earlier_try_had_come(finished: Any, tmp_path: Path) -> None:
+    out, study = tmp_path / "out", finished.study
+    store = StudyStore(out, study.name)
+    store.prepare()
+    spec = next(s for s in study.runs if s.role == "teacher")
+    store.run_folder(spec.run_id).mkdir()
+    state = store.run_folder(spec.run_id) / "state.safetensors"
+    state.write_bytes(b"of an earlier try")
+    outcome = run(study, out, rows=["sup+mad"], seeds=[spec.seed], force=True)
+    assert not outcome.failed
+    assert not state.exists()
+    assert all("resumed_at_step" not in record.environment for record in outcome.trained)
+
+
+def test_failures_of_earlier_calls_do_not_stop_a_new_one(finished: Any, copied: Path) -> None:
+    store = StudyStore(copied, finished.study.name)
+    spec = next(s for s in finished.study.runs if s.rows == ("sup",))
+    record = store.read_record(spec.run_id)
+    assert record is not None
+    error = {"type": "ValueError", "message": "yesterday", "step": 1}
+    store.finish_run(record.model_validate({**record.model_dump(), "status": "failed", "error": error, "metrics": {}}))
+    other = next(s for s in finished.study.runs if s.rows == ("sup+mad",) and s.seed == spec.seed)
+    shutil.rmtree(store.run_folder(other.run_id))
+    outcome = run(finished.study, copied, fail_fast=True)
+    assert [r.run_id for r in outcome.trained] == [other.run_id]
+    assert [r.run_id for r in outcome.failed] == [spec.run_id]
+
+
+def test_what_a_dead_machine_held_is_taken_over(finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a process of another machine lives cannot be looked up: only that it has been silent for long."""
+    out, study = tmp_path / "out", finished.study
+    store = StudyStore(out, study.name)
+    store.prepare()
+    monkeypatch.setitem(Leases.__init__.__kwdefaults__, "ttl", 0.6)
+    for spec in study.runs[:3]:
+        lease = {"worker": "far:1", "machine": "far/x/y", "pid": 1, "started": "1", "token": "t"}
+        (out / ".leases" / spec.run_id).write_text(json.dumps(lease))
+    outcome = run(study, out)
+    assert not outcome.failed
+    assert stored(out, study) == finished.numbers
+    assert not [path for path in (out / ".leases").iterdir() if not path.name.startswith(".")]

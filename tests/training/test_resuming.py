@@ -213,18 +213,6 @@ def test_one_run_that_does_not_fit_fails(workshop: Workshop, study: Study, monke
     assert record.error.step == 2
 
 
-def test_force_starts_again(workshop: Workshop, study: Study, whole: Any) -> None:
-    out, undisturbed = whole
-    new = with_teacher_of(workshop, study, out)
-    with pytest.raises(Killed):
-        train_group(task(students(study), new), lambda p: None, Dying(5, "before"))
-    skipped: list[int] = []
-    forced = GroupTask(tuple(students(study)), "tiny", new, None, "cpu", force=True)
-    train_group(forced, lambda p: skipped.append(p.skipped))
-    assert sum(skipped) == 0
-    assert everything(new) == undisturbed
-
-
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_every_optimiser_goes_on(workshop: Workshop, optimizer: str) -> None:
     study = workshop.alone(f"train.optimizer={optimizer}", "train.epochs=4", "train.select=best")
