@@ -10,7 +10,7 @@ from types import FrameType
 
 from mmablate.execution.processes import launched
 
-FINISHING = "finishing the epochs at hand and saving; Ctrl-C again stops at once"
+FINISHING = "finishing the epochs (of programs: the runs) at hand and saving; Ctrl-C again stops at once"
 
 
 @contextmanager

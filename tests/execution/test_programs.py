@@ -263,7 +263,7 @@ def test_a_killed_study_goes_on_where_it_was(tmp_path):
     assert only(outcome).metrics["loss"] == 2, "its own folder was as it had left it"
 
 
-def test_ctrl_c_ends_the_command_of_a_worker(tmp_path):
+def test_a_second_ctrl_c_ends_the_command_of_a_worker(tmp_path):
     import signal
 
     script = "import os, pathlib, time\npathlib.Path(os.environ['SIGN']).write_text(str(os.getpid()))\ntime.sleep(600)"
@@ -273,6 +273,9 @@ def test_ctrl_c_ends_the_command_of_a_worker(tmp_path):
     with subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "SIGN": str(sign)}, stderr=-3) as owner:
         wait_for(lambda: sign.exists() and sign.read_text())
         pid = int(sign.read_text())
+        owner.send_signal(signal.SIGINT)  # once: what runs may end
+        with pytest.raises(subprocess.TimeoutExpired):
+            owner.wait(2)
         owner.send_signal(signal.SIGINT)
         assert owner.wait(30) == 130
     wait_for(lambda: not alive(pid), seconds=10)
