@@ -135,14 +135,14 @@ def summary(plan: Plan) -> list[str]:
     pending = plan.pending
     teachers = sum(spec.role == "teacher" for spec in plan.wanted)
     cells, students = len(plan.rows) * len(plan.seeds), len(plan.wanted) - teachers
-    head = f"{cells} cells"
+    head = _count(cells, "cell")
     if students < cells:
         head += f", {cells - students} of them shared with other rows"
     if teachers:
         head += f"; {_count(teachers, 'teacher')}, trained once for all rows of a seed"
     groups = len(group_runs(pending))
     lines = [head]
-    text = f"{len(plan.wanted)} runs, {len(plan.finished)} finished, {len(pending)} to train"
+    text = f"{_count(len(plan.wanted), 'run')}, {len(plan.finished)} finished, {len(pending)} to train"
     lines.append(text + (f" in {_count(groups, 'group')}, up to {plan.jobs} side by side" if pending else ""))
     if pending:
         lines.append(cost_line(plan))
