@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +149,9 @@ def _execute(request: Request, study: AnyStudy, rows: list[str]) -> int:
     seeds = _planned(request, study, rows, study.seeds)
     if seeds is None:
         return 0
+    if len(seeds) < len(study.seeds):  # a table must say that more were meant
+        text = f"{len(study.seeds)} seeds were asked for; the first {len(seeds)} fitted into --budget {request.budget}."
+        study = replace(study, notes=(*study.notes, text))
     outcome = _train(request, study, rows, seeds)
     if is_lead():
         _print_table(request, study)
@@ -173,7 +176,10 @@ def _planned(
         from mmablate.execution.local import probe_study
 
         wanted = wanted_runs(study, rows, seeds)
-        device = probe_study(study, wanted, _options(request), study.recipe.data.root, _say(request)) or device
+        found = probe_study(
+            study, wanted, _options(request), study.recipe.data.root, _say(request), again=request.probe
+        )
+        device = found or device
 
     def plan_of(some: Collection[int]) -> Plan:
         return make_plan(

@@ -168,11 +168,18 @@ def _choice(
 
 
 def probe_study(
-    study: Study, wanted: Sequence[RunSpec], options: Options, root: str | None, say: Callable[[str], None]
+    study: Study,
+    wanted: Sequence[RunSpec],
+    options: Options,
+    root: str | None,
+    say: Callable[[str], None],
+    *,
+    again: bool = False,
 ) -> str | None:
     """Measures, on this machine, the shapes of unfinished runs that have no figures yet; nothing is trained.
 
     Args:
+        again: measure those that have figures too.
         root: folder of the data.
         say: told what is about to take time.
 
@@ -189,7 +196,9 @@ def probe_study(
         return None
     devices, jobs = resources(options)
     probes = Probes()
-    missing = estimate(pending, probes, kind=devices[0].partition(":")[0], jobs=jobs).missing
+    missing = estimate(
+        pending, Probes(known=False) if again else probes, kind=devices[0].partition(":")[0], jobs=jobs
+    ).missing
     if not missing:
         return devices[0]
     say(f"measuring {len(missing)} kind{'s' if len(missing) > 1 else ''} of groups on {devices[0]}, some seconds each")

@@ -60,11 +60,12 @@ class Probes:
 
     Args:
         path: the file; by default in the cache folder.
+        known: whether to know what it holds; without, everything is still to be measured.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, known: bool = True) -> None:
         self.path = path or cache_folder() / "probes.json"
-        self._figures = self._read()
+        self._figures = self._read() if known else {}
 
     def find(self, shape: str, *, kind: str | None, jobs: int) -> Figures | None:
         """The latest figures of a shape on a kind of device, rather those of as many jobs.

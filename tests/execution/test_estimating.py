@@ -147,6 +147,8 @@ def test_a_probe_measures_every_shape_and_writes_no_run(tmp_path: Path, monkeypa
     assert found.seconds > AROUND_SECONDS
     probe_study(study, wanted, Options(out, "cpu", 2), None, said.append)
     assert len(said) == 1, "what is known is not measured again"
+    probe_study(study, wanted, Options(out, "cpu", 2), None, said.append, again=True)
+    assert len(said) == 2, "unless asked for"
     figures = [Probes().find(run_shape(spec), kind="cpu", jobs=2) for spec in wanted]
     assert all(own is not None and own.step > 0 and own.sample > 0 for own in figures)
 
