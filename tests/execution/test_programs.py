@@ -16,7 +16,7 @@ from program_samples import CALLABLE, COMMAND, RECIPE, SCRIPT, folder_of, only, 
 
 from mmablate.analysis import build_table
 from mmablate.errors import UsageError
-from mmablate.execution.programs import as_number
+from mmablate.execution.programs import WORK, as_number
 from mmablate.results import StudyStore
 
 ONE = {"rows": [{"name": "low"}], "seeds": [1]}
@@ -80,7 +80,7 @@ def test_finished_runs_are_left_alone(tmp_path, program, kind):
     assert (len(sibling.reused), sibling.trained) == (4, [])
     forced = run(program_study(tmp_path, program, run=kind), out, force=True)
     assert len(forced.trained) == 4
-    assert {path.read_text() for path in out.glob("own/runs/*/work/tries")} == {"x"}, "a new try starts afresh"
+    assert {path.read_text() for path in out.glob(f"own/runs/*/{WORK}/tries")} == {"x"}, "a new try starts afresh"
 
 
 def test_a_changed_program_runs_again(tmp_path):
@@ -208,7 +208,7 @@ def test_one_failure_stops_nobody_and_is_tried_again_on_request(tmp_path):
         patch.setenv("WELL", "1")
         second = run(program_study(tmp_path, program), out, retry_failed=True)
     assert sorted((r.row, r.status) for r in second.trained) == [("high", "ok")] * 2
-    assert {path.read_text() for path in out.glob("own/runs/*/work/tries")} == {"x"}
+    assert {path.read_text() for path in out.glob(f"own/runs/*/{WORK}/tries")} == {"x"}
 
 
 def test_a_file_that_changes_in_the_middle_is_noticed(tmp_path):
