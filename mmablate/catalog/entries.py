@@ -42,6 +42,9 @@ class Entry:
     kind = "entry"
 
 
+Task = Literal["segmentation", "classification"]  # a label for every pixel, or one a sample
+
+
 @dataclass(frozen=True)
 class DatasetEntry(Entry):
     """A dataset.
@@ -57,6 +60,8 @@ class DatasetEntry(Entry):
         make_target: function (root, **options) that writes a small synthetic set in the real layout.
         make_options: its options.
         conditions: axis -> values that samples are described by.
+        task: what is predicted.
+        seeded: the data are drawn anew for every seed of a run, which `target` takes as `seed`.
     """
 
     modalities: tuple[str, ...] | None = None
@@ -69,13 +74,23 @@ class DatasetEntry(Entry):
     make_target: str = ""
     make_options: type[Options] | None = None
     conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    task: Task = "segmentation"
+    seeded: bool = False
 
     kind = "dataset"
 
 
 @dataclass(frozen=True)
 class ModelEntry(Entry):
-    """A model; `target` builds an nn.Module from flat arguments."""
+    """A model; `target` builds an nn.Module from flat arguments.
+
+    A model of classification is given `shape`, that of one sample of the modality that its option `modality` names.
+
+    Attributes:
+        task: what it predicts.
+    """
+
+    task: Task = "segmentation"
 
     kind = "model"
 
@@ -114,9 +129,13 @@ class MethodEntry(Entry):
 
     Attributes:
         terms: loss terms that it can compute.
+        task: of data and models.
+        teacher: the update rule that trains its teacher.
     """
 
     terms: tuple[str, ...] = ()
+    task: Task = "segmentation"
+    teacher: str = "joint"
 
     kind = "method"
 

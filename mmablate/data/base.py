@@ -29,7 +29,8 @@ class Split(Protocol):
         """The samples at `indices`, in that order; the arrays belong to the caller.
 
         Returns:
-            Modality -> float32 (B, C_m, H, W), standardised, and labels int64 (B, H, W).
+            Modality -> float32 (B, C_m, H, W), standardised, and labels int64 (B, H, W); of a
+            `ClassificationData` float32 (B, *shape) and int64 (B,).
         """
         ...
 
@@ -185,6 +186,106 @@ class SegmentationData:
     def scored_split(self) -> str:
         """The split that a score is taken on: "test" where there is one, "val" otherwise."""
         return "test" if "test" in self.splits else "val"
+
+
+class LabelledSplit:
+    """A split of whole samples with one label each that lies in memory.
+
+    Args:
+        inputs: modality -> float32 (N, ...), any shape of a sample.
+        labels: int64 (N,).
+        infos: one a sample, where the data have names and conditions.
+
+    Raises:
+        ValueError: no modality, or lengths that do not fit together.
+    """
+
+    def __init__(
+        self, inputs: Mapping[str, np.ndarray], labels: np.ndarray, infos: Sequence[SampleInfo] | None = None
+    ) -> None:
+        if labels.ndim != 1 or not inputs:
+            raise ValueError(f"labels must be (N,) with at least one modality, not {labels.shape}")
+        for name, values in inputs.items():
+            if values.ndim < 2 or len(values) != len(labels):
+                raise ValueError(f"modality {name!r} is {values.shape}, labels are {labels.shape}")
+        if infos is not None and len(infos) != len(labels):
+            raise ValueError(f"{len(infos)} infos for {len(labels)} samples")
+        self._infos = infos
+        self._inputs = {name: np.asarray(values, dtype=np.float32) for name, values in inputs.items()}
+        self._labels = np.asarray(labels, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """One label a sample."""
+        return 1, 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that inputs and labels take."""
+        return sum(values.nbytes for values in self._inputs.values()) + self._labels.nbytes
+
+    def describe(self, index: int) -> SampleInfo:
+        """The sample's own info, or its number where none was given."""
+        return self._infos[index] if self._infos is not None else SampleInfo(str(index))
+
+    def labels_of(self, indices: Sequence[int]) -> np.ndarray:
+        """Copies of the labels at `indices`, int64 (B,)."""
+        return self._labels[np.asarray(indices, dtype=np.int64)]
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Copies of the samples at `indices`; see `Split.batch`. Raises IndexError outside the split."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return {name: values[chosen] for name, values in self._inputs.items()}, self._labels[chosen]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassificationData:
+    """A dataset of one label a sample, seen in several modalities.
+
+    Its splits hand out labels (B,) and inputs (B, *shape), of the modalities asked for alone; their `shape` is
+    (1, 1).
+
+    Attributes:
+        name: the dataset's name in the catalogue.
+        modalities: name -> shape of one sample, e.g. {"audio": (1, 40, 256)}, in the order asked for.
+        class_names: one a class; label k is `class_names[k]`.
+        splits: "train" and "test"; "val" where the set has one.
+        synthetic: the data were generated, not measured.
+        attribution: whom the data come from and their terms, or None.
+        content: the files read.
+        notes: sentences for every table made on these data.
+        general: modality -> its channels that are known to carry modality-general decisive information, where
+            the data were made so.
+    """
+
+    name: str
+    modalities: dict[str, tuple[int, ...]]
+    class_names: tuple[str, ...]
+    splits: dict[str, Split]
+    synthetic: bool
+    attribution: str | None
+    content: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+    general: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    ignore_label = -1  # no sample has it
+    colours = None
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def scored_split(self) -> str:
+        """The split that a score is taken on: "test" where there is one, "val" otherwise."""
+        return "test" if "test" in self.splits else "val"
+
+
+AnyData = SegmentationData | ClassificationData
 
 
 class Moments:

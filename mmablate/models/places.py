@@ -1,0 +1,50 @@
+"""Networks as chains of named stages, so that the channels at any place between two of them can be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+
+class PlacedNetwork(nn.Module):
+    """Stages one after the other, from an input (B, *shape) to logits (B, K).
+
+    The places are "input" and one behind each stage, called as the stage is; the last one holds the logits. What
+    stands at a place is (B, C, ...): its axis 1 is that of the channels.
+
+    Args:
+        stages: name -> module, in order.
+    """
+
+    def __init__(self, stages: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        if not stages or "input" in stages:
+            raise ValueError(f"at least one stage, and none called 'input', got {list(stages)}")
+        self.places = ("input", *stages)
+        self.stages = nn.ModuleDict(dict(stages))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, *shape) -> logits (B, K)."""
+        return self.beyond(x, "input")
+
+    def until(self, x: Tensor, place: str) -> Tensor:
+        """What stands at a place, (B, C, ...).
+
+        Raises:
+            ValueError: no such place; names those that there are.
+        """
+        for name in self.places[1 : self._index(place) + 1]:
+            x = self.stages[name](x)
+        return x
+
+    def beyond(self, hidden: Tensor, place: str) -> Tensor:
+        """The logits (B, K) that come of what stands at a place; raises as `until`."""
+        for name in self.places[self._index(place) + 1 :]:
+            hidden = self.stages[name](hidden)
+        return hidden
+
+    def _index(self, place: str) -> int:
+        if place not in self.places:
+            raise ValueError(f"no place is called {place!r} (there are: {', '.join(self.places)})")
+        return self.places.index(place)
