@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 
@@ -48,3 +49,23 @@ class PlacedNetwork(nn.Module):
         if place not in self.places:
             raise ValueError(f"no place is called {place!r} (there are: {', '.join(self.places)})")
         return self.places.index(place)
+
+
+class Selected(nn.Module):
+    """A network that sees some channels of its input alone.
+
+    Args:
+        inner: the network, for that many channels.
+        kept: which they are; part of the state, so that a checkpoint says what it was trained on.
+    """
+
+    kept: Tensor
+
+    def __init__(self, inner: nn.Module, kept: Sequence[int]) -> None:
+        super().__init__()
+        self.inner = inner
+        self.register_buffer("kept", torch.as_tensor(list(kept), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) -> what the network makes of the channels kept."""
+        return self.inner(x[:, self.kept])
