@@ -105,6 +105,13 @@ def mad(step: SegmentationStep, *, definition: str, temperature: float) -> Tenso
     )
 
 
+def kd(step: SegmentationStep, *, definition: str, temperature: float) -> Tensor:
+    """Knowledge distillation between classifiers, logits (B, K); see `mmablate.losses.knowledge`."""
+    return losses.knowledge_distillation(
+        step.logits, step.teacher.logits, temperature=temperature, definition=definition
+    )
+
+
 def umd(step: SegmentationStep, *, definition: str, normalise: bool, reduce: str) -> Tensor:
     """Unimodal distillation; see `mmablate.losses.unimodal`."""
     return losses.unimodal_distillation(
