@@ -108,6 +108,13 @@ def mad(step: Step, *, definition: str, temperature: float) -> Tensor:
     )
 
 
+def kd(step: Step, *, definition: str, temperature: float) -> Tensor:
+    """Knowledge distillation between classifiers, logits (B, K); see `mmablate.losses.knowledge`."""
+    return losses.knowledge_distillation(
+        step.logits, step.teacher.logits, temperature=temperature, definition=definition
+    )
+
+
 def umd(step: Step, *, definition: str, normalise: bool, reduce: str) -> Tensor:
     """Unimodal distillation; see `mmablate.losses.unimodal`."""
     return losses.unimodal_distillation(
@@ -139,6 +146,11 @@ def fusion_first(
         normalise=normalise,
         reduce=reduce,
     )
+
+
+def dist(step: Step, *, definition: str) -> Tensor:
+    """Distance of two jointly trained networks; see `mmablate.losses.knowledge`."""
+    return losses.logit_distance(step.logits, step.teacher.logits, definition)
 
 
 def total(terms: Sequence[Term], values: Mapping[str, Tensor], shares: Mapping[str, float] | None = None) -> Tensor:

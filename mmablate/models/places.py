@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+
+RenameWeights = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
 
 class PlacedNetwork(nn.Module):
@@ -16,13 +18,15 @@ class PlacedNetwork(nn.Module):
 
     Args:
         stages: name -> module, in order.
+        own_names: weights under the names that others give to such a network -> under ours.
     """
 
-    def __init__(self, stages: Mapping[str, nn.Module]) -> None:
+    def __init__(self, stages: Mapping[str, nn.Module], own_names: RenameWeights | None = None) -> None:
         super().__init__()
         if not stages or "input" in stages:
             raise ValueError(f"at least one stage, and none called 'input', got {list(stages)}")
         self.places = ("input", *stages)
+        self.own_names = own_names
         self.stages = nn.ModuleDict(dict(stages))
 
     def forward(self, x: Tensor) -> Tensor:

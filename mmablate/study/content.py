@@ -196,18 +196,18 @@ class Content:
     ) -> dict[str, _Part]:
         """Teacher and student of the row, trained jointly, and how the saliency is computed from them."""
         student = sections.model
-        train = merge(teacher.train, focus.train)
+        train = {**merge(teacher.train, focus.train), "select": "last"}  # both networks are of one moment
         return {
             **self._common(sections, student, teacher),
             "role": self._role["pair"],
             "seed": _part(seed),
             "method": _part({"name": "joint_pair"}),
             "model": _part({"name": "pair", "teacher": self._model(teacher), "student": self._model(student)}),
-            "losses": self._once("losses", self._base.losses, lambda: _losses(supervised(self._base))),
+            "losses": _part([*_losses(supervised(self._base)), *_distance(focus)]),
             "train": _part(Train.model_validate(train).model_dump(mode="json")),
             "masks": self._all,
             "teacher": self._none,
-            "focus": _part({key: getattr(focus, key) for key in ("joint", "place", "distance", "permutations")}),
+            "focus": _part({key: getattr(focus, key) for key in ("place", "distance", "permutations")}),
         }
 
     def _choice(self, focus: Focus) -> dict[str, Any]:
@@ -285,6 +285,11 @@ def _focus_of(sections: Sections) -> Focus | None:
     """The row's focus, where it comes to anything: with all inputs kept, the teacher is an ordinary one."""
     focus = sections.focus
     return None if focus is None or (focus.retrains and focus.keep == "all") else focus
+
+
+def _distance(focus: Focus) -> list[dict[str, Any]]:
+    """The term of the joint training that pulls both networks together."""
+    return [{"key": "dist", "term": "dist", "weight": focus.joint, "definition": focus.distance}] if focus.joint else []
 
 
 def _run(parts: Mapping[str, _Part], seed: int, role: str, depends_on: tuple[str, ...] = ()) -> Run:
