@@ -76,5 +76,6 @@ CLASSIFICATION = (
         synthetic=True,
         task="classification",
         seeded=True,
+        known_general=True,
     ),
 )
