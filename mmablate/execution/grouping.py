@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from mmablate.study import RunSpec
+from mmablate.study.plan import STAGES
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def group_runs(specs: Sequence[RunSpec]) -> list[Group]:
         hosts = [key for key in groups if key.startswith(shared)]
         groups[hosts[0] if hosts else shared].extend(some)
     made = [Group.of(some) for some in groups.values()]
-    return sorted(made, key=lambda group: (group.specs[0].role != "teacher", group.specs[0].seed))
+    return sorted(made, key=lambda group: (STAGES.index(group.specs[0].role), group.specs[0].seed))
 
 
 def smaller(group: Group, largest: int) -> list[Group]:
@@ -95,6 +96,7 @@ def next_group(
 def _shared_key(spec: RunSpec) -> str:
     settings = spec.settings
     train = {key: settings["train"][key] for key in ("epochs", "batch_size", "accumulate", "augment", "precision")}
+    train["steps"] = settings["train"].get("steps")
     shared = [spec.role, spec.seed, settings["data"], settings["evaluate"], settings["method"], settings["masks"]]
     return json.dumps([*shared, train], sort_keys=True)
 

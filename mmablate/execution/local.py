@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmablate.data.base import SegmentationData
+from mmablate.data.base import AnyData, SegmentationData
 from mmablate.data.summary import summarise
 from mmablate.errors import UsageError
 from mmablate.execution.backends import check_backend, open_backend
@@ -33,13 +33,14 @@ from mmablate.execution.tasks import task_for
 from mmablate.execution.workers import Crew, Here, Pool
 from mmablate.results import StudyStore
 from mmablate.results.machine import available_cores
+from mmablate.recipe.schema import Train
 from mmablate.results.shown import write_samples
 from mmablate.study import AnyStudy, ProgramStudy, RunSpec, Study
 from mmablate.study.datasets import dataset_settings
 
 
 def run_study(
-    study: AnyStudy, wanted: Sequence[RunSpec], options: Options, data: SegmentationData | None, data_root: str | None
+    study: AnyStudy, wanted: Sequence[RunSpec], options: Options, data: AnyData | None, data_root: str | None
 ) -> Outcome:
     """Trains those of the wanted runs that are not finished, here or in a sibling study.
 
@@ -83,7 +84,7 @@ def run_study(
     execution |= {"stacks": [list(some) for some in stacks]} if stacks else {}
     execution |= {"compared": list(choice.compared)} if choice.compared else {}
     execution |= {"backend": options.backend} if backend is not None else {}
-    samples = choose_samples(data, study.recipe.report.samples)
+    samples = choose_samples(data, study.recipe.report.samples) if isinstance(data, SegmentationData) else None
     if is_lead():
         store.update_study(lambda old: manifest(study, wanted, data, summary, _execution(execution, old), old))
         if samples is not None:
@@ -164,7 +165,8 @@ def _choice(
         say = (lambda text: None) if options.quiet else (lambda text: print(text, file=sys.stderr))
         return measured(groups, task, Pool(1, devices), say)
 
-    return choose_stacks(group_runs(pending), options.mode, before, faster)
+    mode = study.recipe.execution if options.mode == "auto" else options.mode
+    return choose_stacks(group_runs(pending), mode, before, faster)
 
 
 def probe_study(
@@ -380,5 +382,4 @@ def _execution(new: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any
 
 
 def _steps(spec: RunSpec, n_train: int) -> int:
-    train = spec.settings["train"]
-    return int(train["epochs"] * (n_train // min(train["batch_size"], n_train)))
+    return Train.model_validate(spec.settings["train"]).total_steps(n_train)

@@ -400,6 +400,10 @@ def check_focus(draft: Draft) -> None:
         draft.report(("focus", "keep"), f"{text}, got {focus.keep!r}")
     if teacher.checkpoint is not None and focus.retrains and focus.keep != "all":
         draft.report(("focus", "removal"), "drop trains a teacher anew, and the recipe has a teacher.checkpoint")
+    asks = focus.keep in ("general", "specific", "random")
+    if focus.saliency is not None and asks and focus.number == "significant":
+        text = "how many are significant a vector alone does not tell: give ratio or a count"
+        draft.report(("focus", "saliency"), f"{text}, got {focus.saliency!r}")
     if focus.train:
         try:
             Train.model_validate(merge(dict(teacher.train), focus.train))
