@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from mmablate.execution.fitting import check_conditions, check_sizes
 from mmablate.execution.foreman import train_elsewhere
 from mmablate.execution.grouping import Group, group_runs
 from mmablate.execution.manifest import manifest
-from mmablate.execution.modes import Choice, choose_stacks, measured
+from mmablate.execution.modes import Choice, Stacks, choose_stacks, measured
 from mmablate.execution.options import Options, Outcome
 from mmablate.execution.orders import Order
 from mmablate.execution.pending import earlier_records, over, pending_runs
@@ -79,6 +80,8 @@ def run_study(
     device = devices[0] if devices else None
     choice = _choice(study, store, pending, options, devices, data_root) if pending and backend is None else Choice()
     stacks = choice.stacks
+    if stacks and backend is None and jobs is not None and options.jobs is None and devices[0] == "cpu":
+        jobs = min(jobs, _widest(pending, stacks))  # a worker without a group would only start
     mode = "stacked" if stacks else "in_turn"
     execution = {"mode": mode, "threads": 1, "device": device, "jobs": jobs, "processes": world_size()}
     execution |= {"stacks": [list(some) for some in stacks]} if stacks else {}
@@ -132,6 +135,12 @@ def run_study(
     return outcome
 
 
+def _widest(pending: Sequence[RunSpec], stacks: Stacks) -> int:
+    """The most groups that can be trained side by side."""
+    roles = Counter(g.specs[0].role for g in group_runs(pending, {run_id for some in stacks for run_id in some}))
+    return max(roles.values())
+
+
 def _start_again(store: StudyStore, pending: Sequence[RunSpec]) -> None:
     """Forgets how far earlier tries had come; what this call saves is its own to go on from."""
     with store.leases.holding([spec.run_id for spec in pending]) as held:
@@ -166,7 +175,10 @@ def _choice(
         return measured(groups, task, Pool(1, devices), say)
 
     mode = study.recipe.execution if options.mode == "auto" else options.mode
-    return choose_stacks(group_runs(pending), mode, before, faster)
+    # Linear classifiers are stacked over seeds and settings; whoever goes in turn has groups of their own.
+    across = mode == "stacked" or (mode == "auto" and (before or {}).get("mode") == "stacked")
+    groups = group_runs(pending, {spec.run_id for spec in pending} if across else ())
+    return choose_stacks(groups, mode, before, faster)
 
 
 def probe_study(

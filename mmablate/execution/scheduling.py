@@ -100,7 +100,7 @@ class Schedule:
             KeyboardInterrupt: Ctrl-C; at the first, epochs are finished and states saved before.
             StoreError: the results folder cannot be written.
         """
-        self.waiting = group_runs([spec for spec in pending if spec.run_id not in alone])
+        self.waiting = group_runs([spec for spec in pending if spec.run_id not in alone], self.stacked)
         self.waiting += [Group.of([spec]) for spec in pending if spec.run_id in alone]
         with interruptible(self._finish):
             try:
@@ -243,7 +243,7 @@ class Schedule:
                 again.append(spec)
             else:  # the worker found it finished: as good as it was, it stays
                 self._count(record, ours=False)
-        self.waiting += group_runs(again)
+        self.waiting += group_runs(again, self.stacked)
 
     def _called(self, run_id: str) -> str:
         """What the run is to those that read it."""

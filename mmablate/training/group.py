@@ -26,6 +26,7 @@ from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.results.shown import write_predictions
 from mmablate.results.store import CHECKPOINT, STATE
 from mmablate.study import RunSpec
+from mmablate.study.stacks import linear_key
 from mmablate.training import distributed
 from mmablate.methods.crossmodal import TEACHER
 from mmablate.training.accuracy import Predict, score_accuracy
@@ -35,8 +36,10 @@ from mmablate.training.device import autocast, environment, placed, prepare_thre
 from mmablate.training.evaluation import Evaluated, Scores, predictions, score
 from mmablate.training.focusing import TAG, Focusing, load_classifier, read_tag
 from mmablate.training.flops import forward_flops
+from mmablate.training.linear_group import LinearGroup
 from mmablate.training.memory import GroupTooLarge, OutOfMemory, free_cached, is_out_of_memory
 from mmablate.training.progress import Progress, Report
+from mmablate.training.recording import failure, run_record
 from mmablate.training.saving import Interval
 from mmablate.training.stacking import Stacked
 from mmablate.training.state import read_state, write_state
@@ -143,7 +146,7 @@ def train_group(
         full = None
         if specs:
             try:
-                records = _Group(task, specs, store, report, stepper or _stepper(task), stopping).train()
+                records = _train(task, specs, store, report, stepper, stopping)
             except OutOfMemory as error:  # its frames, which hold what is in the way, go with it
                 full = str(error)
         if full is not None:
@@ -151,6 +154,20 @@ def train_group(
             raise GroupTooLarge(full)
         distributed.wait_for_all()  # the next group reads what this one has written
         return records
+
+
+def _train(
+    task: GroupTask,
+    specs: Sequence[RunSpec],
+    store: StudyStore,
+    report: Report,
+    stepper: Stepper | None,
+    stopping: Callable[[], bool],
+) -> list[RunRecord]:
+    stacked = {run_id for some in task.stacks for run_id in some}
+    if distributed.share().world == 1 and all(s.run_id in stacked and linear_key(s) is not None for s in task.specs):
+        return LinearGroup(task, specs, store, report).train()
+    return _Group(task, specs, store, report, stepper or _stepper(task), stopping).train()
 
 
 def _stepper(task: GroupTask) -> Stepper:
@@ -606,12 +623,12 @@ class _Group:
 
     def _fail(self, specs: Sequence[RunSpec], error: Exception) -> None:
         """Records those of the runs that have no record yet as failed outside a step of theirs."""
-        failure = RunError(type=type(error).__name__, message=" ".join(str(error).split())[:500])
+        told = failure(error)
         unfinished = self._unfinished()
         trainees = {trainee.spec.run_id: trainee for trainee in self.trainees}
         for spec in specs:
             if spec in unfinished:
-                self._finish(self._record(spec, trainees.get(spec.run_id), failure, {}, {}))
+                self._finish(self._record(spec, trainees.get(spec.run_id), told, {}, {}))
 
     def _record(
         self,
@@ -623,19 +640,15 @@ class _Group:
         **extra: Any,
     ) -> RunRecord:
         share = self.shared_seconds / len(self.specs)
-        return RunRecord(
-            run_id=spec.run_id,
-            study=self.task.study,
-            row=spec.rows[0] if spec.rows else None,
-            seed=spec.seed,
-            status="ok" if error is None else "failed",
+        return run_record(
+            spec,
+            self.task.study,
             error=error,
             metrics=metrics,
             n_parameters=trainee.n_parameters if trainee else None,
             seconds=round(trainee.seconds + share, 3) if trainee else None,
             steps=trainee.steps if trainee else 0,
-            depends_on=list(spec.depends_on),
-            digests={"init": None, "order": None, "final": None, **digests},
+            digests=digests,
             environment={
                 **environment(self.device, self.train_settings["precision"]),
                 "processes": distributed.share().world,
@@ -644,7 +657,6 @@ class _Group:
                 **({"resumed_at_step": trainee.resumed} if trainee and trainee.resumed else {}),
                 **self.usage.figures(),
             },
-            role=spec.role,
             **extra,
         )
 
