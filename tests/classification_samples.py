@@ -59,7 +59,7 @@ def study(seeds: Sequence[int], gammas: Sequence[str] = GAMMAS, methods: Sequenc
     ]
     for row in rows:
         gamma, method = row.split("+")
-        needs = {"no_kd": (), "kd": ("teacher",), "focus": ("teacher", "pair")}[method]
+        needs = {"no_kd": (), "kd": ("teacher",)}.get(method, ("teacher", "pair"))
         plan += [
             {"run_id": f"{row}-{seed}", "role": "student", "seed": seed, "rows": [row], "cells": {row: row},
              "depends_on": [f"{kind}-{gamma}-{seed}" for kind in needs]}

@@ -84,7 +84,8 @@ def write_figures(
 def _mark(drawing: Drawing) -> bytes:
     """What a figure's SVG ends with, by its content: embedding fonts is slow, and most figures are there already."""
     plain = canvas.svg_text(drawing.figure, font_type="none")
-    made = (mmablate.__version__, mpl.__version__, plain, drawing.axis_names, drawing.legend, drawing.further)
+    words = (*drawing.axis_names, *((drawing.lower_name,) if drawing.lower_name else ()))
+    made = (mmablate.__version__, mpl.__version__, plain, words, drawing.legend, drawing.further)
     return f"<!-- {hashlib.sha256(repr(made).encode()).hexdigest()} -->\n".encode()
 
 
@@ -133,7 +134,12 @@ def _files(drawing: Drawing) -> tuple[bytes, bytes]:
 def _texts(drawing: Drawing) -> list[str]:
     """Every text that the figure will hold."""
     ticks = [tick.get_text() for axes in drawing.figure.axes for tick in axes.get_xticklabels()]
-    return [*ticks, *drawing.axis_names, *(entry.label for entry in (*drawing.legend, *drawing.further))]
+    return [
+        *ticks,
+        *drawing.axis_names,
+        drawing.lower_name,
+        *(entry.label for entry in (*drawing.legend, *drawing.further)),
+    ]
 
 
 def _fonts(drawing: Drawing) -> list[str]:
@@ -149,11 +155,14 @@ def _complete(drawing: Drawing) -> None:
     """Names of the axes and the legend, which the page says in HTML."""
     figure = drawing.figure
     FigureCanvasAgg(figure)
-    axes = figure.axes[0]
+    axes = figure.axes[-1]  # the lowest
     horizontal, vertical = drawing.axis_names
     size: Any = {"fontsize": canvas.FONT_SIZE - 0.5, "color": PAPER.muted}
     axes.set_xlabel(_label_text(horizontal), parse_math=_has_safe_subscripts(horizontal), **size)
-    axes.set_ylabel(_label_text(vertical), parse_math=_has_safe_subscripts(vertical), **size)
+    for one, name in zip(figure.axes, (vertical, drawing.lower_name), strict=False):
+        one.set_ylabel(_label_text(name), parse_math=_has_safe_subscripts(name), **size)
+    if len(figure.axes) > 1:
+        figure.align_ylabels(figure.axes)
     entries = (*drawing.legend, *drawing.further)
     if not entries:
         return

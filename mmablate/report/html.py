@@ -147,7 +147,9 @@ def _cell_view(table: Table, row: Row, column: str, *, separated: bool, repeated
     if marks.is_empty(cell):
         failed = marks.has_failed(table, row, column)
         classes.append("failed" if failed else "absent")
-        return CellView(" ".join(classes), marks.absent(table, row, column), "", "", "", "", "" if failed else "no value")
+        return CellView(
+            " ".join(classes), marks.absent(table, row, column), "", "", "", "", "" if failed else "no value"
+        )
     n, sign = table.n_decimals, table.decimal
     has_mean, has_delta = numbers.is_number(cell.mean), numbers.is_number(cell.delta)
     doubt = marks.doubt(cell, repeated=repeated)
