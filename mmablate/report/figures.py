@@ -22,10 +22,12 @@ from matplotlib.text import Text
 
 import mmablate
 from mmablate.analysis.details import StudyDetails
+from mmablate.analysis.saliency import SaliencyRow, StudySaliency
 from mmablate.analysis.table import Table
 from mmablate.report import canvas, labels
 from mmablate.report.canvas import PAPER, Drawing, LegendEntry
 from mmablate.report.plots import drawings
+from mmablate.report.saliency import saliency_csv, saliency_drawings
 from mmablate.report.training_plots import training_drawings
 from mmablate.results.files import telling, write_atomic
 
@@ -37,13 +39,19 @@ _FURTHER_FONTS = (
     "WenQuanYi Micro Hei", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic",
     "Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji",
 )  # fmt: skip
+SALIENCY_CSV = "saliency.csv"
 _AMBER = "#8a5a00"
 _MARGIN = 0.04  # in inches, around a figure
 _ROOM = 62  # letters of a legend that stand in one line
 
 
 def write_figures(
-    table: Table, details: StudyDetails | None, folder: Path, *, effects: Sequence[Table] = ()
+    table: Table,
+    details: StudyDetails | None,
+    folder: Path,
+    *,
+    effects: Sequence[Table] = (),
+    saliency: StudySaliency | None = None,
 ) -> list[Path]:
     """Writes every figure of a study's page as SVG and PDF.
 
@@ -52,9 +60,10 @@ def write_figures(
         details: for the training curves; None leaves them out.
         folder: is made where it is not there; files of an earlier, different figure are replaced.
         effects: further tables, whose figures are written, too.
+        saliency: of the teachers' channels; its CSV is written beside its figures, as "saliency.csv".
 
     Returns:
-        The files, in the order of the page: "sensitivity.svg", "sensitivity.pdf", "subsets.svg", ...
+        The files, in the order of the page: "sensitivity.svg", "sensitivity.pdf", "subsets.svg", ...; a CSV last.
 
     Raises:
         StoreError: names the file that cannot be written.
@@ -62,7 +71,38 @@ def write_figures(
     found = [drawing for one in (table, *effects) for drawing in drawings(one, PAPER)]
     if details is not None and details.training is not None:
         found += training_drawings(details.training, PAPER, decimal=table.decimal)
-    if table.dataset.synthetic:
+    rows = saliency.rows if saliency is not None else ()
+    found += saliency_drawings(rows, PAPER, decimal=table.decimal)
+    synthetic = table.dataset.synthetic or (saliency is not None and saliency.synthetic)
+    written = write_drawings(found, folder, synthetic=synthetic)
+    return written + (write_saliency_csv(rows, folder, synthetic=synthetic) if rows else [])
+
+
+def write_saliency_csv(rows: Sequence[SaliencyRow], folder: Path, *, synthetic: bool) -> list[Path]:
+    """Writes "saliency.csv" and returns its path.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    path = folder / SALIENCY_CSV
+    with telling(folder, "created"):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, saliency_csv(rows, synthetic=synthetic).encode())
+    return [path]
+
+
+def write_drawings(found: Sequence[Drawing], folder: Path, *, synthetic: bool) -> list[Path]:
+    """Writes figures as SVG and PDF.
+
+    Args:
+        found: in the colours of `PAPER`.
+        folder: is made where it is not there and there is a figure.
+        synthetic: each of them says so.
+
+    Raises:
+        StoreError: names the file that cannot be written.
+    """
+    if synthetic:
         for drawing in found:  # a file leaves its page behind
             drawing.figure.axes[0].set_title("SYNTHETIC DATA", loc="right", fontsize=7, color=_AMBER, pad=3)
     if found:
