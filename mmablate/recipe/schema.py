@@ -345,6 +345,7 @@ class Focus(Section):
             teacher.
         distance: between the logits of both: "squared" or "l1", mean over samples and classes.
         permutations: of every channel, M.
+        split: whose samples they are permuted over: "train" as published, or "val". No labels are needed for it.
         joint: weight of the distance in the joint training; 0 trains both apart, as for VGGSound.
         train: changes to `train` for the joint training.
         saliency: the user's own vector, a .npy file with one number a channel, in place of the joint training.
@@ -358,6 +359,7 @@ class Focus(Section):
     removal: Literal["drop", "zero", "mean", "batch_mean"] = "mean"
     distance: Literal["squared", "l1"] = "squared"
     permutations: int = Field(10, ge=1)
+    split: Literal["train", "val"] = "train"
     joint: float = Field(1.0, ge=0)
     train: dict[str, Any] = Field(default_factory=dict)
     saliency: str | None = None

@@ -207,7 +207,7 @@ class Content:
             "train": _part(Train.model_validate(train).model_dump(mode="json")),
             "masks": self._all,
             "teacher": self._none,
-            "focus": _part({key: getattr(focus, key) for key in ("place", "distance", "permutations")}),
+            "focus": _part({key: getattr(focus, key) for key in ("place", "distance", "permutations", "split")}),
         }
 
     def _choice(self, focus: Focus) -> dict[str, Any]:

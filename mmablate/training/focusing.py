@@ -22,7 +22,7 @@ from mmablate.methods.channels import chosen_channels, kept_count, recovery, rem
 from mmablate.methods.saliency import Saliency, channel_saliency, rest_of, significant_count
 from mmablate.models.places import PlacedNetwork, Selected
 from mmablate.results import StudyStore
-from mmablate.results.saliency import read_saliency, write_saliency
+from mmablate.results.saliency import SaliencyInfo, read_saliency, write_saliency
 from mmablate.training.building import build_model
 from mmablate.training.checkpoint import fit, weights_for
 from mmablate.training.device import placed
@@ -164,7 +164,7 @@ class Focusing:
         self,
         pair: nn.Module,
         focus: Mapping[str, Any],
-        train: BatchReader,
+        samples: BatchReader,
         *,
         modalities: tuple[str, str],
         folder: Path,
@@ -172,19 +172,20 @@ class Focusing:
         device: torch.device,
         batch_size: int,
     ) -> None:
-        """Step 2 of Algorithm 1 on the whole training split; leaves saliency.csv and saliency.json in the folder.
+        """Step 2 of Algorithm 1 on a whole split; leaves saliency.csv and saliency.json in the folder.
 
         Args:
             pair: teacher and student, trained.
+            samples: the split whose samples are permuted.
             modalities: of teacher and student.
         """
         pair.eval()
         teacher, student = pair.get_submodule("teacher"), pair.get_submodule("student")
         assert isinstance(teacher, PlacedNetwork)
-        hidden = self._at(teacher, focus["place"], modalities[0], train, device, batch_size)
+        hidden = self._at(teacher, focus["place"], modalities[0], samples, device, batch_size)
         with torch.no_grad():
             logits = torch.cat(
-                [student(batch.inputs[modalities[1]]) for batch in evaluation_batches(train, batch_size, device)]
+                [student(batch.inputs[modalities[1]]) for batch in evaluation_batches(samples, batch_size, device)]
             )
         found = channel_saliency(
             rest_of(teacher, focus["place"]), hidden, logits, permutations=focus["permutations"],
@@ -195,19 +196,23 @@ class Focusing:
     def keep(self, found: Saliency, focus: Mapping[str, Any], modality: str, folder: Path) -> None:
         """Writes what was measured."""
         known = self.data.general.get(modality) if focus["place"] == "input" else None
+        count = significant_count(found)
         write_saliency(
             folder,
-            scores=found.scores.numpy(),
-            standard_errors=found.standard_errors.numpy(),
+            scores=found.scores.tolist(),
+            standard_errors=found.standard_errors.tolist(),
+            normalised=found.normalised().tolist(),
+            kept=sorted(found.ranking()[:count]),
             general=known,
-            about={
-                "place": focus["place"],
-                "distance": focus["distance"],
-                "permutations": focus["permutations"],
-                "count": significant_count(found),
-                "rule": "significant: false discovery rate 5 %",
-                "synthetic": self.data.synthetic,
-            },
+            info=SaliencyInfo(
+                place=focus["place"],
+                distance=focus["distance"],
+                permutations=focus["permutations"],
+                count=count,
+                rule="significant at a false discovery rate of 5 %",
+                side="general",
+                synthetic=self.data.synthetic,
+            ),
         )
 
     def _at(
@@ -251,10 +256,10 @@ class Focusing:
         else:
             assert pair is not None
             folder = self.store.run_folder(pair)
-            found = read_saliency(folder)
-            if isinstance(found, str):
-                raise DataError(f"{folder}: {found}")
-            scores, errors, where = found.scores, found.standard_errors, str(folder)
+            found, reason = read_saliency(folder)
+            if found is None:
+                raise DataError(f"{folder}: no saliency{f' ({reason})' if reason else ''}")
+            scores, errors, where = np.array(found.scores), np.array(found.standard_errors), str(folder)
         if len(scores) != n_channels:
             raise DataError(f"{where}: the saliency of {n_channels} channels expected, found {len(scores)}")
         return Saliency(torch.tensor(scores, dtype=torch.float64), torch.tensor(errors, dtype=torch.float64), math.nan)

@@ -592,7 +592,7 @@ class _Group:
         """Algorithm 1, step 2: how general what each channel of the teacher carries is."""
         settings = trainee.spec.settings
         self._focusing().measure(
-            trainee.model, settings["focus"], self._reader("train"),
+            trainee.model, settings["focus"], self._reader(settings["focus"]["split"]),
             modalities=(settings["model"]["teacher"]["modality"], settings["model"]["student"]["modality"]),
             folder=self.store.run_folder(trainee.spec.run_id), seed=trainee.spec.seed, device=self.device,
             batch_size=self.settings["evaluate"]["batch_size"],

@@ -294,10 +294,11 @@ class LinearGroup:
 
     def _measure(self, spec: RunSpec, pair: LinearPair, layers: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         settings, focus = spec.settings["model"], spec.settings["focus"]
+        inputs = {s: self.views.of(spec, settings[s]["modality"])[focus["split"]] for s in ("teacher", "student")}
         teacher = torch.nn.Linear(pair.teacher.inputs.shape[1], len(layers["teacher"][1]), device=self.device)
         teacher.load_state_dict(dict(zip(("weight", "bias"), layers["teacher"], strict=True)))
         found = channel_saliency(
-            teacher.requires_grad_(False), pair.teacher.inputs, F.linear(pair.student.inputs, *layers["student"]),
+            teacher.requires_grad_(False), inputs["teacher"], F.linear(inputs["student"], *layers["student"]),
             permutations=focus["permutations"], distance=focus["distance"],
             generator=generator(spec.seed, "focus", "permutations"),
         )  # fmt: skip
