@@ -24,9 +24,9 @@ def check_sizes(study: Study, summary: DatasetSummary) -> None:
             hint = "; without the test split, validation is scored" if split == "test" else ""
             raise DataError(f"{summary.name}: the {split} split has no labelled pixel{hint}")
     base = dataset_settings(study.recipe)
-    if any(row.sections.focus is not None and row.sections.focus.split == "val" for row in study.rows):
-        if not summary.n_val:
-            problems["focus", "split"] = "focus.split: the data have no validation split: train, got 'val'"
+    on_val = any(row.sections.focus is not None and row.sections.focus.split == "val" for row in study.rows)
+    if on_val and not summary.n_val:
+        problems["focus", "split"] = "focus.split: the data have no validation split: train, got 'val'"
     for row in study.rows:
         teacher = row.recipe.teacher
         if dataset_settings(row.recipe) != base:

@@ -32,9 +32,9 @@ from mmablate.execution.samples import choose_samples
 from mmablate.execution.scheduling import Schedule
 from mmablate.execution.tasks import task_for
 from mmablate.execution.workers import Crew, Here, Pool
+from mmablate.recipe.schema import Train
 from mmablate.results import StudyStore
 from mmablate.results.machine import available_cores
-from mmablate.recipe.schema import Train
 from mmablate.results.shown import write_samples
 from mmablate.study import AnyStudy, ProgramStudy, RunSpec, Study
 from mmablate.study.datasets import dataset_settings

@@ -62,7 +62,7 @@ def manifest(
     }
 
 
-def _of_kind(study: AnyStudy, data: SegmentationData | None, summary: DatasetSummary | None) -> dict[str, Any]:
+def _of_kind(study: AnyStudy, data: AnyData | None, summary: DatasetSummary | None) -> dict[str, Any]:
     """What stands in study.json about the data behind the scores, and the layout of the table."""
     if isinstance(study, ProgramStudy):
         recipe = study.recipe

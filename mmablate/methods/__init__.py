@@ -6,5 +6,12 @@ from mmablate.methods.joint import JointTraining
 from mmablate.methods.terms import Reference, Step, Term, total
 
 __all__ = [
-    "AnymodalDistillation", "CrossModalDistillation", "JointPair", "JointTraining", "Reference", "Step", "Term", "total",
-]  # fmt: skip
+    "AnymodalDistillation",
+    "CrossModalDistillation",
+    "JointPair",
+    "JointTraining",
+    "Reference",
+    "Step",
+    "Term",
+    "total",
+]

@@ -134,9 +134,7 @@ def cmd(step: Step, *, definition: str, centered: bool) -> Tensor:
     )
 
 
-def fusion_first(
-    step: Step, *, definition: str, teacher_modalities: str, normalise: bool, reduce: str
-) -> Tensor:
+def fusion_first(step: Step, *, definition: str, teacher_modalities: str, normalise: bool, reduce: str) -> Tensor:
     """Fusion-first distillation (one definition); see `mmablate.losses.fusion_first`."""
     return losses.fusion_first_distillation(
         step.features,

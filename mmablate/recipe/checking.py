@@ -23,7 +23,18 @@ from mmablate.recipe.merging import merge
 from mmablate.recipe.programs import GIVEN, ProgramRecipe, leaves, names_a_program, unknown_placeholders
 from mmablate.recipe.reading import KeyPath, Source, dotted
 from mmablate.recipe.schema import (
-    GREEK, Augment, Component, Data, Focus, Loss, Masks, Method, Model, Recipe, Teacher, Train,
+    GREEK,
+    Augment,
+    Component,
+    Data,
+    Focus,
+    Loss,
+    Masks,
+    Method,
+    Model,
+    Recipe,
+    Teacher,
+    Train,
 )  # fmt: skip
 
 
@@ -337,7 +348,9 @@ def fill_for_task(draft: Draft) -> None:
     if draft.has("evaluate") and "metric" not in (raw.get("evaluate") or {}):
         draft.sections["evaluate"] = draft.sections["evaluate"].model_copy(update={"metric": "accuracy"})
     if draft.has("evaluate") and draft.sections["evaluate"].metric != "accuracy":
-        draft.report(("evaluate", "metric"), f"the data have one label a sample: accuracy, got {raw['evaluate']['metric']!r}")
+        draft.report(
+            ("evaluate", "metric"), f"the data have one label a sample: accuracy, got {raw['evaluate']['metric']!r}"
+        )
     if draft.has("train"):
         train: Train = draft.sections["train"]
         if "augment" in (raw.get("train") or {}) and train.augment != Augment(flip=False):
@@ -396,7 +409,9 @@ def check_focus(draft: Draft) -> None:
         text = f"which channels are general is not known of the data {draft.sections['data'].name!r}, got 'known'"
         draft.report(("focus", key), text)
     if teacher.checkpoint is not None and focus.saliency is None and focus.keep in ("general", "specific"):
-        text = "the saliency of another teacher's channels says nothing of teacher.checkpoint: give its own with saliency"
+        text = (
+            "the saliency of another teacher's channels says nothing of teacher.checkpoint: give its own with saliency"
+        )
         draft.report(("focus", "keep"), f"{text}, got {focus.keep!r}")
     if teacher.checkpoint is not None and focus.retrains and focus.keep != "all":
         draft.report(("focus", "removal"), "drop trains a teacher anew, and the recipe has a teacher.checkpoint")

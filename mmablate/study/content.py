@@ -116,7 +116,8 @@ class Content:
 
     def student(self, sections: Sections, losses: Mapping[str, Loss], seed: int, upstream: Sequence[Run]) -> Run:
         """A row's run of one seed."""
-        described, depends_on = self._none, ()
+        described = self._none
+        depends_on: tuple[str, ...] = ()
         if self.needs_teacher(losses) and sections.teacher is not None:
             described = self._described(sections, sections.teacher, upstream[-1] if upstream else None)
             depends_on = (upstream[-1].run_id,) if upstream else ()
@@ -191,9 +192,7 @@ class Content:
             **chosen,
         }
 
-    def _pair_parts(
-        self, sections: Sections, teacher: Teacher, focus: Focus, seed: int | None
-    ) -> dict[str, _Part]:
+    def _pair_parts(self, sections: Sections, teacher: Teacher, focus: Focus, seed: int | None) -> dict[str, _Part]:
         """Teacher and student of the row, trained jointly, and how the saliency is computed from them."""
         student = sections.model
         train = {**merge(teacher.train, focus.train), "select": "last"}  # both networks are of one moment

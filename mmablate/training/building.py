@@ -69,14 +69,14 @@ def build_method(settings: Mapping[str, Any], data: AnyData) -> AnyMethod:
         model, teacher = settings["model"], (settings["teacher"] or {}).get("model")
         if model["name"] == "pair":
             model, teacher = model["student"], model["teacher"]
-        method: AnyMethod = rule(
+        return rule(  # type: ignore[no-any-return]
             modality=model["modality"],
             teacher_modality=teacher and teacher["modality"],
             ignore_label=data.ignore_label,
         )
-        return method
-    method = rule(modalities=tuple(data.modalities), ignore_label=data.ignore_label, masks=settings["masks"])
-    return method
+    return rule(  # type: ignore[no-any-return]
+        modalities=tuple(data.modalities), ignore_label=data.ignore_label, masks=settings["masks"]
+    )
 
 
 def build_terms(settings: Mapping[str, Any]) -> list[Term]:

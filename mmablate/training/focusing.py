@@ -20,7 +20,7 @@ from mmablate.data.streams import generator
 from mmablate.errors import DataError
 from mmablate.methods.channels import chosen_channels, kept_count, recovery, removed
 from mmablate.methods.saliency import Saliency, channel_saliency, rest_of, significant_count
-from mmablate.models.places import PlacedNetwork, Selected
+from mmablate.models.places import PlacedNetwork
 from mmablate.results import StudyStore
 from mmablate.results.saliency import SaliencyInfo, read_saliency, write_saliency
 from mmablate.training.building import build_model
@@ -54,6 +54,8 @@ class FocusedTeacher(nn.Module):
         how: what stands in for the others: "zero", "mean", "batch_mean".
         mean: of the training set, (C, ...), for "mean".
     """
+
+    mean: Tensor | None
 
     def __init__(
         self, network: PlacedNetwork, place: str, kept: Sequence[int], how: str, mean: Tensor | None = None

@@ -22,20 +22,20 @@ from mmablate.data.base import AnyData, ClassificationData
 from mmablate.data.batches import Batch, TrainingBatches
 from mmablate.data.loading import BatchReader
 from mmablate.errors import LeaseLost, StoreError
+from mmablate.methods.crossmodal import TEACHER
 from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.results.shown import write_predictions
 from mmablate.results.store import CHECKPOINT, STATE
 from mmablate.study import RunSpec
 from mmablate.study.stacks import linear_key
 from mmablate.training import distributed
-from mmablate.methods.crossmodal import TEACHER
 from mmablate.training.accuracy import Predict, score_accuracy
 from mmablate.training.building import build_model, open_data
 from mmablate.training.checkpoint import digest, load_into, save_weights
 from mmablate.training.device import autocast, environment, placed, prepare_threads
 from mmablate.training.evaluation import Evaluated, Scores, predictions, score
-from mmablate.training.focusing import TAG, Focusing, load_classifier, read_tag
 from mmablate.training.flops import forward_flops
+from mmablate.training.focusing import TAG, Focusing, load_classifier, read_tag
 from mmablate.training.linear_group import LinearGroup
 from mmablate.training.memory import GroupTooLarge, OutOfMemory, free_cached, is_out_of_memory
 from mmablate.training.progress import Progress, Report
@@ -540,14 +540,14 @@ class _Group:
             self._end_well(trainee, found)
 
     def _teacher_scores(self) -> Evaluated:
-        """What describes the teacher that the students have seen: its accuracy, and whether its channels are general."""
+        """What describes the teacher that the students saw: its accuracy, and whether its channels are general."""
         if self.teacher is None or not isinstance(self.data, ClassificationData):
             return Evaluated({})
         method = next(t.method for t in self.trainees if t.spec.settings["teacher"])
         predict = lambda batch: {TEACHER: method.reference(self.teacher, batch).logits}  # noqa: E731
         found = score_accuracy(
-            [predict], self._reader(self.data.scored_split), self.settings["evaluate"]["batch_size"], device=self.device,
-            precision=lambda: autocast(self.device, self.train_settings["precision"]), by_condition=True,
+            [predict], self._reader(self.data.scored_split), self.settings["evaluate"]["batch_size"],
+            device=self.device, precision=lambda: autocast(self.device, self.train_settings["precision"]), by_condition=True,
         )[0]  # fmt: skip
         assert found is not None
         return found if self.tag is None else found.with_columns(Evaluated({TAG: self.tag}))

@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -201,8 +199,13 @@ class LinearGroup:
             teacher = self._teacher(spec)[0]["train"] if weights["kd"] else None
             problems.append(
                 LinearRun(
-                    inputs["train"], view["train labels"], start[f"{prefix}{LAYER}weight"].to(self.device),
-                    start[f"{prefix}{LAYER}bias"].to(self.device), weights["ce"], weights["kd"], teacher,
+                    inputs["train"],
+                    view["train labels"],
+                    start[f"{prefix}{LAYER}weight"].to(self.device),
+                    start[f"{prefix}{LAYER}bias"].to(self.device),
+                    weights["ce"],
+                    weights["kd"],
+                    teacher,
                 )  # fmt: skip
             )
         for spec, found in zip(specs, train_linear(problems, **self._rule()), strict=True):
@@ -266,8 +269,8 @@ class LinearGroup:
                 view = self.views.of(spec, spec.settings["model"][side]["modality"])
                 weight, bias = (start[f"{side}.{LAYER}{name}"].to(self.device) for name in ("weight", "bias"))
                 sides.append(LinearRun(view["train"], view["train labels"], weight, bias))
-            weight = next((t["weight"] for t in spec.settings["losses"] if t["term"] == "dist"), 0.0)
-            problems.append(LinearPair(*sides, distance=weight))
+            distance = next((float(t["weight"]) for t in spec.settings["losses"] if t["term"] == "dist"), 0.0)
+            problems.append(LinearPair(teacher=sides[0], student=sides[1], distance=distance))
         for spec, problem, found in zip(specs, problems, train_linear_pairs(problems, **self._rule()), strict=True):
             self.report(Progress(steps=self.train_settings["steps"]))
             if found.fault is not None:
@@ -283,7 +286,11 @@ class LinearGroup:
                 columns[column] = F.linear(view["test"], *layers[side])
             metrics = self._scores(spec, columns, view, "test")
             start, begun = self._initial(spec)
-            final = {f"{side}.{LAYER}{n}": x for side, own in layers.items() for n, x in zip(("weight", "bias"), own)}
+            final = {
+                f"{side}.{LAYER}{name}": value
+                for side, own in layers.items()
+                for name, value in zip(("weight", "bias"), own, strict=True)
+            }
             last = found.losses[-1][1]
             losses = {
                 t["key"]: last["distance"] if t["term"] == "dist" else last["ce_teacher"] + last["ce_student"]
@@ -328,11 +335,18 @@ class LinearGroup:
                 save_weights(self.store.run_folder(spec.run_id) / CHECKPOINT, final)
             self._finish(
                 run_record(
-                    spec, self.task.study, metrics=metrics, validation=validation, synthetic=data.synthetic,
+                    spec,
+                    self.task.study,
+                    metrics=metrics,
+                    validation=validation,
+                    synthetic=data.synthetic,
                     n_parameters=sum(x.numel() for name, x in final.items() if not name.endswith("kept")),
                     flops=float(sum(2 * x.numel() for name, x in final.items() if name.endswith("weight"))),
-                    seconds=round(self.seconds, 3), steps=settings["steps"], environment=self.where,
-                    selected_epoch=1, scored_on=data.scored_split,
+                    seconds=round(self.seconds, 3),
+                    steps=settings["steps"],
+                    environment=self.where,
+                    selected_epoch=1,
+                    scored_on=data.scored_split,
                     digests={"init": begun, "order": None, "final": digest(final)},
                 )  # fmt: skip
             )

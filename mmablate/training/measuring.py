@@ -109,9 +109,7 @@ def measure_modes(
     return ModeTimes(in_turn, stacked, None, peak_in_turn, peak_stacked)
 
 
-def first_pieces(
-    specs: Sequence[RunSpec], data: AnyData, device: torch.device, count: int
-) -> list[list[Piece]]:
+def first_pieces(specs: Sequence[RunSpec], data: AnyData, device: torch.device, count: int) -> list[list[Piece]]:
     """The first steps of the group, each as its pieces with the teacher's view."""
     first = specs[0]
     train = first.settings["train"]

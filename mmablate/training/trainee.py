@@ -86,9 +86,7 @@ class Trainee:
         self.spec, self.device, self.total_steps = spec, device, total_steps
         self.train_settings = spec.settings["train"]
         settings, role = spec.settings, spec.role
-        model = initial_model(
-            settings["model"], data, seed=spec.seed, role=role, weight_files=weight_files, kept=kept
-        )
+        model = initial_model(settings["model"], data, seed=spec.seed, role=role, weight_files=weight_files, kept=kept)
         self.model: Any = placed(model, device)
         self.method: Any = build_method(settings, data)
         self.terms = build_terms(settings)

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 from mmablate.recipe import Recipe
+from mmablate.study.datasets import data_settings
 from mmablate.study.linting.claims import claims_about_nothing, columns_of, labels_of_nothing
 from mmablate.study.linting.leaks import selection_on_the_test_split, teacher_of_other_samples
 from mmablate.study.linting.mixing import changing_more, mixed_levels
 from mmablate.study.linting.sharing import Texts, grouped
 from mmablate.study.linting.sizes import unequal_parameters, unequal_steps
-from mmablate.study.datasets import data_settings
 from mmablate.study.plan import Row
 from mmablate.study.reading import modalities_read, restricted
 from mmablate.study.rows import listed

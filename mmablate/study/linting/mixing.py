@@ -9,7 +9,8 @@ train, masks, losses):
 - a row called by its losses, as rows of losses alone are, has no further change at all;
 - a level differs from the first level of its factor in one section at most.
 
-A focus counts with the losses: it is what those learn from. The teacher's section counts with that of the student (its stages must follow the model's) and where the row has a
+A focus counts with the losses: it is what those learn from.
+The teacher's section counts with that of the student (its stages must follow the model's) and where the row has a
 term that reads it. Several keys of one section are one change: `{train.epochs: 5, train.lr: 0.1}` may be a schedule.
 """
 
