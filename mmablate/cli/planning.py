@@ -141,7 +141,7 @@ def summary(plan: Plan) -> list[str]:
     if students < cells:
         head += f", {cells - students} of them shared with other rows"
     if teachers:
-        head += f"; {_count(teachers, 'teacher')}, each trained once for all rows of a seed that have it"
+        head += f"; {_count(teachers, 'teacher')}, trained once for all rows of a seed"
     if pairs:
         head += f"; {_count(pairs, 'pair')} of teacher and student, trained jointly for the saliency of channels"
     groups = len(group_runs(pending))

@@ -27,7 +27,7 @@ AnyMethod = AnymodalDistillation | CrossModalDistillation | JointPair
 NO_FILES: Mapping[str, str] = MappingProxyType({})
 
 
-def open_data(settings: Mapping[str, Any], root: str | None, *, seed: int) -> AnyData:
+def open_data(settings: Mapping[str, Any], root: str | None, *, seed: int = 0) -> AnyData:
     """The dataset of a run's settings; opened once a process.
 
     Args:
@@ -69,14 +69,12 @@ def build_method(settings: Mapping[str, Any], data: AnyData) -> AnyMethod:
         model, teacher = settings["model"], (settings["teacher"] or {}).get("model")
         if model["name"] == "pair":
             model, teacher = model["student"], model["teacher"]
-        return rule(  # type: ignore[no-any-return]
+        return rule(
             modality=model["modality"],
             teacher_modality=teacher and teacher["modality"],
             ignore_label=data.ignore_label,
         )
-    return rule(  # type: ignore[no-any-return]
-        modalities=tuple(data.modalities), ignore_label=data.ignore_label, masks=settings["masks"]
-    )
+    return rule(modalities=tuple(data.modalities), ignore_label=data.ignore_label, masks=settings["masks"])
 
 
 def build_terms(settings: Mapping[str, Any]) -> list[Term]:

@@ -459,7 +459,7 @@ class _Group:
                 }
             reference = None
             if teacher is not None:
-                with torch.no_grad(), autocast(self.device, self.train_settings["precision"]):
+                with torch.no_grad(), self._precision():
                     reference = method.reference(teacher, part)
             self.shared_seconds += time.perf_counter() - started
             number = share.rank * len(parts) + index
@@ -499,25 +499,31 @@ class _Group:
         for trainee in trainees:
             distributed.average_buffers(trainee.model)
             trainee.model.eval()
-        precision = lambda: autocast(self.device, self.train_settings["precision"])  # noqa: E731
         guard = lambda index: self._guard(trainees[index])  # noqa: E731
-        reader, settings = self._reader(split), self.settings["evaluate"]
-        if isinstance(self.data, ClassificationData):
-            scores = score_accuracy(
-                [predictor(trainee.model, trainee.method) for trainee in trainees],
-                reader, settings["batch_size"], device=self.device, precision=precision, guard=guard,
-                by_condition=by_condition,
-            )  # fmt: skip
-        else:
-            scores = score(
-                [trainee.model for trainee in trainees],
-                reader, self.data, settings, device=self.device, precision=precision, guard=guard,
-                by_condition=by_condition,
-            )  # fmt: skip
+        scores = self._evaluate(trainees, self._reader(split), guard, by_condition=by_condition)
         for trainee in trainees:
             if trainee.error is not None:
                 self._end_failed(trainee)
         return {t.spec.run_id: own for t, own in zip(trainees, scores, strict=True) if own is not None}
+
+    def _evaluate(
+        self,
+        trainees: Sequence[Trainee],
+        reader: BatchReader,
+        guard: Callable[[int], AbstractContextManager[object]],
+        *,
+        by_condition: bool = False,
+    ) -> list[Evaluated | None]:
+        """The scores of models in eval mode, by the task of the data."""
+        settings = self.settings["evaluate"]
+        common: dict[str, Any] = {"device": self.device, "precision": self._precision, "by_condition": by_condition}
+        if isinstance(self.data, ClassificationData):
+            predict = [predictor(trainee.model, trainee.method) for trainee in trainees]
+            return score_accuracy(predict, reader, settings["batch_size"], guard=guard, **common)
+        return score([trainee.model for trainee in trainees], reader, self.data, settings, guard=guard, **common)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return autocast(self.device, self.train_settings["precision"])
 
     def _guard(self, trainee: Trainee) -> AbstractContextManager[None]:
         self.report(Progress())  # evaluations may be long: a sign of life
@@ -545,10 +551,10 @@ class _Group:
             return Evaluated({})
         method = next(t.method for t in self.trainees if t.spec.settings["teacher"])
         predict = lambda batch: {TEACHER: method.reference(self.teacher, batch).logits}  # noqa: E731
+        reader, size = self._reader(self.data.scored_split), self.settings["evaluate"]["batch_size"]
         found = score_accuracy(
-            [predict], self._reader(self.data.scored_split), self.settings["evaluate"]["batch_size"],
-            device=self.device, precision=lambda: autocast(self.device, self.train_settings["precision"]), by_condition=True,
-        )[0]  # fmt: skip
+            [predict], reader, size, device=self.device, precision=self._precision, by_condition=True
+        )[0]
         assert found is not None
         return found if self.tag is None else found.with_columns(Evaluated({TAG: self.tag}))
 
@@ -610,7 +616,7 @@ class _Group:
                 self.task.samples,
                 self.data,
                 device=self.device,
-                precision=lambda: autocast(self.device, self.train_settings["precision"]),
+                precision=self._precision,
             )
         except Exception:  # a device that is full now, a file that is gone: the score stands without a picture
             return

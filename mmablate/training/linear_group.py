@@ -206,7 +206,7 @@ class LinearGroup:
                     weights["ce"],
                     weights["kd"],
                     teacher,
-                )  # fmt: skip
+                )
             )
         for spec, found in zip(specs, train_linear(problems, **self._rule()), strict=True):
             self.report(Progress(steps=self.train_settings["steps"]))
@@ -348,7 +348,7 @@ class LinearGroup:
                     selected_epoch=1,
                     scored_on=data.scored_split,
                     digests={"init": begun, "order": None, "final": digest(final)},
-                )  # fmt: skip
+                )
             )
 
         return write
