@@ -160,6 +160,8 @@ def test_a_distance_of_weight_zero_is_absent():
     labels = torch.tensor([0, 1, 2, 3, 4, 0])
     alone = cross_entropy(teacher, labels, ignore_label=None) + cross_entropy(student, labels, ignore_label=None)
     assert torch.equal(joint_loss(teacher, student, labels, weight=0), alone)
+    far = torch.eye(5)[labels] * 1e30
+    assert torch.isfinite(joint_loss(far, -far, labels, weight=0))  # its distance is infinite
 
 
 # --- cross-entropy of one label a sample --------------------------------------------------------------------

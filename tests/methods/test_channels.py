@@ -26,6 +26,7 @@ def test_a_ratio_removes_whole_channels(n_channels, percent):
 
 def test_the_published_ratio_leaves_32_of_128():
     assert kept_count(128, 0.75) == 32
+    assert kept_count(100, 0.29) == 71  # 0.29 * 100 is 28.999...
 
 
 @pytest.mark.parametrize("ratio", [-0.01, 1.01, float("nan")])

@@ -164,21 +164,26 @@ def test_the_formula_of_the_docstring_for_independent_channels():
     assert found[:2].abs().min() > 0.1
 
 
-@pytest.mark.parametrize("distance", DISTANCES)
-def test_under_the_null_scores_spread_as_their_standard_errors_say(distance):
+@pytest.mark.parametrize(("distance", "permutations"), [("squared", 30), ("l1", 30), ("squared", "exact")])
+def test_scores_spread_as_their_standard_errors_say(distance, permutations):
+    """Over data sets: the first two of five channels are known to the student, the others carry nothing of it."""
     torch.manual_seed(0)
     layer, generator = nn.Linear(5, 3).double(), stream(9)
-    z = []
+    known = torch.randn(2, 3, generator=generator).double()
+    drawn = []
     for _ in range(300):
-        hidden, student = torch.randn(60, 5, generator=generator), torch.randn(60, 3, generator=generator)
-        found = channel_saliency(
-            layer, hidden, student.double(), permutations=30, distance=distance, generator=generator
-        )
-        z.append(found.scores / found.standard_errors)
-    z = torch.cat(z).numpy()
+        hidden = torch.randn(60, 5, generator=generator).double()
+        student = hidden[:, :2] @ known + torch.randn(60, 3, generator=generator)
+        options = {"permutations": permutations, "distance": distance, "generator": generator}
+        drawn.append(channel_saliency(layer, hidden, student, **options))
+    scores = torch.stack([found.scores for found in drawn])
+    errors = torch.stack([found.standard_errors for found in drawn])
+    np.testing.assert_allclose(errors.mean(0), scores.std(0), rtol=0.15)
+    z = (scores / errors)[:, 2:].flatten().numpy()
     assert abs(z.mean()) < 0.1
     assert z.std() == pytest.approx(1, abs=0.12)
     assert 0.03 < (z > stats.norm.isf(0.05)).mean() < 0.07
+    assert (scores[:, :2].mean(0).abs() > errors[:, :2].mean(0)).all()
 
 
 def shared_data(n, generator, shared, own, n_channels=50):
@@ -217,7 +222,7 @@ def test_the_count_is_that_of_benjamini_and_hochberg(scores, errors, level):
     errors = errors[: len(scores)]
     found = Saliency(torch.tensor(scores).double(), torch.tensor(errors).double(), 0.0)
     p = [
-        stats.norm.sf(s / e) if s > 0 else 1.0
+        stats.norm.sf(s / e)
         for s, e in zip(*map(torch.Tensor.tolist, (found.scores, found.standard_errors)), strict=True)
     ]
     expected = int((stats.false_discovery_control(p) <= level).sum())
@@ -229,6 +234,12 @@ def test_scores_without_spread_count_by_their_sign():
     assert significant_count(found) == 2
     nothing = Saliency(torch.zeros(4).double(), torch.zeros(4).double(), 0.0)
     assert significant_count(nothing) == 1
+
+
+def test_a_channel_counts_where_a_less_significant_one_does():
+    """p = .03 and .04 against .025 and .05: the second passes, and takes the first one with it."""
+    found = Saliency(torch.tensor(stats.norm.isf([0.04, 0.03])), torch.ones(2).double(), 0.0)
+    assert significant_count(found) == 2
 
 
 def test_the_count_does_not_hang_on_the_order_of_the_channels():
@@ -288,6 +299,12 @@ def test_what_cannot_be_computed_is_told(case):
 def test_exact_needs_a_linear_rest():
     with pytest.raises(ValueError, match="one linear layer"):
         channel_saliency(nn.Tanh(), torch.randn(3, 2), torch.randn(3, 2), permutations="exact")
+
+
+def test_scores_from_a_file_have_no_count_of_their_own():
+    found = Saliency(torch.ones(3).double(), torch.full((3,), torch.nan).double(), math.nan)
+    with pytest.raises(ValueError, match="without standard errors: say how many"):
+        significant_count(found)
 
 
 @pytest.mark.parametrize("level", [0, 1, -0.1, math.nan])

@@ -251,17 +251,23 @@ def test_what_cannot_be_built_is_told(case):
         build()
 
 
-def test_the_smallest_samples_that_are_taken_pass_through():
-    for shape, kernels in (((1, 3, 3), (3, 3)), ((1, 13, 13), (7, 5, 5)), ((1, 22, 19), (7, 5, 5))):
-        widths = (2,) * len(kernels)
-        for edge in range(2, 23):
-            try:
-                network = ravdess_net(
-                    shape=(1, edge, shape[2]), n_classes=2, kernels=kernels, widths=widths, hidden=(3,)
-                )
-            except ValueError:
-                continue
-            assert network(torch.randn(2, 1, edge, shape[2])).shape == (2, 2)
+@pytest.mark.parametrize("kernels", [(3, 3), (3, 1), (1, 3), (7, 5, 5), (5,)])
+def test_samples_are_refused_exactly_where_a_forward_pass_would_fail(kernels):
+    settings = {"n_classes": 2, "kernels": kernels, "widths": (2,) * len(kernels), "hidden": (3,), "pool": (1, 2)}
+    large = ravdess_net(shape=(1, 99, 99), **settings)
+    passed = []
+    for edge in range(1, 25):
+        x = torch.randn(2, 1, edge, 30)
+        try:
+            passed.append(large(x).shape == (2, 2))
+        except RuntimeError:
+            passed.append(False)
+        if passed[-1]:
+            ravdess_net(shape=(1, edge, 30), **settings)
+        else:
+            with pytest.raises(ValueError, match="too small for the kernels"):
+                ravdess_net(shape=(1, edge, 30), **settings)
+    assert any(passed)
 
 
 def test_every_classifier_must_be_told_its_modality():
