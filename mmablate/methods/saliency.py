@@ -150,13 +150,15 @@ def significant_count(saliency: Saliency, level: float = 0.05) -> int:
         1..C: at least one channel stays, since a teacher without channels has nothing to say.
 
     Raises:
-        ValueError: `level` outside (0, 1).
+        ValueError: `level` outside (0, 1), or standard errors that are not known (NaN), as of scores from a file.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie in (0, 1), got {level}")
     scores, errors = saliency.scores, saliency.standard_errors
+    if not bool(torch.isfinite(errors).all()):
+        raise ValueError("the count cannot come from scores without standard errors: say how many channels stay")
     z = torch.where(scores == 0, 0.0, scores / errors)
-    p = torch.where(scores > 0, torch.special.ndtr(-z), 1.0).sort().values
+    p = torch.special.ndtr(-z).sort().values
     bounds = level * torch.arange(1, len(p) + 1, dtype=p.dtype) / len(p)
     below = (p <= bounds).nonzero()
     return max(1, int(below.max()) + 1 if len(below) else 0)

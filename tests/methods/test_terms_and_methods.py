@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmablate import losses
+from mmablate.catalog import find, load_target
 from mmablate.catalog.losses import LOSSES
 from mmablate.data.batches import Batch
 from mmablate.data.masks import draw_subset
@@ -154,6 +155,23 @@ def test_a_term_that_compares_says_so_where_there_is_no_teacher(recipe_terms: Ma
     for key in ("mad", "umd", "cmd", "fusion_first"):
         with pytest.raises(ValueError, match="the run has none"):
             recipe_terms[key](alone)
+
+
+@pytest.mark.parametrize("definition", ["principled", "released"])
+def test_kd_compares_the_logits_of_classifiers(definition: str) -> None:
+    stream = torch.Generator().manual_seed(1)
+    ours, theirs = (torch.randn(6, 4, generator=stream) for _ in range(2))
+    labels = torch.randint(0, 4, (6,), generator=stream)
+    entry = find("loss", "kd")
+    assert definition in entry.definitions
+    options = entry.options.model_validate({"temperature": 2}).model_dump()
+    term = Term("kd", 1.0, load_target(entry), definition, options, entry.unit(definition))
+    seen = SegmentationStep(ours, {}, labels, -1, ("x",), Reference(theirs, {}))
+    expected = losses.knowledge_distillation(ours, theirs, temperature=2, definition=definition)
+    assert torch.equal(term(seen), expected)
+    assert term.unit == "images"
+    with pytest.raises(ValueError, match="the run has none"):
+        term(SegmentationStep(ours, {}, labels, -1, ("x",), None))
 
 
 # --- update rules -------------------------------------------------------------------------------------------

@@ -50,8 +50,8 @@ FAULTS = {
     ),
     "unknown teacher": ("teacher: {name: anymodal_segmentor", "teacher: {name: t", "teacher.name: no model is called"),
     "unknown method": ("seeds: [0, 1]", "method: meta", "method.name: no method is called 'meta'"),
-    "unknown loss": ("  cmd: {", "  kld: {", "losses.kld: no loss is called 'kld'"),
-    "unknown term": ("  cmd: {", "  cmd: {term: kld, ", "losses.cmd.term: no loss is called 'kld'"),
+    "unknown loss": ("  cmd: {", "  dkd: {", "losses.dkd: no loss is called 'dkd'"),
+    "unknown term": ("  cmd: {", "  cmd: {term: dkd, ", "losses.cmd.term: no loss is called 'dkd'"),
     "unknown definition": (
         "weight: 10",
         "definition: published",
