@@ -96,6 +96,7 @@ CLASSIFICATION = (
         synthetic=True,
         task="classification",
         seeded=True,
+        known_general=True,
     ),
     DatasetEntry(
         name="mfeat",

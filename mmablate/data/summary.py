@@ -107,7 +107,7 @@ def summarise(data: SegmentationData) -> DatasetSummary:
         name=data.name,
         synthetic=data.synthetic,
         n_train=len(data.splits["train"]),
-        n_val=len(data.splits["val"]),
+        n_val=len(data.splits["val"]) if "val" in data.splits else 0,
         n_test=len(data.splits["test"]) if "test" in data.splits else 0,
         shape=data.splits["train"].shape,
         modalities=dict(data.modalities),

@@ -88,7 +88,7 @@ class _Probe(_Group):
         started = time.perf_counter()
         prepare_threads(self.device, self.task.threads)
         usage = Usage(self.device, self.task.threads)
-        self.data = open_data(self.settings["data"], self.task.data_root)
+        self.data = open_data(self.settings["data"], self.task.data_root, seed=self.specs[0].seed)
         self.batches = self._batches(self.data)
         teacher = self._load_teacher()
         opened = time.perf_counter() - started
