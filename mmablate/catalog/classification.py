@@ -12,6 +12,7 @@ from mmablate.catalog.entries import DatasetEntry, Options
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 Channel = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class GaussianView(Options):
@@ -59,6 +60,25 @@ class GaussianOptions(Options):
         return self
 
 
+class MfeatOptions(Options):
+    """How the digits are dealt to the splits."""
+
+    fractions: tuple[Fraction, Fraction, Fraction] = Field(
+        (0.5, 0.2, 0.3), description="share of train, val and test in every class; val 0: no such split"
+    )
+    split_seed: int = Field(0, ge=0, description="deals the samples; the same for every run seed")
+
+    @model_validator(mode="after")
+    def _sum(self) -> Self:
+        if abs(sum(self.fractions) - 1) > 1e-6 or not (self.fractions[0] and self.fractions[2]):
+            raise ValueError(f"fractions must sum to 1, train and test above 0, not {list(self.fractions)}")
+        return self
+
+
+def _mfeat_files(root: Path | None, settings: Mapping[str, Any]) -> list[Path]:
+    return [DATA / "files" / "mfeat.npz"]
+
+
 def _gaussian_files(root: Path | None, settings: Mapping[str, Any]) -> list[Path]:
     return [DATA / "gaussian.py"]  # what the numbers depend on
 
@@ -77,5 +97,17 @@ CLASSIFICATION = (
         task="classification",
         seeded=True,
         known_general=True,
+    ),
+    DatasetEntry(
+        name="mfeat",
+        summary="2,000 handwritten digits in six views: fac, fou, kar, mor, pix, zer",
+        options=MfeatOptions,
+        target="mmablate.data.mfeat:open_mfeat",
+        check_target="mmablate.data.mfeat:check_mfeat",
+        source="UCI Machine Learning Repository, doi:10.24432/C5HC70",
+        modalities=("fac", "fou", "kar", "mor", "pix", "zer"),
+        files=_mfeat_files,
+        attribution="R.P.W. Duin, Multiple Features, UCI Machine Learning Repository, CC BY 4.0",
+        task="classification",
     ),
 )

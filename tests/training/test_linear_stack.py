@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmablate.data.gaussian import open_gaussian
 from mmablate.training.linear_stack import (
     LinearPair,
     LinearRun,
@@ -142,6 +143,67 @@ def test_what_is_given_stays_as_it_was() -> None:
     train_linear([run], lr=0.1, steps=3)
     train_linear_pairs([LinearPair(run, run)], lr=0.1, steps=3)
     assert all(torch.equal(old, new) for old, new in zip(before, (run.inputs, run.weight, run.bias), strict=True))
+
+
+PUBLISHED = {  # xs, channels and decisive of x1: teacher, no KD, KD, in percent, as the published code prints them
+    (20, 25, (10, 20)): (70.38, 69.41, 68.70),
+    (20, 25, (8, 18)): (70.17, 69.41, 68.96),
+    (20, 25, (6, 16)): (70.42, 69.41, 69.07),
+    (20, 25, (4, 14)): (72.58, 69.41, 69.65),
+    (20, 25, (2, 12)): (76.37, 69.41, 70.94),
+    (20, 25, (0, 10)): (73.38, 69.41, 71.91),
+    (50, 50, (0, 10)): (58.45, 57.90, 59.49),
+    (50, 50, (0, 20)): (65.20, 57.90, 58.87),
+    (50, 50, (0, 30)): (70.78, 57.90, 58.56),
+    (50, 50, (0, 40)): (79.62, 57.90, 58.46),
+    (50, 50, (0, 50)): (90.53, 57.90, 58.21),
+}
+
+
+def test_the_published_figures() -> None:
+    """Means over seeds 0 to 9 with the published draws and initial weights, in the order of the published script.
+
+    A mean moves by .01 with each of its 10,000 answers, and sums in another order may turn a few.
+    """
+    settings = [(setting, seed) for setting in PUBLISHED for seed in range(10)]
+    data = [
+        open_gaussian(seed=seed, xs=xs, x1={"channels": channels, "decisive": decisive},
+                      x2={"channels": 50, "decisive": [0, 10]}, draws="released")
+        for (xs, channels, decisive), seed in settings
+    ]  # fmt: skip
+    sets = [
+        [{key: torch.from_numpy(x) for key, x in (inputs | {"y": labels}).items()} for inputs, labels in batches]
+        for batches in (
+            [one.splits[name].batch(range(len(one.splits[name]))) for name in ("train", "test")] for one in data
+        )
+    ]
+    teachers, students = [], []
+    for ((_, channels, _), seed), (train, _) in zip(settings, sets, strict=True):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed + 1)
+            starts = [nn.Linear(width, 2) for width in (channels, 50, 50)]  # teacher, KD, no KD
+        runs = [
+            LinearRun(train[name], train["y"], start.weight, start.bias)
+            for name, start in zip(("x1", "x2", "x2"), starts, strict=True)
+        ]
+        teachers.append(runs[0])
+        students.append(runs[1:])
+    taught = train_linear(teachers, lr=0.1, steps=1000)
+    for pair, run, found in zip(students, teachers, taught, strict=True):
+        pair[0] = replace(pair[0], kd=0.5, teacher=run.inputs @ found.weight.T + found.bias)
+    trained = train_linear([run for pair in students for run in pair], lr=0.1, steps=1000)
+    scores: dict[tuple[int, int, tuple[int, int]], list[list[float]]] = {}
+    for index, ((setting, _), (_, test)) in enumerate(zip(settings, sets, strict=True)):
+        found = [(taught[index], "x1"), (trained[2 * index + 1], "x2"), (trained[2 * index], "x2")]
+        scores.setdefault(setting, []).append(
+            [
+                100 * float(((test[name] @ one.weight.T + one.bias).argmax(1) == test["y"]).double().mean())
+                for one, name in found
+            ]
+        )
+    for setting, printed in PUBLISHED.items():
+        means = torch.tensor(scores[setting], dtype=torch.float64).mean(dim=0).tolist()
+        assert means == pytest.approx(printed, abs=0.025), setting
 
 
 def test_parameters_may_be_given() -> None:
