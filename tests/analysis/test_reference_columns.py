@@ -222,3 +222,13 @@ def test_what_pairs_used_is_told_apart_from_teachers(tmp_path) -> None:
     used = samples.record("pair-1-2", 2, role="pair", environment={"device": "cpu", "peak_memory_mb": 120.0})
     uses = load_details(samples.write(tmp_path, replaced=[used])).uses
     assert [(use.row, use.peak_memory_mb) for use in uses] == [("teacher and student, trained jointly", 120.0)]
+
+
+def test_teachers_are_not_compared_where_row_and_baseline_have_one(tmp_path) -> None:
+    table = build_table(samples.write(tmp_path), baseline="0+kd")
+    assert row_of(table, "1+kd").cells["Acc"].delta is not None
+    for row in table.rows:
+        for column in ("Teacher", "Tag"):
+            cell = row.cells[column]
+            assert (cell.delta, cell.test, cell.ci, cell.p, cell.heat) == (None,) * 5
+    assert [(f.columns, f.size) for f in table.families] == [(("Acc",), 11)]
