@@ -133,7 +133,8 @@ def read_saliency(folder: Path) -> tuple[Saliency | None, str]:
     except _Damaged as fault:
         return None, f"{path.parent.name}/{CSV_NAME}: {fault}"
     except StoreError as error:
-        return None, f"{path.parent.name}/{JSON_NAME}: {str(error).removeprefix(f'{folder / JSON_NAME}: ')}"
+        # Without the folder of the machine.
+        return None, f"{path.parent.name}/{JSON_NAME}: {str(error).removeprefix(str(folder / JSON_NAME)).lstrip(': ')}"
     except (OSError, UnicodeDecodeError) as error:
         return None, f"{path.parent.name}/{CSV_NAME}: cannot be read: {getattr(error, 'strerror', None) or error}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import classification_samples as samples
 import numpy as np
 import pytest
@@ -204,3 +206,29 @@ def test_conditions_of_an_accuracy_say_nothing_of_iou(tmp_path) -> None:
     store = samples.write(tmp_path, table={"conditions": {"sex": ["female", "male"]}})
     table = build_table(store, condition="female")
     assert not any("IoU" in note for note in table.notes)
+
+
+def test_the_validation_curve_is_of_the_rows_wherever_the_columns_stand(tmp_path) -> None:
+    store = samples.write(tmp_path, table={"columns": ["Teacher", "Acc", "Tag"]})
+    for seed in SEEDS:
+        line = {"epoch": 1, "losses": {"ce": 1.0}, "val": {"Acc": 50.0 + seed, "Teacher": 99.0}}
+        (store.run_folder(f"1+focus-{seed}") / "history.jsonl").write_text(json.dumps(line) + "\n")
+    training = load_details(store).training
+    assert training.validation.name == "Acc"
+    assert training.validation.courses[0].points[0].mean == 51.5
+
+
+def test_what_pairs_used_is_told_apart_from_teachers(tmp_path) -> None:
+    used = samples.record("pair-1-2", 2, role="pair", environment={"device": "cpu", "peak_memory_mb": 120.0})
+    uses = load_details(samples.write(tmp_path, replaced=[used])).uses
+    assert [(use.row, use.peak_memory_mb) for use in uses] == [("teacher and student, trained jointly", 120.0)]
+
+
+def test_teachers_are_not_compared_where_row_and_baseline_have_one(tmp_path) -> None:
+    table = build_table(samples.write(tmp_path), baseline="0+kd")
+    assert row_of(table, "1+kd").cells["Acc"].delta is not None
+    for row in table.rows:
+        for column in ("Teacher", "Tag"):
+            cell = row.cells[column]
+            assert (cell.delta, cell.test, cell.ci, cell.p, cell.heat) == (None,) * 5
+    assert [(f.columns, f.size) for f in table.families] == [(("Acc",), 11)]
