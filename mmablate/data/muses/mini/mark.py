@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from mmablate.data.muses.png import read_png_header
-from mmablate.data.muses.untrusted import BROKEN, read_json
+from mmablate.data.untrusted import BROKEN, read_json
 
 SYNTHETIC_FILE = "SYNTHETIC.json"
 GENERATOR = "mmablate data make muses"
