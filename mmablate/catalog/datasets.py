@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from mmablate.catalog.entries import DatasetEntry, Options
 from mmablate.catalog.image_folder import IMAGE_FOLDER
 from mmablate.catalog.muses import MUSES
+from mmablate.catalog.ravdess import RAVDESS
 
 PACKAGE = Path(__file__).resolve().parent.parent
 LANDSAT_FILE = PACKAGE / "data" / "files" / "landsat7_nc.npz"
@@ -91,4 +92,5 @@ DATASETS = (
     ),
     MUSES,
     IMAGE_FOLDER,
+    RAVDESS,
 )
