@@ -66,9 +66,7 @@ class RavdessMakeOptions(Options):
     shared: float = Field(
         0.5, ge=0, le=1, description="share of what decides the class in a modality that the other sees too"
     )
-    difficulty: float = Field(
-        1.0, gt=0, description="spread of clips around their class; 1 is neither easy nor hopeless"
-    )
+    difficulty: float = Field(1.0, gt=0, description="spread of clips around their class")
     speaker: float = Field(1.0, ge=0, description="how much speakers differ, in the same unit")
     seed: int = Field(0, ge=0, description="same seed, same bytes")
 
