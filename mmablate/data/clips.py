@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmablate.data.base import Batch, LabelledSplit, Moments, SampleInfo, Split
-from mmablate.data.faults import Fault, FileFault
+from mmablate.data.faults import Fault, FileFault, told
 from mmablate.data.pictures import to_rgb
+from mmablate.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -179,3 +180,43 @@ def file_faults(clips: Sequence[Clip], readers: Mapping[str, MediaReader]) -> li
             except FileFault as error:
                 faults.append(Fault.of(error, clip.id))
     return faults
+
+
+def sound_clips(
+    root: Path,
+    clips: Mapping[str, Sequence[Clip]],
+    readers: Mapping[str, MediaReader],
+    faults: Sequence[Fault],
+    *,
+    drop: bool,
+) -> tuple[dict[str, list[Clip]], list[str]]:
+    """The clips to use and, where some were left out, a note of their number.
+
+    Args:
+        root: for messages.
+        clips: split -> its clips.
+        readers: of their files.
+        faults: found so far.
+        drop: leave faulty clips out, for which every file is read once; otherwise any fault refuses the set.
+
+    Raises:
+        DataError: faults that may not be dropped, or a split of which nothing is left.
+    """
+    found = list(faults)
+    if drop:
+        known = {fault.scene for fault in found}
+        for members in clips.values():
+            found += file_faults([clip for clip in members if clip.id not in known], readers)
+    fatal = [fault for fault in found if not drop or fault.scene is None]
+    if fatal:
+        raise DataError(told(fatal))
+    faulty = {fault.scene for fault in found}
+    left = {split: [clip for clip in members if clip.id not in faulty] for split, members in clips.items()}
+    empty = [f"{root}: expected sound clips of the split {split}, found none" for split in left if not left[split]]
+    if empty:
+        raise DataError(empty + told(found))
+    lost = {split: len(clips[split]) - len(left[split]) for split in clips}
+    if not any(lost.values()):
+        return left, []
+    parts = ", ".join(f"{split} {number}" for split, number in lost.items() if number)
+    return left, [f"{sum(lost.values())} clips were dropped for faulty files ({parts})."]

@@ -42,6 +42,11 @@ def frame_files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: ([int(n) for n in re.findall(r"\d{1,18}", path.stem)], path.name))
 
 
+def media_files(path: Path) -> list[Path]:
+    """The files that a clip's path stands for: itself, or the frames of a folder."""
+    return frame_files(path) if path.is_dir() else [path]
+
+
 def read_frames(path: Path, count: int) -> list[Pixels]:
     """`count` frames of a video, evenly apart: the middle one of each of `count` equal parts.
 

@@ -12,7 +12,7 @@ from mmablate.data.clips import Clip
 from mmablate.data.faults import Fault
 from mmablate.data.ravdess.names import AUDIO_ONLY, AUDIO_VIDEO, CHANNELS, EMOTIONS, FIELDS, ClipName, read_name
 from mmablate.data.ravdess.tables import FOLDER, Row, read_tables
-from mmablate.data.video import frame_files, is_clip
+from mmablate.data.video import is_clip
 
 AUDIO, IMAGE = "audio", "image"
 ARRAYS = {AUDIO: "aud_features", IMAGE: "vid_features"}
@@ -181,8 +181,3 @@ def _published(root: Path, found: Found) -> dict[str, str]:
             text = f"{row.place}: expected each clip in one split, found {name.key} in {splits[name.key]} too"
             found.faults.append(Fault(text, "clips in two splits"))
     return splits
-
-
-def media_files(path: Path) -> list[Path]:
-    """The files that a clip's path stands for: itself, or the frames of a folder."""
-    return frame_files(path) if path.is_dir() else [path]

@@ -17,14 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from mmablate.data.base import ClassificationData, Split
-from mmablate.data.clips import Clip, ClipSplit, MediaReader, Scaled, file_faults, kept, measured
+from mmablate.data.clips import Clip, ClipSplit, MediaReader, Scaled, file_faults, kept, measured, sound_clips
 from mmablate.data.faults import Fault, FileFault, told
 from mmablate.data.image_folder.marks import marked
 from mmablate.data.image_folder.splits import IMAGENET_MEAN, IMAGENET_STD
 from mmablate.data.ravdess.features import ArraySound, Picture, Size, WaveSound, array_size, other_size, picture_size
-from mmablate.data.ravdess.finding import ARRAYS, AUDIO, IMAGE, Found, find_arrays, find_media, media_files
+from mmablate.data.ravdess.finding import ARRAYS, AUDIO, IMAGE, Found, find_arrays, find_media
 from mmablate.data.ravdess.speakers import Choice, deal_actors
 from mmablate.data.ravdess.tables import FOLDER, TABLES
+from mmablate.data.video import media_files
 from mmablate.errors import DataError
 
 ATTRIBUTION = "RAVDESS (Livingstone and Russo 2018, CC BY-NC-SA 4.0)"
@@ -145,8 +146,8 @@ def open_ravdess(
         modalities, layout, split, val_actors, test_actors, split_seed, channel, size, audio_size, features
     )
     found = survey(Path(root), reading)
-    notes = found.notes + _drop(found, on_fault == "drop")
-    readers = {name: _scaled(name, found.readers[name], normalise, found.clips["train"]) for name in reading.modalities}
+    usable, dropped = sound_clips(found.root, found.clips, found.readers, found.faults, drop=on_fault == "drop")
+    readers = {name: _scaled(name, found.readers[name], normalise, usable["train"]) for name in reading.modalities}
     splits: dict[str, Split] = {
         name: kept(ClipSplit(clips, readers), cache_bytes) for name, clips in found.clips.items()
     }
@@ -158,7 +159,7 @@ def open_ravdess(
         synthetic=found.synthetic,
         attribution=SYNTHETIC if found.synthetic else ATTRIBUTION,
         content=found.content,
-        notes=tuple(notes),
+        notes=(*found.notes, *dropped),
     )
 
 
@@ -287,29 +288,6 @@ def _by_speaker(root: Path, found: Found, reading: Reading) -> tuple[dict[str, l
     counts = {split: sum(1 for at in dealt.values() if at == split) for split in SPLITS}
     text = f"Split by speaker: {counts['train']} actors train, {counts['val']} validate, {counts['test']} test."
     return clips, [text]
-
-
-def _drop(found: Survey, drop: bool) -> list[str]:
-    """Takes faulty clips out, with a note of their number; a DataError where they may not be, or none is left."""
-    faults = list(found.faults)
-    if drop:
-        known = {fault.scene for fault in faults}
-        for clips in found.clips.values():
-            faults += file_faults([clip for clip in clips if clip.id not in known], found.readers)
-    fatal = [fault for fault in faults if not drop or fault.scene is None]
-    if fatal:
-        raise DataError(told(fatal))
-    faulty = {fault.scene for fault in faults}
-    lost = {split: sum(clip.id in faulty for clip in clips) for split, clips in found.clips.items()}
-    found.clips = {split: [c for c in clips if c.id not in faulty] for split, clips in found.clips.items()}
-    empty = [split for split in found.clips if not found.clips[split]]
-    if empty:
-        lines = [f"{found.root}: expected sound clips of the split {split}, found none" for split in empty]
-        raise DataError(lines + told(faults))
-    if not any(lost.values()):
-        return []
-    parts = ", ".join(f"{split} {number}" for split, number in lost.items() if number)
-    return [f"{sum(lost.values())} clips were dropped for faulty files ({parts})."]
 
 
 def _scaled(name: str, reader: MediaReader, normalise: str, train: Sequence[Clip]) -> MediaReader:
