@@ -28,8 +28,12 @@ class RavdessOptions(Options):
         "speaker",
         description="speaker: actors of one split are in no other; published: data_file/spa_*.csv, where they are",
     )
-    val_actors: Number | Actors = Field(4, description="actors of the validation split: how many, or their numbers")
-    test_actors: Number | Actors = Field(5, description="actors of the test split: how many, or their numbers")
+    val_actors: Number | Actors | None = Field(
+        None, description="actors of the validation split: how many, or their numbers; null: a sixth (4 of 24)"
+    )
+    test_actors: Number | Actors | None = Field(
+        None, description="actors of the test split: how many, or their numbers; null: a fifth (5 of 24)"
+    )
     split_seed: int = Field(0, ge=0, description="draws the actors; the same for every run seed")
     channel: Literal["speech", "song", "all"] = Field("speech", description="which clips of media count")
     size: tuple[Pixels, Pixels] | None = Field(

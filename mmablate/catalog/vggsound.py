@@ -29,7 +29,12 @@ class VggsoundOptions(Options):
         0.1, ge=0, lt=1, description="share of train's source videos whose clips validate; 0 for no validation split"
     )
     split_seed: int = Field(0, ge=0, description="draws the source videos; the same for every run seed")
-    frames: int = Field(32, ge=1, description="frames of a clip, below each other in an image of video_jpg")
+    frames: int | None = Field(
+        None,
+        ge=1,
+        description="frames of a clip; null: as many squares as an image of video_jpg holds below each other, 32 of "
+        "mp4 files and folders of frames",
+    )
     size: tuple[Pixels, Pixels] | None = Field(
         None, description="height and width that frames are brought to; null: as the images', else 256 x 256"
     )

@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Collection, Sequence
 from itertools import chain, zip_longest
 
-Choice = int | Sequence[int]
-"""How many actors, or which."""
+Choice = int | Sequence[int] | None
+"""How many actors, or which; None: a share of them, at least one."""
+SHARES = {"val": 1 / 6, "test": 1 / 5}  # 4 and 5 of 24
 
 
 def deal_actors(actors: Collection[int], val: Choice, test: Choice, seed: int) -> dict[int, str]:
@@ -19,12 +20,16 @@ def deal_actors(actors: Collection[int], val: Choice, test: Choice, seed: int) -
 
     Args:
         actors: that have clips; even numbers are women.
-        val, test: how many, or which ones.
+        val, test: how many, or which ones; None for a sixth and a fifth.
         seed: of the draw.
 
     Raises:
         ValueError: a split would be empty, an actor is named twice, or one is named who has no clips.
     """
+    val, test = (
+        max(1, round(SHARES[split] * len(actors))) if choice is None else choice
+        for split, choice in (("val", val), ("test", test))
+    )
     chosen: dict[int, str] = {}
     for split, choice in (("test", test), ("val", val)):
         for actor in () if isinstance(choice, int) else choice:
@@ -45,11 +50,11 @@ def deal_actors(actors: Collection[int], val: Choice, test: Choice, seed: int) -
     return chosen
 
 
-def _count(choice: Choice) -> int:
+def _count(choice: int | Sequence[int]) -> int:
     return choice if isinstance(choice, int) else len(choice)
 
 
-def _short(chosen: dict[int, str], val: Choice, test: Choice) -> bool:
+def _short(chosen: dict[int, str], val: int | Sequence[int], test: int | Sequence[int]) -> bool:
     found = list(chosen.values())
     return found.count("val") < _count(val) or found.count("test") < _count(test)
 

@@ -67,7 +67,8 @@ def find_clips(
     for modality in modalities:
         for folder in reversed(FOLDERS[modality]):
             for path in _entries(root / split / folder, ENDINGS[folder]):
-                files.setdefault(path.stem if path.suffix else path.name, {})[modality] = path
+                stem = path.stem if path.suffix.lower() in ENDINGS[folder] else path.name
+                files.setdefault(stem, {})[modality] = path
     clips, faults = [], []
     for stem, found in sorted(files.items()):
         clip_id = f"{split}/{stem}"

@@ -107,7 +107,7 @@ class Frames:
 
     def _frames(self, path: Path) -> list[NDArray[np.uint8]]:
         stacked = path.suffix.lower() == ".jpg" and not path.is_dir()
-        frames = unstacked(path, self.count) if stacked else read_frames(path, self.count)
+        frames = unstacked(path, self.count, square=not self.resize) if stacked else read_frames(path, self.count)
         found = frames[0].shape[:2]
         if stacked and found != self.size and not self.resize:
             wanted = f"{self.count} frames of {self.size[0]} x {self.size[1]} as in the first clip"
@@ -116,10 +116,21 @@ class Frames:
         return [np.asarray(resize_image(frame, self.size), dtype=np.uint8) for frame in frames]
 
 
-def unstacked(path: Path, count: int) -> list[NDArray[np.uint8]]:
-    """The frames of an image that holds them below each other, the first on top. Raises FileFault."""
+def unstacked(path: Path, count: int, *, square: bool) -> list[NDArray[np.uint8]]:
+    """The frames of an image that holds them below each other, the first on top.
+
+    Args:
+        square: frames must be so; an image does not tell how many it holds, but published frames are square.
+
+    Raises:
+        FileFault: an image that cannot hold so many frames.
+    """
     whole = read_picture(path)
-    if whole.shape[0] % count:
-        text = f"expected {count} frames of one height below each other, found an image {whole.shape[0]} pixels high"
+    height, width = whole.shape[:2]
+    if square and height != count * width:
+        text = f"expected {count} square frames below each other, found an image of {height} x {width}"
+        raise FileFault(path, f"{text} (options `frames` and `size`)", "images of other numbers of frames")
+    if height % count:
+        text = f"expected {count} frames of one height below each other, found an image {height} pixels high"
         raise FileFault(path, f"{text} (option `frames`)", "images of other numbers of frames")
     return list(whole.reshape(count, -1, *whole.shape[1:]))

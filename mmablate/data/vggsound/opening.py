@@ -25,7 +25,7 @@ from mmablate.errors import DataError
 
 ATTRIBUTION = "VGGSound (Chen et al. 2020, CC BY 4.0)"
 SYNTHETIC = "synthetic clips by mmablate data make vggsound"
-PUBLISHED_FRAME: Size = (256, 256)
+PUBLISHED_FRAMES, PUBLISHED_FRAME = 32, (256, 256)
 
 
 @dataclass
@@ -48,7 +48,7 @@ def check_vggsound(
     classes: str = "vggsound_classes.json",
     val_fraction: float = 0.1,
     split_seed: int = 0,
-    frames: int = 32,
+    frames: int | None = None,
     size: Sequence[int] | None = None,
     audio_size: Sequence[int] = (513, 313),
     loudness: str = "magnitude",
@@ -79,7 +79,7 @@ def open_vggsound(
     classes: str = "vggsound_classes.json",
     val_fraction: float = 0.1,
     split_seed: int = 0,
-    frames: int = 32,
+    frames: int | None = None,
     size: Sequence[int] | None = None,
     audio_size: Sequence[int] = (513, 313),
     loudness: str = "magnitude",
@@ -96,8 +96,8 @@ def open_vggsound(
             part of its name between the last two "_".
         val_fraction: share of train's source videos whose clips validate; 0 for no validation split.
         split_seed: of that draw.
-        frames: of a clip.
-        size: height and width of a frame. None: those of the first image; 256 x 256 where there is none.
+        frames: of a clip. None: as many squares as the first image of video_jpg holds; 32 where there is none.
+        size: height and width of a frame. None: those of the first image, square; 256 x 256 where there is none.
         audio_size: rows and columns of spectrograms, resized bilinearly where they have others.
         loudness: "magnitude" as published, or "log" for log(1 + magnitude).
         on_fault: "refuse" any faulty clip, or "drop" it with a note; to drop, every file is read once.
@@ -130,7 +130,7 @@ def _survey(
     classes: str,
     val_fraction: float,
     split_seed: int,
-    frames: int,
+    frames: int | None,
     size: Sequence[int] | None,
     audio_size: Sequence[int],
     loudness: str,
@@ -158,15 +158,16 @@ def _survey(
             readers[name] = Sound((int(audio_size[0]), int(audio_size[1])), loudness == "log")
         else:
             wanted = None if size is None else (int(size[0]), int(size[1]))
-            readers[name] = Frames(frames, wanted or _frame_size(every, frames, faults), wanted is not None)
+            found_frames, found_size = _first_image(every, faults)
+            readers[name] = Frames(frames or found_frames, wanted or found_size, wanted is not None)
     files = [file for clip in every for path in clip.files.values() for file in media_files(path)]
     firsts = [{name: media_files(path)[0] for name, path in clip.files.items() if media_files(path)} for clip in every]
     notes = _notes(train, val, test, val_fraction)
     return Survey(clips, readers, faults, numbers, notes, (*files, place), marked(root, firsts))
 
 
-def _frame_size(clips: Sequence[Clip], frames: int, faults: list[Fault]) -> Size:
-    """Height and width of a frame of the first image."""
+def _first_image(clips: Sequence[Clip], faults: list[Fault]) -> tuple[int, Size]:
+    """Number and size of the square frames of the first image of video_jpg that can be read."""
     for clip in clips:
         path = clip.files[VIDEO]
         if path.suffix.lower() == ".jpg" and path.is_file():
@@ -175,8 +176,8 @@ def _frame_size(clips: Sequence[Clip], frames: int, faults: list[Fault]) -> Size
             except UnreadableImage as error:
                 faults.append(Fault.of(FileFault(path, str(error), "unreadable images"), clip.id))
                 continue
-            return max(1, header.height // frames), header.width
-    return PUBLISHED_FRAME
+            return max(1, header.height // header.width), (header.width, header.width)
+    return PUBLISHED_FRAMES, PUBLISHED_FRAME
 
 
 def _notes(train: Sequence[Clip], val: Sequence[Clip], test: Sequence[Clip], fraction: float) -> list[str]:
