@@ -12,6 +12,8 @@ from mmablate.catalog.classification import CLASSIFICATION
 from mmablate.catalog.entries import DatasetEntry, Options
 from mmablate.catalog.image_folder import IMAGE_FOLDER
 from mmablate.catalog.muses import MUSES
+from mmablate.catalog.ravdess import RAVDESS
+from mmablate.catalog.vggsound import VGGSOUND
 
 PACKAGE = Path(__file__).resolve().parent.parent
 LANDSAT_FILE = PACKAGE / "data" / "files" / "landsat7_nc.npz"
@@ -93,4 +95,6 @@ DATASETS = (
     MUSES,
     IMAGE_FOLDER,
     *CLASSIFICATION,
+    RAVDESS,
+    VGGSOUND,
 )

@@ -14,9 +14,9 @@ import pytest
 from muses_samples import SCENES, SIZE, place, png_bytes, write_events, write_tree
 
 from mmablate.data.base import SegmentationData
+from mmablate.data.faults import FileFault
 from mmablate.data.muses import scenes as scenes_module
 from mmablate.data.muses.cache import DiskCache, default_folder
-from mmablate.data.muses.faults import FileFault
 from mmablate.data.muses.opening import open_muses
 from mmablate.data.muses.scenes import SceneReader
 from mmablate.errors import DataError

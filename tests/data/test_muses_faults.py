@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from muses_samples import SCENES, SIZE, events, place, png_bytes, write_events, write_projected, write_tree
 from PIL import Image
 
-from mmablate.data.muses.faults import FileFault
+from mmablate.data.faults import FileFault
 from mmablate.data.muses.files import (
     read_frame,
     read_labels,

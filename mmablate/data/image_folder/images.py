@@ -106,9 +106,10 @@ def read_pixels(path: Path, form: Form = "input") -> np.ndarray:
 
 
 def read_comment(path: Path) -> str:
-    """The text chunk `Comment` of a PNG, "" where it has none; raises UnreadableImage as `read_header` does."""
-    with _told(), Image.open(path, formats=("PNG",)) as image:
-        return str(image.info.get("Comment", ""))
+    """The comment of a PNG or JPEG, "" where it has none; raises UnreadableImage as `read_header` does."""
+    with _told(), Image.open(path, formats=("PNG", "JPEG")) as image:
+        told = image.info.get("Comment", image.info.get("comment", ""))
+        return told.decode("latin-1") if isinstance(told, bytes) else str(told)
 
 
 def _load_array(path: Path) -> np.ndarray:

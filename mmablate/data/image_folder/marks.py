@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mmablate.data.image_folder.images import UnreadableImage, read_comment
-from mmablate.data.image_folder.samples import Sample
 
 GENERATED = "SYNTHETIC.json"  # what a generator leaves in a folder that it wrote
 COMMENT = "synthetic"  # how the text chunk `Comment` of a generated PNG begins
 
 
-def marked(root: Path, samples: Iterable[Sample]) -> bool:
+def marked(root: Path, samples: Iterable[Mapping[str, Path]]) -> bool:
     """Whether a folder or an image says that the data were generated.
 
     A file SYNTHETIC.json is looked for in the root and in every folder below it on the way to a file of a sample;
@@ -23,11 +22,11 @@ def marked(root: Path, samples: Iterable[Sample]) -> bool:
 
     Args:
         root: the folder of the recipe.
-        samples: with their files.
+        samples: role -> file, of each.
     """
     first: dict[tuple[str, str], Path] = {}
     for sample in samples:
-        for role, path in sample.files.items():
+        for role, path in sample.items():
             first.setdefault((os.path.dirname(path), role), path)
     folders: set[Path] = set()
     home = Path(os.path.realpath(root))
@@ -46,6 +45,6 @@ def _linked(home: Path, folder: Path) -> list[Path]:
 
 def _commented(path: Path) -> bool:
     try:
-        return path.suffix.lower() == ".png" and read_comment(path).startswith(COMMENT)
+        return path.suffix.lower() in (".png", ".jpg") and read_comment(path).startswith(COMMENT)
     except UnreadableImage:  # told elsewhere
         return False

@@ -229,7 +229,7 @@ def _open_splits(
         raise DataError(problems)
     files = {path for sample in folder.samples for path in sample.files.values()}
     content = (*sorted(files), *folder.found.lists)
-    opened = _Opened(splits, folder.shape, marked(layout.root, folder.samples))
+    opened = _Opened(splits, folder.shape, marked(layout.root, (sample.files for sample in folder.samples)))
     return opened, _note(folder, faults) if drop else (), content
 
 

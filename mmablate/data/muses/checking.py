@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmablate.data.faults import Fault, FileFault
 from mmablate.data.muses.classes import MODALITIES
-from mmablate.data.muses.faults import Fault, FileFault
 from mmablate.data.muses.files import frame_size, label_size, projected_size
 from mmablate.data.muses.meta import meta_faults
 from mmablate.data.muses.projection import Calibration, read_calibration

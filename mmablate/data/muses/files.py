@@ -17,11 +17,11 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 from PIL import Image
 
+from mmablate.data.faults import FileFault
 from mmablate.data.muses.classes import N_CLASSES, VOID
-from mmablate.data.muses.faults import FileFault
 from mmablate.data.muses.png import MAX_PIXELS, PALETTE, decode_png, read_png_header
 from mmablate.data.muses.projection import MAX_COUNT
-from mmablate.data.muses.untrusted import BROKEN, reason
+from mmablate.data.untrusted import BROKEN, reason
 
 Size = tuple[int, int]
 SCALE, SHIFT = 150.0, 100.0

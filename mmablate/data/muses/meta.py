@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmablate.data.faults import Fault
 from mmablate.data.muses.classes import SPLITS
-from mmablate.data.muses.faults import Fault
 from mmablate.data.muses.tree import Key
-from mmablate.data.muses.untrusted import BROKEN, read_json, reason
+from mmablate.data.untrusted import BROKEN, read_json, reason
 
 MOST_BYTES = 64 << 20
 """Of meta.json, which takes about 1 KiB a scene."""

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from mmablate.data.base import SegmentationData, Split
+from mmablate.data.faults import Fault, told
 from mmablate.data.muses.cache import DiskCache, default_folder
 from mmablate.data.muses.checking import Reading, Survey, every, survey, value_faults
 from mmablate.data.muses.classes import CLASS_NAMES, COLOURS, SPLITS, VOID
-from mmablate.data.muses.faults import Fault, told
 from mmablate.data.muses.meta import WITHOUT_FILES
 from mmablate.data.muses.mini.mark import is_synthetic
 from mmablate.data.muses.projection import Calibration

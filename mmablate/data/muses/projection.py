@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmablate.data.faults import FileFault
 from mmablate.data.muses.classes import IMAGE_SIZE
-from mmablate.data.muses.faults import FileFault
-from mmablate.data.muses.untrusted import BROKEN, read_json, reason
+from mmablate.data.untrusted import BROKEN, read_json, reason
 
 MAX_COUNT = np.iinfo(np.uint16).max
 MOST_BYTES = 1 << 20

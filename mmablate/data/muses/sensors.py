@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mmablate.data.muses.faults import FileFault
+from mmablate.data.faults import FileFault
 from mmablate.data.muses.projection import in_window
-from mmablate.data.muses.untrusted import BROKEN
+from mmablate.data.untrusted import BROKEN
 
 POINT_BYTES = 48
 """x, y, z, intensity, ring and time in s, float64 each."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmablate.data.base import SampleInfo
+from mmablate.data.faults import Fault, within
 from mmablate.data.muses.classes import MODALITIES, SPLITS, TIMES, WEATHERS
-from mmablate.data.muses.faults import Fault, within
 
 PROJECTED = "projected_to_rgb"
 LABELS = "labels"

@@ -15,10 +15,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import cache
@@ -27,10 +25,11 @@ from typing import Any
 
 import numpy as np
 
+from mmablate.data.generated import write_json, write_set
 from mmablate.data.muses.classes import SPLITS
 from mmablate.data.muses.mini import camera, events, lidar, rig
 from mmablate.data.muses.mini.layout import draw_world, shown, wanted
-from mmablate.data.muses.mini.mark import GENERATOR, SYNTHETIC_FILE, VERSION, made_with
+from mmablate.data.muses.mini.mark import GENERATOR, VERSION
 from mmablate.data.muses.mini.raycast import Rays, cast
 from mmablate.data.muses.mini.weather import CONDITIONS, Condition, View, draw_condition
 from mmablate.data.muses.mini.world import World
@@ -38,7 +37,6 @@ from mmablate.data.muses.mini.writing import (
     Address,
     write_events,
     write_gnss,
-    write_json,
     write_labels,
     write_lidar,
     write_png,
@@ -81,29 +79,7 @@ def make_muses(
     counts = {"train": train, "val": val, "test": test}
     options: dict[str, Any] = {**counts, "size": list(size), "seed": seed}
     mark = {"synthetic": True, "generator": GENERATOR, "version": VERSION, "options": options}
-    if made_with(root) == mark:
-        return
-    try:
-        if root.exists() and not root.is_dir():
-            raise DataError(f"{root}: expected a folder to write to, found a file")
-        if root.is_dir() and any(root.iterdir()):
-            old = made_with(root)
-            what = f"one of other options ({old.get('options')})" if old else "other files"
-            raise DataError(f"{root}: expected an empty folder or a set of these options, found {what}")
-        place = root.resolve()  # a link to a folder elsewhere stays one
-        place.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}.building."))
-        try:
-            _write_set(building, counts, (int(size[0]), int(size[1])), seed)
-            write_json(building / SYNTHETIC_FILE, mark)
-            building.chmod(0o755)
-            if place.is_dir():
-                place.rmdir()  # empty, as seen above
-            os.replace(building, place)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-    except OSError as error:
-        raise DataError(f"{root}: cannot be written: {error.strerror or error}") from error
+    write_set(root, mark, lambda place: _write_set(place, counts, (int(size[0]), int(size[1])), seed))
 
 
 def _write_set(root: Path, counts: dict[str, int], size: tuple[int, int], seed: int) -> None:

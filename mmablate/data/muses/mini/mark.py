@@ -6,10 +6,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from mmablate.data.generated import SYNTHETIC_FILE
 from mmablate.data.muses.png import read_png_header
-from mmablate.data.muses.untrusted import BROKEN, read_json
+from mmablate.data.untrusted import BROKEN
 
-SYNTHETIC_FILE = "SYNTHETIC.json"
 GENERATOR = "mmablate data make muses"
 VERSION = 1
 FRAME_COMMENT = f"synthetic: {GENERATOR}"
@@ -68,14 +68,3 @@ MARKED = (
     ("event_camera", ".h5", _events_tell),
 )
 """Folder, ending and reader of the files that carry the mark."""
-
-
-def made_with(root: Path) -> dict[str, object] | None:
-    """Content of SYNTHETIC.json if this generator wrote it, else None."""
-    try:
-        found = read_json(root / SYNTHETIC_FILE, 1 << 20)
-    except BROKEN:
-        return None
-    if isinstance(found, dict) and found.get("generator") == GENERATOR:
-        return found
-    return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,8 +92,3 @@ def write_gnss(path: Path, time_us: int, speed: float) -> None:
     line = [week_ms, time_us, 25, 0, 0, 0, 0, 3, 12, 400, 600, 0, 0, 0, 20000, 20000, 50000, 0, 0, 0]
     line += [pace, 0, 0, pace, 50, 120, 0, 0]
     path.write_text(" ".join(map(str, line)) + "\n", encoding="ascii")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Sorted keys, one space a level."""
-    path.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")

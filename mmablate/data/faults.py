@@ -36,7 +36,7 @@ class Fault:
     Attributes:
         line: path, what was expected and what was found.
         kind: as in `FileFault`.
-        scene: id of the scene that can be left out to be rid of it; None where no scene is to blame.
+        scene: id of the scene or clip that can be left out to be rid of it; None where none is to blame.
     """
 
     line: str

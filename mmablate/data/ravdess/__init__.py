@@ -1,0 +1,1 @@
+"""RAVDESS: acted emotions, seen and heard."""

@@ -1,0 +1,1 @@
+"""VGGSound: what is heard and seen in ten seconds of a video."""

@@ -1,0 +1,121 @@
+"""Frames of a video: from an mp4 file (by PyAV, an extra) or from a folder of images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmablate.data.faults import FileFault
+from mmablate.data.image_folder.images import UnreadableImage, read_pixels
+from mmablate.data.untrusted import reason
+from mmablate.errors import MissingExtra
+
+Pixels = NDArray[np.uint8]
+
+VIDEOS = (".mp4",)
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+def read_picture(path: Path) -> Pixels:
+    """An image file as RGB (H, W, 3). Raises FileFault where it cannot be read."""
+    try:
+        return np.asarray(read_pixels(path, "colours"), dtype=np.uint8)
+    except UnreadableImage as error:
+        raise FileFault(path, str(error), "unreadable images") from None
+
+
+def is_clip(path: Path) -> bool:
+    """Whether a path is a video that `read_frames` reads: an mp4 file, or a folder with images."""
+    return path.suffix.lower() in VIDEOS if path.is_file() else bool(frame_files(path))
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """Images of a folder in the order of the numbers in their names (frame_2 before frame_10)."""
+    if not folder.is_dir():
+        return []
+    found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith(".") and p.is_file()]
+    return sorted(found, key=lambda path: ([int(n) for n in re.findall(r"\d{1,18}", path.stem)], path.name))
+
+
+def media_files(path: Path) -> list[Path]:
+    """The files that a clip's path stands for: itself, or the frames of a folder."""
+    return frame_files(path) if path.is_dir() else [path]
+
+
+def read_frames(path: Path, count: int) -> list[Pixels]:
+    """`count` frames of a video, evenly apart: the middle one of each of `count` equal parts.
+
+    A video of fewer frames shows some of them twice or more.
+
+    Args:
+        path: an mp4 file, or a folder of images.
+
+    Returns:
+        RGB (H, W, 3) each, all of one size.
+
+    Raises:
+        FileFault: no frames, damaged ones, or frames of several sizes.
+        MissingExtra: an mp4 file, and PyAV is not installed.
+    """
+    if path.is_dir():
+        files = frame_files(path)
+        if not files:
+            raise FileFault(path, f"expected frames ({', '.join(IMAGES)}), found none", "empty folders of frames")
+        frames = [read_picture(files[i]) for i in spread_over(len(files), count)]
+        for i, frame in zip(spread_over(len(files), count), frames, strict=True):
+            if frame.shape != frames[0].shape:
+                raise FileFault(
+                    files[i],
+                    f"expected a frame of {_size(frames[0])} as the others of its video, found {_size(frame)}",
+                    "frames of other sizes",
+                )
+        return frames
+    return _decoded(path, count)
+
+
+def spread_over(total: int, count: int) -> list[int]:
+    """The middle of each of `count` equal parts of 0..total-1; repeats where there are fewer."""
+    return [(2 * i + 1) * total // (2 * count) for i in range(count)]
+
+
+def _size(frame: np.ndarray) -> str:
+    return f"{frame.shape[0]} x {frame.shape[1]}"
+
+
+def _av() -> Any:
+    try:
+        import av
+    except ImportError:
+        raise MissingExtra('reading mp4 files needs PyAV: pip install "mmablate[video]" (or av)') from None
+    return av
+
+
+def _decoded(path: Path, count: int) -> list[Pixels]:
+    """Decodes in two passes: the number of frames in a header may be missing or wrong."""
+    av = _av()
+    try:
+        total = _pass(av, path, ())[1]
+        frames = _pass(av, path, spread_over(total, count))[0] if total else []
+    except Exception as error:  # decoders of damaged bytes raise errors of many types
+        raise FileFault(path, f"expected a video, found: {reason(error)}", "unreadable videos") from None
+    if not frames:
+        raise FileFault(path, "expected a video, found no frame in it", "videos without frames")
+    return frames
+
+
+def _pass(av: Any, path: Path, wanted: Sequence[int]) -> tuple[list[Pixels], int]:
+    """The wanted frames, ascending, and the number of frames."""
+    kept: dict[int, Pixels] = {}
+    number = 0
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            return [], 0
+        for number, frame in enumerate(container.decode(video=0), 1):
+            if number - 1 in wanted:
+                kept[number - 1] = frame.to_ndarray(format="rgb24")
+    return [kept[i] for i in wanted], number
