@@ -14,6 +14,7 @@ from study_samples import BASE, CLASSES, Opener, pairs, students, teachers
 from mmablate.errors import RecipeError
 from mmablate.study import Study, open_study, opening
 from mmablate.study.content import content_id
+from mmablate.study.plan import STAGES
 from mmablate.study.sweeping import SweepRequest
 
 
@@ -171,8 +172,8 @@ UNREAD_BY_NO_KD = {
 }
 
 
-def drawn_rows(losses: list[str], keys: dict[str, list[Any]]) -> st.SearchStrategy[list[dict[str, Any]]]:
-    overrides = st.dictionaries(st.sampled_from(sorted(keys)), st.integers(0, 5), max_size=5)
+def drawn_rows(losses: list[str], keys: dict[str, list[Any]], most: int = 5) -> st.SearchStrategy[list[dict[str, Any]]]:
+    overrides = st.dictionaries(st.sampled_from(sorted(keys)), st.integers(0, 5), max_size=most)
     rows = st.lists(overrides, min_size=2, max_size=5)
     return rows.map(
         lambda some: [
@@ -254,6 +255,17 @@ def test_rows_of_one_seed_share_a_pair_where_it_measures_the_same(rows, tmp_path
         measured[seed, *({**defaults, **overrides}[key] for key in PAIR_KEYS), pair] = pair
     assert len(measured) == len({key[:-1] for key in measured}) == len(set(measured.values()))
     assert_plain(study, str(opened.path))
+
+
+@pytest.mark.parametrize("key", ["model.hidden", "teacher.hidden", "data.x1.decisive", "data.x2.decisive"])
+def test_other_networks_and_data_have_pairs_of_their_own(opened, key):
+    values = [[3, 9], [4, 9]]
+    rows = [{"name": f"r{i}", "losses": ["kd"], "overrides": {key: value}} for i, value in enumerate(values)]
+    for removal in ("mean", "drop"):
+        study = opened(rows=rows, baseline=None, focus={"keep": "general", "removal": removal})
+        assert len({run.run_id for run in study.runs if run.role == "pair"}) == 2 * len(study.seeds)
+        assert len({cell for run in study.runs for cell in run.cells.values()}) == 2
+        assert_plain(study, str(opened.path))
 
 
 # --- teachers of several seeds, checkpoints, saliency of the user's -----------------------------------------
@@ -351,6 +363,7 @@ VALUES: dict[str, list[Any]] = {
     "data.x2.decisive": [[0, 5], [5, 0], [0, 30]],
     "data.xs": [30, 5, 0],
     "data.name": ["landsat", "mfeat"],
+    "data": [{"name": "mfeat", "modalities": ["pix", "fou"]}],
     "data.modalities": [["x1"], ["x1", "x3"]],
     "evaluate.metric": ["accuracy", "miou"],
     "evaluate": [{"metric": "miou"}, {"metric": "f1"}],
@@ -396,10 +409,37 @@ def test_rows_and_their_faults_are_those_of_each_row_by_itself(drawn, focused, t
         assert all(content_id(run.settings) == run.run_id for run in study.runs)
 
 
+GOOD: dict[str, list[Any]] = {
+    **PAIR_KEYS,
+    **CHOICES,
+    "focus.removal": ["drop", "mean", "zero"],
+    "focus.place": ["input"],
+    "focus.keep": ["all", "random", "general", "specific", "known"],
+    "focus.joint": [0, 2],
+    "focus.train": [{"lr": 0.3}, {"momentum": 0.5}],
+    "model.hidden": [[5], [6]],
+    "teacher.hidden": [[5], [6]],
+    "teacher.train.lr": [0.2, 0.1],
+    "train.steps": [7],
+    "data.x1.decisive": [[0, 5], [3, 9]],
+    "data.x2.decisive": [[0, 5]],
+    "method": ["crossmodal"],
+}
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=drawn_rows(["kd"], GOOD, 2), focus=st.sampled_from([None, {"keep": "general"}, {"removal": "drop"}]))
+def test_sound_rows_have_the_runs_of_each_row_by_itself(rows, focus, tmp_path_factory):
+    opened = Opener(tmp_path_factory.getbasetemp(), CLASSES)
+    study = opened(rows=rows, baseline=None, focus=focus)
+    assert_plain(study, str(opened.path))
+    assert [run.role for run in study.runs] == sorted([run.role for run in study.runs], key=STAGES.index)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=st.sampled_from(["data", "model", "teacher", "method", "losses.kd", "train", "evaluate", "focus"]),
        spoilt=st.sampled_from([{"name": "gaussian"}, {"name": "linear", "modality": "x2"}, {"name": "joint"},
-                               {"keep": "all"}, {"metric": "miou"}, {"hidden": [0]}, {"lr": -1}, None, 3, "x"]))  # fmt: skip
+                               {"keep": "all"}, {"metric": "miou"}, {"metric": "accuracy"}, {"hidden": [0]}, {"lr": -1}, None, 3, "x"]))  # fmt: skip
 def test_a_row_of_segmentation_that_speaks_of_classification_is_told_as_by_itself(key, spoilt, tmp_path_factory):
     opened = Opener(tmp_path_factory.getbasetemp(), BASE)
     rows = [{"name": "r0", "overrides": {key: spoilt}}]
