@@ -20,14 +20,16 @@ class ShownSample:
     Attributes:
         split, id, conditions: where it comes from.
         pictures: modality -> uint8 RGB (h, w, 3).
-        labels: integers (h, w); class, or the ignored label.
+        labels: integers (h, w); class, or the ignored label. None where the sample has one class.
+        class_name: that class.
     """
 
     split: str
     id: str
     conditions: Mapping[str, str]
     pictures: Mapping[str, np.ndarray]
-    labels: np.ndarray
+    labels: np.ndarray | None
+    class_name: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +41,12 @@ class DataCard:
         facts: name and value, in the order of print.
         splits: split -> its name as printed; sizes: split -> samples.
         class_names, colours, ignore_label: of the labels.
-        class_pixels: split -> pixels of each class.
-        class_shares: split -> share of each class among the labelled pixels, 0-1.
+        class_pixels: split -> pixels (or samples) of each class.
+        class_shares: split -> share of each class among the labelled ones, 0-1.
         labelled: split -> share of its pixels that carry a class, 0-1.
         conditions: axis -> value -> split -> samples.
         samples: to show, in the order of print.
+        unit: what is counted, "pixels" or "samples".
     """
 
     name: str
@@ -61,6 +64,7 @@ class DataCard:
     labelled: Mapping[str, float]
     conditions: Mapping[str, Mapping[str, Mapping[str, int]]]
     samples: Sequence[ShownSample]
+    unit: str = "pixels"
 
 
 class BarView(NamedTuple):
@@ -80,7 +84,7 @@ class ClassView(NamedTuple):
 
 
 class SampleView(NamedTuple):
-    """One sample: split, id, conditions, modalities with the labels last."""
+    """One sample: split, id, its class and conditions, modalities with the labels last."""
 
     split: str
     id: str
@@ -99,6 +103,7 @@ def render_data_page(card: DataCard) -> str:
         script="",
         synthetic=card.synthetic,
         facts=[(labels.clean(name), labels.clean(value)) for name, value in card.facts],
+        by_pixel=card.unit == "pixels",
         splits=[(card.splits[s], f"{card.sizes[s]:,}", _percent(card.labelled[s])) for s in splits],
         classes=_class_views(card, splits),
         conditions=[
@@ -132,7 +137,7 @@ def _class_views(card: DataCard, splits: Sequence[str]) -> list[ClassView]:
             BarView(
                 number=_percent(card.class_shares[split][k]),
                 length=f"{100 * card.class_shares[split][k] / longest:.2f}",
-                hover=f"{card.class_pixels[split][k]:,} pixels",
+                hover=f"{card.class_pixels[split][k]:,} {card.unit}",
             )
             for split in splits
         ]
@@ -145,17 +150,24 @@ def _sample_views(card: DataCard) -> list[SampleView]:
     found: list[SampleView] = []
     room = scenes.MOST_BYTES
     for sample in card.samples:
-        void = sample.labels == card.ignore_label
-        shape = (void.shape[0], void.shape[1])
         pictures = [
-            scenes.picture(name, images.picture_uri(pixels), shape, _ROOM, f"modality {name}")
+            scenes.picture(name, images.picture_uri(pixels), _shape_of(sample, pixels), _ROOM, f"modality {name}")
             for name, pixels in sample.pictures.items()
         ]
-        truth = images.classes_uri(sample.labels, card.colours, void)
-        pictures.append(scenes.picture("labels", truth, shape, _ROOM, "labels"))
+        if sample.labels is not None:
+            void = sample.labels == card.ignore_label
+            truth = images.classes_uri(sample.labels, card.colours, void)
+            pictures.append(scenes.picture("labels", truth, (void.shape[0], void.shape[1]), _ROOM, "labels"))
         room -= sum(len(view.uri) for view in pictures)
         if found and room < 0:
             break
-        conditions = [labels.clean(value) for value in sample.conditions.values()]
+        chips = [*([sample.class_name] if sample.class_name is not None else []), *sample.conditions.values()]
+        conditions = [labels.clean(value) for value in chips]
         found.append(SampleView(labels.clean(sample.split), labels.clean(sample.id), conditions, pictures))
     return found
+
+
+def _shape_of(sample: ShownSample, pixels: np.ndarray) -> tuple[int, int]:
+    """Height and width to show a picture at: those of the labels, where there is one a pixel."""
+    shape = pixels.shape if sample.labels is None else sample.labels.shape
+    return shape[0], shape[1]
