@@ -91,7 +91,7 @@ def assemble(
     Args:
         drafts: rows with their scores. A row whose `baseline` is its own name, no row, or None has no Δ; a
             reference row has none either, is never the best and in no family; nor is a row that was pruned.
-        info: what each column measures, in the order of the columns.
+        info: what each column measures, in the order of the columns. A reference column has means alone.
         effects: the values are contrasts: each cell has a Δ only, which is their mean.
     """
     cells = _Cells()
@@ -123,13 +123,18 @@ def _cells_to_compare(
         base = draft if effects else by_name.get(draft.row.baseline or "")
         if draft.row.reference or draft.row.pruned or base is None or (base.row.name == draft.row.name and not effects):
             continue
-        for column in info:
+        for column in _judged(info):
             yield (index, column), draft.values.get(column, {}), base.values.get(column, {}), draft.scale.get(column)
+
+
+def _judged(info: Mapping[str, ColumnInfo]) -> list[str]:
+    """The columns that describe the rows themselves."""
+    return [column for column, about in info.items() if not about.reference]
 
 
 def _families(info: Mapping[str, ColumnInfo], rules: Rules, cells: _Cells) -> list[Family]:
     """The columns of each family with the number of its p-values; families without any are left out."""
-    columns = list(info)
+    columns = _judged(info)
     if rules.family == "column":
         groups = [[column] for column in columns]
     elif rules.primary in columns:
@@ -165,7 +170,7 @@ def _mark_best(drafts: Sequence[Draft], info: Mapping[str, ColumnInfo], cells: _
     The dagger is a comparison of its own: each row against the best one, paired, Holm over the rows of the
     column (definitions, section 12).
     """
-    for column, about in info.items():
+    for column in _judged(info):
         means = {
             i: m
             for i, draft in enumerate(drafts)
@@ -173,7 +178,7 @@ def _mark_best(drafts: Sequence[Draft], info: Mapping[str, ColumnInfo], cells: _
         }
         if not means:
             continue
-        best = (max if about.direction == "max" else min)(means.values())
+        best = (max if info[column].direction == "max" else min)(means.values())
         first = next(i for i, m in means.items() if m == best)
         against = {
             i: difference_p(drafts[i].values[column], drafts[first].values[column])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics as py_statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -77,7 +77,8 @@ def _build(
         for spec in specs
         if by_row.get(spec["name"])
     ]  # fmt: skip
-    drafts += _teacher_drafts(study, records, view)
+    teachers, of_teachers = _teacher_drafts(study, records, view)
+    drafts += teachers
     made = assemble(drafts, view.info, rules)
     common = {bases[spec["name"]] for spec in specs}
     table = Table(
@@ -111,7 +112,7 @@ def _build(
         devices=tuple(sorted(_devices(by_row))),
         constant=made.constant,
         superseded=sum(entry["role"] == "student" for entry in study.get("superseded", ())),
-        of_the_study=tuple(study.get("notes", ())),
+        of_the_study=(*study.get("notes", ()), *of_teachers),
         pairing=check_pairing(store, by_row, bases),
     )
     notes = (*view.notes, *table_notes(table, found))
@@ -213,23 +214,33 @@ def _reason(record: RunRecord) -> str:
     return f"{record.error.type}: {record.error.message}" if record.error else "failed without a reason"
 
 
-def _teacher_drafts(study: Mapping[str, Any], records: Sequence[RunRecord], view: View) -> list[Draft]:
-    """The teacher as a reference row, where the recipe asks for it: no Δ, never best."""
+def _teacher_drafts(
+    study: Mapping[str, Any], records: Sequence[RunRecord], view: View
+) -> tuple[list[Draft], list[str]]:
+    """The teacher as a reference row, where the recipe asks for it: no Δ, never best; and what must be said of it.
+
+    Rows that differ in their teacher have several a seed, of which no single row can tell.
+    """
     if not study["table"].get("teacher_row"):
-        return []
-    planned = {entry["run_id"] for entry in study["plan"] if entry["role"] == "teacher"}
+        return [], []
+    entries = [entry for entry in study["plan"] if entry["role"] == "teacher"]
+    planned = {entry["run_id"] for entry in entries}
     teachers = [record for record in records if record.run_id in planned]
     if not teachers:
-        return []
+        return [], []
+    most = max(Counter(entry["seed"] for entry in entries).values())
+    if most > 1:
+        return [], [f"The teacher is not shown as a row: a seed has up to {most} of them."]
+    about_subsets = any(about.subset for about in view.info.values())
     n_good = sum(record.status == "ok" for record in teachers)
     row = Row(
         name="teacher",
-        label="teacher (all modalities in training)",
+        label="teacher (all modalities in training)" if about_subsets else "teacher",
         status="ok" if n_good == len(planned) else "partial" if n_good else "failed",
         reference=True,
         **_facts(teachers),
     )
-    return [Draft(row, _values(teachers, view))]
+    return [Draft(row, _values(teachers, view))], []
 
 
 def _devices(by_row: Mapping[str, Sequence[RunRecord]]) -> set[str]:

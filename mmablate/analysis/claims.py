@@ -215,8 +215,14 @@ def _names(table: Table) -> str:
 def _scores(table: Table, row: Row, quantity: Quantity) -> Scores:
     """Seed -> score, or difference to the row's baseline over common seeds."""
     own = row.cells[quantity.column].values
+    about = table.column_info[quantity.column]
+    if not own and row.n_seeds:
+        why = ", which is about the teachers of rows" if about.reference else ""
+        raise _Untestable(f"{row.name} has no value in {quantity.column}{why}")
     if not quantity.of_delta:
         return own
+    if about.reference:
+        raise _Untestable(f"{quantity.column} is about the teachers of rows: it has no Δ")
     base = next((other for other in table.rows if other.name == row.baseline), None)
     if base is None or base is row:
         raise _Untestable(f"{row.name} has no Δ: it {'is' if base is row else 'has no'} baseline")
@@ -278,17 +284,24 @@ def _trend(table: Table, text: str, claim: Trend, unit: str) -> Verdict:
 
 
 def _points(table: Table, claim: Trend) -> list[tuple[float, Scores]]:
-    """(level, scores) of the rows that the claim is about; rows without a Δ are left out where Δ is asked for."""
+    """(level, scores) of the rows that the claim is about.
+
+    Rows without a Δ are left out where Δ is asked for, and rows without a teacher where the column is about it.
+    """
     points = []
+    about = table.column_info[claim.quantity.column]
     for row in table.rows:
         level = _level(row, claim.factor)
         if row.reference or row.pruned or level is None or not _chosen(row, claim.rows):
             continue
         if claim.quantity.of_delta and row.baseline in (None, row.name):
             continue
+        if about.reference and not row.cells[claim.quantity.column].values:
+            continue
         points.append((level, _scores(table, row, claim.quantity)))
     if len({level for level, _ in points}) < 2:
         among = f" among the rows {claim.rows!r}" if claim.rows else ""
+        among += f" that have a value in {claim.quantity.column}" if about.reference else ""
         raise _Untestable(f"{claim.factor!r} has fewer than two numeric levels{among}")
     return points
 

@@ -134,7 +134,9 @@ def _spread(items: Sequence[str], most: int) -> list[str]:
 
 
 def _summary_column(study: Mapping[str, Any]) -> str:
-    columns = [str(column) for column in study["table"]["columns"]]
+    about = study["table"].get("column_info")
+    names = [str(column) for column in study["table"]["columns"]]
+    columns = [c for c in names if not (isinstance(about, dict) and (about.get(c) or {}).get("reference"))]
     return "Mean" if "Mean" in columns or not columns else columns[0]
 
 

@@ -24,6 +24,8 @@ MOST_DIFFS = 100
 MOST_FAILURES = 100
 _TRIES = 3  # seeds of a row whose config.json is looked for
 
+_ROLES = {"teacher": "teacher", "pair": "teacher and student, trained jointly"}
+"""What runs without a row are called, by their role."""
 _FACTS = ("device", "device_name", "precision", "threads", "python", "torch", "cuda", "mmablate")
 _OF_ONE_MACHINE = frozenset(("worker", "host", "hostname", "node", "pid", "user", "cwd", "command", "path"))
 
@@ -47,7 +49,7 @@ class Failure:
     """One run without scores, or several of a row that failed alike.
 
     Attributes:
-        row: label of the row; "teacher".
+        row: label of the row; one of `_ROLES` for a run without a row.
         seeds: of the runs.
         step: optimiser steps before it, None where none is known.
     """
@@ -141,9 +143,9 @@ def load_details(store: StudyStore, *, records: Sequence[RunRecord] | None = Non
 def _by_label(
     study: Mapping[str, Any], records: Sequence[RunRecord], by_row: Mapping[str, Sequence[RunRecord]]
 ) -> dict[str, list[RunRecord]]:
-    """Label of a row -> its records; the teachers first, rows of one label together."""
+    """Label of a row -> its records; runs without a row first, rows of one label together."""
     labels = _labels(study)
-    found = {"teacher": [record for record in records if record.role == "teacher"]}
+    found = {name: [record for record in records if record.role == role] for role, name in _ROLES.items()}
     for name, some in by_row.items():
         found.setdefault(labels.get(name, name), []).extend(some)
     return found
@@ -201,7 +203,7 @@ def _facts(records: Sequence[RunRecord]) -> tuple[Fact, ...]:
 
 
 def _failures(study: Mapping[str, Any], records: Sequence[RunRecord]) -> list[Failure]:
-    """Failed runs in the order of the table, those of a row that failed alike together; teachers first."""
+    """Failed runs in the order of the table, those of a row that failed alike together; teachers and pairs first."""
     planned = {entry["run_id"]: entry["rows"] for entry in study["plan"]}
     labels = _labels(study)
     order = {label: place for place, label in enumerate(labels.values())}
@@ -210,7 +212,7 @@ def _failures(study: Mapping[str, Any], records: Sequence[RunRecord]) -> list[Fa
         if record.status != "failed":
             continue
         names = planned.get(record.run_id) or ([record.row] if record.row else [])
-        rows = ["teacher"] if record.role == "teacher" else [labels.get(str(n), str(n)) for n in names] or ["–"]
+        rows = [_ROLES[record.role]] if record.role in _ROLES else [labels.get(str(n), str(n)) for n in names] or ["–"]
         error = record.error
         kind, message, step = (
             (error.type, error.message, error.step) if error else ("", "failed without a reason", None)
@@ -219,4 +221,4 @@ def _failures(study: Mapping[str, Any], records: Sequence[RunRecord]) -> list[Fa
             alike.setdefault((row, kind, message, step), []).append(record.seed)
     found = [Failure(row, tuple(sorted(seeds)), kind, message, step)
              for (row, kind, message, step), seeds in alike.items()]  # fmt: skip
-    return sorted(found, key=lambda f: (order.get(f.row, -1 if f.row == "teacher" else len(order)), f.seeds))
+    return sorted(found, key=lambda f: (order.get(f.row, -1 if f.row in _ROLES.values() else len(order)), f.seeds))

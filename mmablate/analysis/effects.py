@@ -241,11 +241,15 @@ def _named(design: Design, factor: str, level: int) -> tuple[str, str]:
 
 
 def _effects(table: Table, design: Design, title: str, caption: str, contrasts: Sequence[_Contrast]) -> Table:
-    drafts = [_draft(table, design, contrast) for contrast in contrasts]
-    made = assemble(drafts, table.column_info, Rules.of(table), effects=True)
+    # What describes the teachers of rows is no effect of a factor on the rows.
+    info = {column: table.column_info[column] for column in table.columns if not table.column_info[column].reference}
+    drafts = [_draft(table, design, contrast, list(info)) for contrast in contrasts]
+    made = assemble(drafts, info, Rules.of(table), effects=True)
     found = table.model_copy(
         update={
             "kind": "effects",
+            "columns": tuple(info),
+            "column_info": info,
             "title": f"{table.title or table.study}: {title}",
             "caption": caption,
             "row_header": "Term" if design.terms else "Factor",
@@ -260,16 +264,16 @@ def _effects(table: Table, design: Design, title: str, caption: str, contrasts: 
     return _noted(table, found, made)
 
 
-def _draft(table: Table, design: Design, contrast: _Contrast) -> Draft:
+def _draft(table: Table, design: Design, contrast: _Contrast, columns: Sequence[str]) -> Draft:
     """The contrast of every seed that all its rows have, column by column."""
     rows = {point: design.rows[point] for point in contrast.weights}
     values = {}
-    for column in table.columns:
+    for column in columns:
         scores = {point: row.cells[column].values for point, row in rows.items()}
         first = next(iter(scores.values()))
         seeds = [seed for seed in first if all(seed in some for some in scores.values())]
         values[column] = {s: math.fsum(w * scores[p][s] for p, w in contrast.weights.items()) for s in seeds}
-    scale = {c: largest(v for row in rows.values() for v in row.cells[c].values.values()) for c in table.columns}
+    scale = {c: largest(v for row in rows.values() for v in row.cells[c].values.values()) for c in columns}
     n_seeds = max(map(len, values.values()), default=0)
     return Draft(Row(name=contrast.name, label=contrast.label, n_seeds=n_seeds), values, scale)
 

@@ -162,10 +162,13 @@ def _planning(table: Table) -> Iterator[str]:
 
 
 def _lacking(table: Table) -> Iterator[str]:
-    """Rows whose runs lack a value in some column."""
+    """Rows whose runs lack a value in some column; that a row has no teacher at all is no lack."""
     lacking: dict[tuple[str, ...], list[str]] = {}
     for column in table.columns:
-        names = tuple(row.name for row in table.rows if row.n_seeds and len(row.cells[column].values) < row.n_seeds)
+        least = 1 if table.column_info[column].reference else 0
+        names = tuple(
+            row.name for row in table.rows if row.n_seeds and least <= len(row.cells[column].values) < row.n_seeds
+        )
         lacking.setdefault(names, []).append(column)
     for names, columns in lacking.items():
         if names:
@@ -222,11 +225,15 @@ def _constant(found: Found) -> Iterator[str]:
 
 
 def _twins(table: Table, told: Sequence[frozenset[str]]) -> Iterator[str]:
-    """Rows with the same scores everywhere, of which it is not told already that they are one."""
+    """Rows with the same scores everywhere, of which it is not told already that they are one.
+
+    Their teachers may differ: that this changed nothing is what the note says.
+    """
+    columns = [column for column in table.columns if not table.column_info[column].reference]
     alike: dict[str, list[str]] = {}
     for row in table.rows:
-        if row.n_seeds:
-            alike.setdefault(repr([cell.values for cell in row.cells.values()]), []).append(row.name)
+        if row.n_seeds and columns:
+            alike.setdefault(repr([row.cells[column].values for column in columns]), []).append(row.name)
     for twins in alike.values():
         if len(twins) > 1 and not set(twins) <= _reached(twins[0], told):
             yield f"The rows {', '.join(twins)} have the same scores to the last digit: their difference does nothing."

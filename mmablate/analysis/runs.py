@@ -15,7 +15,8 @@ def by_row(study: Mapping[str, Any], records: Sequence[RunRecord]) -> tuple[Reco
     """Records by row. The plan says which rows a planned run serves; any other record counts under its own.
 
     Also the rows that the recipe does not know, and a line for each record whose row has that seed already.
-    Runs that an earlier version of the recipe left in the folder stand in `superseded` and do not count.
+    Runs that an earlier version of the recipe left in the folder stand in `superseded` and do not count; nor does
+    what students only learn from, a teacher or a pair that was trained jointly.
     """
     planned = {entry["run_id"]: entry["rows"] for entry in study["plan"]}
     superseded = {entry["run_id"] for entry in study.get("superseded", ())}
@@ -26,7 +27,7 @@ def by_row(study: Mapping[str, Any], records: Sequence[RunRecord]) -> tuple[Reco
     taken: set[tuple[str, int]] = set()
     # Planned runs first: a copied run never pushes a planned one aside.
     for record in sorted(records, key=lambda r: r.run_id not in planned):
-        if record.role == "teacher" or record.run_id in superseded:
+        if record.role != "student" or record.run_id in superseded:
             continue
         rows = planned.get(record.run_id) or ([record.row] if record.row else [])
         for row in rows:

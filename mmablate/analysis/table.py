@@ -25,6 +25,8 @@ class ColumnInfo(_Frozen):
         label: as printed, where the recipe names one; "" prints the column's own name.
         direction: whether larger ("max") or smaller ("min") is better.
         subset: True for a modality subset, which the column Mean averages.
+        reference: True where the column describes what a row learns from (its teacher) and not the row itself: it
+            has no Δ and no best, and is in no family. Rows without such a thing have no value there.
     """
 
     metric: str = "mIoU"
@@ -32,11 +34,14 @@ class ColumnInfo(_Frozen):
     direction: Literal["max", "min"] = "max"
     subset: bool = True
     label: str = ""
+    reference: bool = False
 
     @model_serializer(mode="wrap")
-    def _without_an_empty_label(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Label and reference are written only where they say something."""
         fields: dict[str, Any] = write(self)
-        return fields if self.label else {key: value for key, value in fields.items() if key != "label"}
+        silent = {name for name in ("label", "reference") if not getattr(self, name)}
+        return {key: value for key, value in fields.items() if key not in silent}
 
 
 class Cell(_Frozen):

@@ -85,15 +85,16 @@ def _of_condition(study: Mapping[str, Any], info: dict[str, ColumnInfo], conditi
         notes=(
             f"Only the samples of {condition} ({axis}) are scored here; the models are those of the table of all "
             "samples. What these notes say of a split is about all of its samples.",
-            *_classes_note(study),
+            *_classes_note(study, info),
         ),
         condition=condition,
     )
 
 
-def _classes_note(study: Mapping[str, Any]) -> list[str]:
+def _classes_note(study: Mapping[str, Any], info: Mapping[str, ColumnInfo]) -> list[str]:
+    """Of scores that are averaged over classes; accuracy is not."""
     classes = study.get("recipe", {}).get("evaluate", {}).get("classes")
-    return [CLASSES_DIFFER] if classes == "present" else []
+    return [CLASSES_DIFFER] if classes == "present" and any(about.metric == "mIoU" for about in info.values()) else []
 
 
 def _of_subset(study: Mapping[str, Any], info: dict[str, ColumnInfo], subset: str, known: Mapping[str, str]) -> View:
@@ -121,7 +122,7 @@ def _of_subset(study: Mapping[str, Any], info: dict[str, ColumnInfo], subset: st
         scores=scores,
         title=f"{subset} by condition",
         caption=f"{about.metric}{unit}{what}: on all samples of the scored split and on those of each condition.",
-        notes=("A sample counts once for each kind of condition, so the columns overlap.", *_classes_note(study))
+        notes=("A sample counts once for each kind of condition, so the columns overlap.", *_classes_note(study, info))
         if len(set(known.values())) > 1
         else (),
         subset=subset,

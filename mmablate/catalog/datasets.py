@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from mmablate.catalog.classification import CLASSIFICATION
 from mmablate.catalog.entries import DatasetEntry, Options
 from mmablate.catalog.image_folder import IMAGE_FOLDER
 from mmablate.catalog.muses import MUSES
@@ -93,6 +94,7 @@ DATASETS = (
     ),
     MUSES,
     IMAGE_FOLDER,
+    *CLASSIFICATION,
     RAVDESS,
     VGGSOUND,
 )

@@ -62,6 +62,7 @@ class DatasetEntry(Entry):
         conditions: axis -> values that samples are described by.
         task: what is predicted.
         seeded: the data are drawn anew for every seed of a run, which `target` takes as `seed`.
+        known_general: it is known which channels carry modality-general decisive information.
     """
 
     modalities: tuple[str, ...] | None = None
@@ -76,6 +77,7 @@ class DatasetEntry(Entry):
     conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     task: Task = "segmentation"
     seeded: bool = False
+    known_general: bool = False
 
     kind = "dataset"
 
@@ -88,9 +90,12 @@ class ModelEntry(Entry):
 
     Attributes:
         task: what it predicts.
+        places: options -> names of the places between its stages, the last one that of the logits; () where its
+            channels cannot be looked at.
     """
 
     task: Task = "segmentation"
+    places: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda options: ()
 
     kind = "model"
 
@@ -107,6 +112,7 @@ class LossEntry(Entry):
         compares_features: whether it does so stage by stage, which needs stages of one shape.
         averages: what each definition is a mean over, "pixels" (those with a class) or "images"; says how the
             values of a batch's parts make up that of the batch.
+        joins: it compares two networks that are trained jointly, not a student with a frozen teacher.
     """
 
     symbol: str = ""
@@ -115,6 +121,7 @@ class LossEntry(Entry):
     needs_teacher: bool = False
     compares_features: bool = False
     averages: Mapping[str, Literal["pixels", "images"]] = field(default_factory=dict)
+    joins: bool = False
 
     def unit(self, definition: str) -> Literal["pixels", "images"]:
         """What this definition is a mean over; images where nothing is said."""

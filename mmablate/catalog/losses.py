@@ -30,6 +30,12 @@ class MadOptions(Options):
     temperature: float = Field(1.0, gt=0, description="softening divisor; the loss is multiplied by T²")
 
 
+class KdOptions(Options):
+    """Options of knowledge distillation between classifiers."""
+
+    temperature: float = Field(1.0, gt=0, description="softening divisor; the loss is multiplied by T²")
+
+
 class UmdOptions(Options):
     """Options of unimodal distillation."""
 
@@ -125,5 +131,31 @@ LOSSES = (
         compares_features=True,
         definitions={"principled": "|A| times the channel KL between the averaged maps, summed over stages"},
         source="the arm that the AnySeg ablation argues against; no formula was published",
+    ),
+    LossEntry(
+        name="kd",
+        summary="knowledge distillation: KL between the class distributions of two classifiers",
+        options=KdOptions,
+        target="mmablate.methods.terms:kd",
+        symbol="λ",
+        label="kd",
+        needs_teacher=True,
+        definitions={
+            "principled": "KL(teacher‖student), summed over classes, mean over samples",
+            "released": "the same divided by the number of classes K, as torch's reduction mean does",
+        },
+        averages={"principled": "images", "released": "images"},
+        source="Hinton et al. 2015, arXiv:1503.02531; modality focusing hypothesis, arXiv:2206.06487",
+    ),
+    LossEntry(
+        name="dist",
+        summary="distance between the logits of a teacher and a student that are trained jointly (of a `focus`)",
+        options=NoOptions,
+        target="mmablate.methods.terms:dist",
+        label="dist",
+        definitions={"squared": "mean squared difference", "l1": "mean absolute difference"},
+        averages={"squared": "images", "l1": "images"},
+        joins=True,
+        source="modality focusing hypothesis, arXiv:2206.06487, Algorithm 1",
     ),
 )

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from mmablate.catalog.classifiers import CLASSIFIERS
 from mmablate.catalog.entries import ModelEntry, Options
 from mmablate.errors import MissingExtra
 
@@ -140,4 +141,5 @@ MODELS = (
         target="mmablate.models.anymodal:anymodal_segmentor",
         source="AnySeg, arXiv:2411.17141, with its MiT backbones or a small convolutional one",
     ),
+    *CLASSIFIERS,
 )

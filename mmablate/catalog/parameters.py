@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mmablate.catalog.classifiers import classifier_parameters
 from mmablate.catalog.models import MIT_WIDTHS
 
 MIT_DEPTHS = {
@@ -18,13 +19,19 @@ _PATCHES, _REDUCTIONS = (7, 3, 3, 3), (8, 4, 2, 1)
 MOST_DECODER_WIDTH = 4096
 
 
-def n_parameters(model: str, options: Mapping[str, Any], n_classes: int) -> int | None:
+def n_parameters(
+    model: str, options: Mapping[str, Any], n_classes: int, shape: Sequence[int] | None = None
+) -> int | None:
     """Weights and biases of a model; None for a model that this module does not know.
 
     Args:
         model: entry of the catalogue.
         options: of the entry, with their defaults.
+        shape: of one sample of the modality that a classifier sees; None where it is not known, and then neither
+            are the classifier's parameters.
     """
+    if shape is not None and (count := classifier_parameters(model, options, n_classes, shape)) is not None:
+        return count
     if model != "anymodal_segmentor":
         return None
     decoder = int(options["decoder_width"])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
@@ -126,15 +127,13 @@ def _card(data: AnyData, summary: DatasetSummary, conditions: Conditions) -> Any
     from mmablate.report.data_page import DataCard, ShownSample
 
     each = max(1, MOST_SAMPLES // len(data.splits))
-    whole = summary.task == "classification"
     samples = [
         ShownSample(
             split=SPLIT_NAMES.get(name, name),
             id=(about := sample_info(split, index)).id,
             conditions=about.conditions,
             pictures=sample_pictures(split, index),
-            labels=None if whole else labels_of(split, [index])[0],
-            class_name=data.class_names[int(labels_of(split, [index])[0])] if whole else None,
+            labels=np.asarray(labels_of(split, [index])[0]),
         )
         for name, split in data.splits.items()
         for index in spread(split, each)
@@ -156,7 +155,7 @@ def _card(data: AnyData, summary: DatasetSummary, conditions: Conditions) -> Any
         labelled=summary.valid_fraction,
         conditions=conditions,
         samples=samples,
-        unit=summary.unit,
+        one_label=summary.task == "classification",
     )
 
 

@@ -121,9 +121,10 @@ def print_plan(plan: Plan, format: str) -> None:
         row, base = shown.row, study.baseline[shown.row.name]
         base = "–" if base == row.name else base
         grid.add_row(Text(row.name), Text(row.label), Text(base), str(shown.runs), str(shown.finished))
-    teachers = {s.run_id for s in plan.wanted if s.role == "teacher"}
-    if teachers:
-        grid.add_row("(teacher)", "", "", str(len(teachers)), str(len(teachers & plan.finished)))
+    for role in ("pair", "teacher"):
+        some = {s.run_id for s in plan.wanted if s.role == role}
+        if some:
+            grid.add_row(f"({role})", "", "", str(len(some)), str(len(some & plan.finished)))
     console = Console()
     console.print(grid)
     for line in summary(plan):
@@ -134,12 +135,15 @@ def summary(plan: Plan) -> list[str]:
     """Counts and cost, a line each."""
     pending = plan.pending
     teachers = sum(spec.role == "teacher" for spec in plan.wanted)
-    cells, students = len(plan.rows) * len(plan.seeds), len(plan.wanted) - teachers
+    pairs = sum(spec.role == "pair" for spec in plan.wanted)
+    cells, students = len(plan.rows) * len(plan.seeds), len(plan.wanted) - teachers - pairs
     head = _count(cells, "cell")
     if students < cells:
         head += f", {cells - students} of them shared with other rows"
     if teachers:
         head += f"; {_count(teachers, 'teacher')}, trained once for all rows of a seed"
+    if pairs:
+        head += f"; {_count(pairs, 'pair')} of teacher and student, trained jointly for the saliency of channels"
     groups = len(group_runs(pending))
     lines = [head]
     text = f"{_count(len(plan.wanted), 'run')}, {len(plan.finished)} finished, {len(pending)} to train"

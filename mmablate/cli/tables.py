@@ -15,6 +15,7 @@ from mmablate.analysis.details import load_details
 from mmablate.analysis.effects import effect_tables, view_tables
 from mmablate.analysis.importing import CsvOptions
 from mmablate.analysis.notes import with_decimals
+from mmablate.analysis.saliency import load_saliency
 from mmablate.analysis.scenes import load_scenes
 from mmablate.cli.writing import write_text
 from mmablate.errors import UsageError
@@ -139,13 +140,17 @@ def _write_figures(tables: Sequence[Table], folder: Path) -> None:
 
 def write_study_page(store: StudyStore) -> tuple[Table, Path]:
     """Writes a study's index.html and figures anew; its table and the page's path."""
-    from mmablate.report.figures import write_figures  # these bring matplotlib
+    from mmablate.report.figures import SALIENCY_CSV, write_figures  # these bring matplotlib
     from mmablate.report.study_page import render_study
 
     table, details = build_table(store), load_details(store)
     page = store.folder / "index.html"
     effects = effect_tables(table)
-    text = render_study(table, condition_tables(store), load_scenes(store), details=details, effects=effects)
+    saliency = load_saliency(store)
+    text = render_study(
+        table, condition_tables(store), load_scenes(store), details=details, effects=effects,
+        saliency=saliency, saliency_link=f"figures/{SALIENCY_CSV}",
+    )  # fmt: skip
     write_atomic(page, text.encode())
-    write_figures(table, details, store.folder / "figures", effects=effects)
+    write_figures(table, details, store.folder / "figures", effects=effects, saliency=saliency)
     return table, page

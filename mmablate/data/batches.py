@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,8 +22,8 @@ class Batch:
     """Samples on a device.
 
     Attributes:
-        inputs: modality -> float32 (B, C_m, H, W).
-        labels: int64 (B, H, W).
+        inputs: modality -> float32 (B, C_m, H, W), or (B, ...) of samples with one label.
+        labels: int64 (B, H, W), or (B,).
         indices: samples of the split that they are.
         cuts: where the parts end that a step takes one after the other; () for a batch in one part.
     """
@@ -79,12 +80,13 @@ class TrainingBatches:
 
     Args:
         reader: of the training split, or the split itself.
-        batch_size: samples a step; the incomplete last batch of an epoch is left out, except that a split
+        batch_size: samples a step, or "all"; the incomplete last batch of a pass is left out, except that a split
             smaller than a batch is one batch.
         seed, role: key of the streams "order" and "augment"; a teacher's are its own.
         augmentation: what is done to each batch.
         parts: into which each batch is cut.
         share: which of them this process sees; the draws are those of the whole batch.
+        steps: of an epoch, in place of one pass: as many passes as that takes.
 
     Raises:
         ValueError: a crop that is larger than the images, fewer samples a batch than parts, or parts that cannot
@@ -95,13 +97,14 @@ class TrainingBatches:
         self,
         reader: BatchReader | Split,
         *,
-        batch_size: int,
+        batch_size: int | Literal["all"],
         seed: int,
         role: str,
         device: torch.device,
         augmentation: Augmentation | None = None,
         parts: int = 1,
         share: Share = ALL,
+        steps: int | None = None,
     ) -> None:
         self.reader = reader if isinstance(reader, BatchReader) else BatchReader(reader)
         split = self.reader.split
@@ -109,14 +112,15 @@ class TrainingBatches:
         crop = self.augmentation.crop
         if crop is not None and self.augmentation.scale is None and _exceeds(crop, split.shape):
             raise ValueError(f"crop {tuple(crop)} is larger than the images {split.shape}")
-        self.split, self.batch_size, self.seed, self.role = split, min(batch_size, len(split)), seed, role
-        self.device = device
+        self.split, self.seed, self.role, self.device = split, seed, role, device
+        self.batch_size = len(split) if batch_size == "all" else min(batch_size, len(split))
+        self._steps = steps
         self._own, self._cuts = share.of(self.batch_size, parts)
         self.digest = hashlib.sha256()
 
     def steps_per_epoch(self) -> int:
         """Optimiser steps of one epoch, at least one."""
-        return len(self.split) // self.batch_size
+        return len(self.split) // self.batch_size if self._steps is None else self._steps
 
     def epoch(
         self, epoch: int, *, start: int = 0, passed: Callable[[int], object] = lambda step: None
@@ -127,9 +131,7 @@ class TrainingBatches:
             start: steps of the epoch that are behind every run; their batches are not read, only counted.
             passed: hears the number (over all epochs) of each step that is passed over.
         """
-        order = torch.randperm(len(self.split), generator=generator(self.seed, self.role, "order", epoch)).tolist()
-        size, first = self.batch_size, epoch * self.steps_per_epoch()
-        wanted = [order[step * size : (step + 1) * size] for step in range(self.steps_per_epoch())]
+        first, wanted = epoch * self.steps_per_epoch(), self._wanted(epoch)
         for step in range(min(start, len(wanted))):
             self.digest.update(repr(wanted[step]).encode())
             passed(first + step)
@@ -138,7 +140,20 @@ class TrainingBatches:
             self.digest.update(repr(wanted[step]).encode())
             yield self._batch(inputs, labels, wanted[step], first + step)
 
+    def _wanted(self, epoch: int) -> list[list[int]]:
+        """The samples of every step of an epoch."""
+        size, each = self.batch_size, len(self.split) // self.batch_size
+        passes = -(-self.steps_per_epoch() // each)
+        wanted: list[list[int]] = []
+        for number in range(epoch * passes, (epoch + 1) * passes):
+            drawn = generator(self.seed, self.role, "order", number)
+            order = torch.randperm(len(self.split), generator=drawn).tolist()
+            wanted += [order[step * size : (step + 1) * size] for step in range(each)]
+        return wanted[: self.steps_per_epoch()]
+
     def _batch(self, inputs: Mapping[str, Tensor], labels: Tensor, indices: list[int], step: int) -> Batch:
+        if labels.ndim == 1:  # nothing is augmented where a sample has one label
+            return _on(self.device, inputs, labels, indices[self._own], self._cuts)
         draws = torch.rand(len(indices), 4, generator=generator(self.seed, self.role, "augment", step))
         more = torch.rand(len(indices), 7, generator=generator(self.seed, self.role, "augment", step, "light"))
         inputs, labels = self.augmentation(inputs, labels, draws[self._own], more[self._own])

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mmablate.data.base import ArraySplit, Split
+from mmablate.data.base import ArraySplit, LabelledSplit, Split
 from mmablate.errors import MmablateError
+
+IN_MEMORY = (ArraySplit, LabelledSplit)
 
 Tensors = tuple[dict[str, Tensor], Tensor]
 
@@ -33,7 +35,7 @@ class BatchReader:
     ) -> None:
         self.split = split
         self._resident = _resident(split, device) if device is not None and device.type == "cuda" else None
-        self.workers = 0 if isinstance(split, ArraySplit) else workers
+        self.workers = 0 if isinstance(split, IN_MEMORY) else workers
         self.pin = pin
         self._plan = _Plan()
         self._loader: DataLoader[Any] | None = None
@@ -87,7 +89,7 @@ class ResidentSplit:
 
 def _resident(split: Split, device: torch.device) -> ResidentSplit | None:
     """The split on the device, where it lies in memory and takes at most a quarter of what the device has free."""
-    if not isinstance(split, ArraySplit):
+    if not isinstance(split, IN_MEMORY):
         return None
     free, _ = torch.cuda.mem_get_info(device)
     return ResidentSplit(split, device) if split.nbytes <= free / 4 else None

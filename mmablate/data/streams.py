@@ -6,15 +6,11 @@ of a seed. Here a stream depends on nothing but its key; rows are not part of it
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
 
+from mmablate.data.keys import stream_key
 
-def stream_key(seed: int, *purpose: str | int) -> int:
-    """A 63-bit key, well mixed, the same on every machine."""
-    text = "/".join(str(part) for part in (seed, *purpose))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+__all__ = ["generator", "stream_key"]
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:

@@ -112,7 +112,8 @@ def estimate(pending: Sequence[RunSpec], probes: Probes, *, kind: str | None, jo
 
 def _whole(spec: RunSpec, figures: Figures) -> float:
     """A shape's part of one group, over all its steps and evaluations."""
-    epochs = spec.settings["train"]["epochs"]
+    train = spec.settings["train"]
+    epochs = 1 if train.get("steps") else train["epochs"]
     validations = math.ceil(epochs / spec.settings["evaluate"]["every"])
     samples = validations * figures.n_val + figures.n_scored
     return figures.build + epochs * figures.steps_per_epoch * figures.step + samples * figures.sample + figures.finish

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmablate.catalog import find
 from mmablate.catalog.models import check_packages, smallest_image
-from mmablate.data.base import SegmentationData, conditions_of
+from mmablate.data.base import AnyData, conditions_of
 from mmablate.data.summary import DatasetSummary
 from mmablate.errors import DataError, RecipeError
 from mmablate.execution.processes import world_size
@@ -24,6 +24,9 @@ def check_sizes(study: Study, summary: DatasetSummary) -> None:
             hint = "; without the test split, validation is scored" if split == "test" else ""
             raise DataError(f"{summary.name}: the {split} split has no labelled pixel{hint}")
     base = dataset_settings(study.recipe)
+    on_val = any(row.sections.focus is not None and row.sections.focus.split == "val" for row in study.rows)
+    if on_val and not summary.n_val:
+        problems["focus", "split"] = "focus.split: the data have no validation split: train, got 'val'"
     for row in study.rows:
         teacher = row.recipe.teacher
         if dataset_settings(row.recipe) != base:
@@ -59,7 +62,9 @@ def _train_problems(key: str, train: Train, summary: DatasetSummary) -> Iterator
     crop = augment.crop
     if augment.scale is None and crop is not None and (crop[0] > shape[0] or crop[1] > shape[1]):
         yield "crop", f"{key}.augment.crop: at most the images' {shape}, got {tuple(crop)}"
-    batch = min(train.batch_size, summary.n_train)
+    batch = train.batch_of(summary.n_train)
+    if train.select == "best" and not summary.n_val:
+        yield "select", f"{key}.select: the data have no validation split to select on: last, got 'best'"
     if train.accumulate > batch:
         yield "accumulate", f"{key}.accumulate: at most the {batch} images of a batch, got {train.accumulate}"
     if train.accumulate % world_size():
@@ -70,7 +75,7 @@ def _train_problems(key: str, train: Train, summary: DatasetSummary) -> Iterator
         )
 
 
-def check_conditions(study: Study, data: SegmentationData) -> None:
+def check_conditions(study: Study, data: AnyData) -> None:
     """Conditions that the report shall show must be ones of the dataset, if not of the scenes chosen of it."""
     there = [value for values in conditions_of(data.splits[data.scored_split]).values() for value in values]
     known = {value for values in find("dataset", study.recipe.data.name).conditions.values() for value in values}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Container, Sequence, Set
 from dataclasses import dataclass
 
 from mmablate.study import RunSpec
+from mmablate.study.plan import STAGES
+from mmablate.study.stacks import linear_key
 
 
 @dataclass(frozen=True)
@@ -33,17 +35,24 @@ class Group:
         return [Group.of(self.specs[i::parts]) for i in range(parts)]
 
 
-def group_runs(specs: Sequence[RunSpec]) -> list[Group]:
+LARGEST = 4096  # linear classifiers that are trained as one
+
+
+def group_runs(specs: Sequence[RunSpec], stacked: Container[str] = ()) -> list[Group]:
     """Groups of the runs given, teachers first, then by seed.
 
     A run without a teacher joins the group that shares everything else with it, so that its batches are
     loaded once too.
     """
     groups: dict[str, list[RunSpec]] = defaultdict(list)
+    across: dict[str, list[RunSpec]] = defaultdict(list)
     loners: dict[str, list[RunSpec]] = defaultdict(list)
     for spec in specs:
         if "program" in spec.settings:  # shares nothing with its neighbours
             groups[spec.run_id].append(spec)
+            continue
+        if spec.run_id in stacked and (key := linear_key(spec)) is not None:
+            across[key].append(spec)
             continue
         shared, teacher = _shared_key(spec), json.dumps(spec.settings["teacher"], sort_keys=True)
         if spec.role == "student" and not spec.settings["teacher"]:
@@ -54,7 +63,8 @@ def group_runs(specs: Sequence[RunSpec]) -> list[Group]:
         hosts = [key for key in groups if key.startswith(shared)]
         groups[hosts[0] if hosts else shared].extend(some)
     made = [Group.of(some) for some in groups.values()]
-    return sorted(made, key=lambda group: (group.specs[0].role != "teacher", group.specs[0].seed))
+    made += [Group.of(some[i : i + LARGEST]) for some in across.values() for i in range(0, len(some), LARGEST)]
+    return sorted(made, key=lambda group: (STAGES.index(group.specs[0].role), group.specs[0].seed))
 
 
 def smaller(group: Group, largest: int) -> list[Group]:
@@ -95,6 +105,7 @@ def next_group(
 def _shared_key(spec: RunSpec) -> str:
     settings = spec.settings
     train = {key: settings["train"][key] for key in ("epochs", "batch_size", "accumulate", "augment", "precision")}
+    train["steps"] = settings["train"].get("steps")
     shared = [spec.role, spec.seed, settings["data"], settings["evaluate"], settings["method"], settings["masks"]]
     return json.dumps([*shared, train], sort_keys=True)
 

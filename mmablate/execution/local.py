@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmablate.data.base import SegmentationData
+from mmablate.data.base import AnyData, SegmentationData
 from mmablate.data.summary import summarise
 from mmablate.errors import UsageError
 from mmablate.execution.backends import check_backend, open_backend
@@ -18,7 +19,7 @@ from mmablate.execution.fitting import check_conditions, check_sizes
 from mmablate.execution.foreman import train_elsewhere
 from mmablate.execution.grouping import Group, group_runs
 from mmablate.execution.manifest import manifest
-from mmablate.execution.modes import Choice, choose_stacks, measured
+from mmablate.execution.modes import Choice, Stacks, choose_stacks, measured
 from mmablate.execution.options import Options, Outcome
 from mmablate.execution.orders import Order
 from mmablate.execution.pending import earlier_records, over, pending_runs
@@ -31,6 +32,7 @@ from mmablate.execution.samples import choose_samples
 from mmablate.execution.scheduling import Schedule
 from mmablate.execution.tasks import task_for
 from mmablate.execution.workers import Crew, Here, Pool
+from mmablate.recipe.schema import Train
 from mmablate.results import StudyStore
 from mmablate.results.machine import available_cores
 from mmablate.results.shown import write_samples
@@ -39,7 +41,7 @@ from mmablate.study.datasets import dataset_settings
 
 
 def run_study(
-    study: AnyStudy, wanted: Sequence[RunSpec], options: Options, data: SegmentationData | None, data_root: str | None
+    study: AnyStudy, wanted: Sequence[RunSpec], options: Options, data: AnyData | None, data_root: str | None
 ) -> Outcome:
     """Trains those of the wanted runs that are not finished, here or in a sibling study.
 
@@ -78,12 +80,14 @@ def run_study(
     device = devices[0] if devices else None
     choice = _choice(study, store, pending, options, devices, data_root) if pending and backend is None else Choice()
     stacks = choice.stacks
+    if stacks and backend is None and jobs is not None and options.jobs is None and devices[0] == "cpu":
+        jobs = min(jobs, _widest(pending, stacks))  # a worker without a group would only start
     mode = "stacked" if stacks else "in_turn"
     execution = {"mode": mode, "threads": 1, "device": device, "jobs": jobs, "processes": world_size()}
     execution |= {"stacks": [list(some) for some in stacks]} if stacks else {}
     execution |= {"compared": list(choice.compared)} if choice.compared else {}
     execution |= {"backend": options.backend} if backend is not None else {}
-    samples = choose_samples(data, study.recipe.report.samples)
+    samples = choose_samples(data, study.recipe.report.samples) if isinstance(data, SegmentationData) else None
     if is_lead():
         store.update_study(lambda old: manifest(study, wanted, data, summary, _execution(execution, old), old))
         if samples is not None:
@@ -131,6 +135,12 @@ def run_study(
     return outcome
 
 
+def _widest(pending: Sequence[RunSpec], stacks: Stacks) -> int:
+    """The most groups that can be trained side by side."""
+    roles = Counter(g.specs[0].role for g in group_runs(pending, {run_id for some in stacks for run_id in some}))
+    return max(roles.values())
+
+
 def _start_again(store: StudyStore, pending: Sequence[RunSpec]) -> None:
     """Forgets how far earlier tries had come; what this call saves is its own to go on from."""
     with store.leases.holding([spec.run_id for spec in pending]) as held:
@@ -164,7 +174,11 @@ def _choice(
         say = (lambda text: None) if options.quiet else (lambda text: print(text, file=sys.stderr))
         return measured(groups, task, Pool(1, devices), say)
 
-    return choose_stacks(group_runs(pending), options.mode, before, faster)
+    mode = study.recipe.execution if options.mode == "auto" else options.mode
+    # Linear classifiers are stacked over seeds and settings; whoever goes in turn has groups of their own.
+    across = mode == "stacked" or (mode == "auto" and (before or {}).get("mode") == "stacked")
+    groups = group_runs(pending, {spec.run_id for spec in pending} if across else ())
+    return choose_stacks(groups, mode, before, faster)
 
 
 def probe_study(
@@ -380,5 +394,4 @@ def _execution(new: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any
 
 
 def _steps(spec: RunSpec, n_train: int) -> int:
-    train = spec.settings["train"]
-    return int(train["epochs"] * (n_train // min(train["batch_size"], n_train)))
+    return Train.model_validate(spec.settings["train"]).total_steps(n_train)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mmablate
-from mmablate.data.base import SegmentationData, conditions_of
+from mmablate.data.base import AnyData, conditions_of
 from mmablate.data.summary import DatasetSummary
 from mmablate.study import AnyStudy, ProgramStudy, RunSpec, Study
 from mmablate.study.layout import table_layout
@@ -16,7 +16,7 @@ from mmablate.study.layout import table_layout
 def manifest(
     study: AnyStudy,
     wanted: Sequence[RunSpec],
-    data: SegmentationData | None,
+    data: AnyData | None,
     summary: DatasetSummary | None,
     execution: Mapping[str, Any],
     old: Mapping[str, Any] | None,
@@ -62,7 +62,7 @@ def manifest(
     }
 
 
-def _of_kind(study: AnyStudy, data: SegmentationData | None, summary: DatasetSummary | None) -> dict[str, Any]:
+def _of_kind(study: AnyStudy, data: AnyData | None, summary: DatasetSummary | None) -> dict[str, Any]:
     """What stands in study.json about the data behind the scores, and the layout of the table."""
     if isinstance(study, ProgramStudy):
         recipe = study.recipe
@@ -125,8 +125,10 @@ def _settings_note(study: Study) -> str:
         for key, loss in study.recipe.losses.items()
         if loss.symbol and any(key in row.losses for row in study.rows)
     ]
-    epochs = f"{train.epochs} epoch{'s' if train.epochs > 1 else ''}"
-    text = f"{epochs} in batches of {train.batch_size}, {train.optimizer}, learning rate {train.lr:g}"
+    count = train.epochs if train.steps is None else train.steps
+    length = f"{count} {'epoch' if train.steps is None else 'step'}{'s' if count > 1 else ''}"
+    batches = "of all samples" if train.batch_size == "all" else f"in batches of {train.batch_size}"
+    text = f"{length} {batches}, {train.optimizer}, learning rate {train.lr:g}"
     return f"{text}; {', '.join(weights)}." if weights and not study.sweep else f"{text}."
 
 

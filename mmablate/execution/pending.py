@@ -14,15 +14,24 @@ def wanted_runs(study: AnyStudy, rows: Collection[str], seeds: Collection[int]) 
     """The runs of these rows and seeds, and the teachers that they depend on or that are rows themselves."""
     rows, seeds = set(rows), set(seeds)
     students = [s for s in study.runs if s.role == "student" and s.seed in seeds and not rows.isdisjoint(s.rows)]
-    upstream = {run_id for spec in students for run_id in spec.depends_on}
+    upstream = _upstream(study, students)
     show_teacher = isinstance(study, Study) and bool(study.recipe.teacher and study.recipe.teacher.row)
     paired = show_teacher and isinstance(study, Study) and study.recipe.teacher.seed == "paired"  # type: ignore[union-attr]
-    teachers = [
-        spec
-        for spec in study.runs
-        if spec.role == "teacher" and (spec.run_id in upstream or (show_teacher and (spec.seed in seeds or not paired)))
-    ]
-    return [*teachers, *students]
+    shown = {s.run_id for s in study.runs if show_teacher and s.role == "teacher" and (s.seed in seeds or not paired)}
+    return [*(spec for spec in study.runs if spec.role != "student" and spec.run_id in upstream | shown), *students]
+
+
+def _upstream(study: AnyStudy, specs: Sequence[RunSpec]) -> set[str]:
+    """Ids of all runs that these read, and that those read."""
+    by_id = {spec.run_id: spec for spec in study.runs if spec.role != "student"}
+    found: set[str] = set()
+    waiting = [run_id for spec in specs for run_id in spec.depends_on]
+    while waiting:
+        run_id = waiting.pop()
+        if run_id not in found:
+            found.add(run_id)
+            waiting += by_id[run_id].depends_on if run_id in by_id else ()
+    return found
 
 
 def pending_runs(store: StudyStore, wanted: Sequence[RunSpec], options: Options, outcome: Outcome) -> list[RunSpec]:
@@ -67,7 +76,7 @@ def earlier_records(store: StudyStore, pending: Sequence[RunSpec], *, force: boo
     finished the run.
     """
     found = {spec.run_id: store.read_record(spec.run_id) for spec in pending}
-    lost = {spec.run_id for spec in pending if spec.role == "teacher" and not store.has_weights(spec.run_id)}
+    lost = {spec.run_id for spec in pending if spec.role != "student" and not store.has_weights(spec.run_id)}
     return {i: r for i, r in found.items() if force or r is None or r.status == "failed" or i in lost}
 
 

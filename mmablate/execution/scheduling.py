@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from mmablate.errors import StoreError
 from mmablate.execution.grouping import Group, group_runs, next_group, smaller
@@ -21,6 +21,7 @@ from mmablate.execution.progress import GridProgress
 from mmablate.execution.workers import Crew, Event, Here
 from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.results.leases import this_worker
+from mmablate.results.record import Role
 from mmablate.study import RunSpec
 
 # How often runs that another process holds are looked at.
@@ -99,7 +100,7 @@ class Schedule:
             KeyboardInterrupt: Ctrl-C; at the first, epochs are finished and states saved before.
             StoreError: the results folder cannot be written.
         """
-        self.waiting = group_runs([spec for spec in pending if spec.run_id not in alone])
+        self.waiting = group_runs([spec for spec in pending if spec.run_id not in alone], self.stacked)
         self.waiting += [Group.of([spec]) for spec in pending if spec.run_id in alone]
         with interruptible(self._finish):
             try:
@@ -242,7 +243,12 @@ class Schedule:
                 again.append(spec)
             else:  # the worker found it finished: as good as it was, it stays
                 self._count(record, ours=False)
-        self.waiting += group_runs(again)
+        self.waiting += group_runs(again, self.stacked)
+
+    def _called(self, run_id: str) -> str:
+        """What the run is to those that read it."""
+        record = self.store.read_record(run_id)
+        return "its joint training" if record is not None and record.role == "pair" else "its teacher"
 
     def _drop_orphans(self) -> None:
         """Runs whose teacher failed are recorded as failed for that reason."""
@@ -254,7 +260,7 @@ class Schedule:
             for spec in group.specs:
                 broken = set(spec.depends_on) & self.broken
                 if broken:
-                    self._fail(spec, "UpstreamFailed", f"its teacher, run {min(broken)}, failed")
+                    self._fail(spec, "UpstreamFailed", f"{self._called(min(broken))}, run {min(broken)}, failed")
                 else:
                     healthy.append(spec)
             if healthy:
@@ -308,5 +314,5 @@ def failed_record(spec: RunSpec, study: str, kind: str, message: str) -> RunReco
         depends_on=list(spec.depends_on),
         digests={"init": None, "order": None, "final": None},
         environment={"worker": this_worker()},
-        role="teacher" if spec.role == "teacher" else "student",
+        role=cast(Role, spec.role),
     )

@@ -22,6 +22,7 @@ from mmablate.results import RunRecord, StudyStore
 from mmablate.results.machine import available_cores
 from mmablate.study import RunSpec, Study
 from mmablate.study.layout import table_layout
+from mmablate.study.plan import STAGES
 from mmablate.study.searching import Space
 from mmablate.study.sweeping import row_name
 
@@ -285,7 +286,7 @@ class _Searching:
         here = {spec.run_id for spec in wanted}
         some = wanted_runs(study, pruned, self.seeds)
         trained = [spec for spec in some if spec.run_id not in here and self.store.read_record(spec.run_id)]
-        return sorted([*wanted, *trained], key=lambda spec: spec.role != "teacher")
+        return sorted([*wanted, *trained], key=lambda spec: STAGES.index(spec.role))
 
     def _check(self, search: Search) -> Study:
         """Trains the chosen row and the baseline with seeds that the search has not used."""

@@ -13,17 +13,17 @@ _NO_LABEL = -(2**63)  # stands in for "no void label"; torch's own default, -100
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, *, ignore_label: int | None) -> Tensor:
-    """Mean cross-entropy over the valid pixels.
+    """Mean cross-entropy over the valid pixels, or over samples with one label each.
 
     Args:
-        logits: (B, K, H, W); any number of trailing axes works, also none.
-        labels: (B, H, W) int64, each 0..K-1 or `ignore_label`. Another value is an IndexError on the
-            CPU and a device-side assertion on CUDA.
+        logits: (B, K, H, W); any number of trailing axes works, also none: (B, K) of a classifier.
+        labels: (B, H, W), of a classifier (B,), int64, each 0..K-1 or `ignore_label`. Another value is an
+            IndexError on the CPU and a device-side assertion on CUDA.
         ignore_label: label of void pixels; None where every pixel counts.
 
     Returns:
-        Scalar, nats per valid pixel, at least float32. 0 with zero gradient where no pixel is valid
-        (torch gives NaN).
+        Scalar, nats per valid pixel (of a classifier: per sample), at least float32. 0 with zero gradient where
+        no pixel is valid (torch gives NaN).
 
     Raises:
         ValueError: the shapes do not belong together, or labels are not int64.

@@ -1,7 +1,17 @@
 """Update rules: how data, model and losses make one training step."""
 
 from mmablate.methods.anymodal import AnymodalDistillation
+from mmablate.methods.crossmodal import CrossModalDistillation, JointPair
 from mmablate.methods.joint import JointTraining
-from mmablate.methods.terms import Reference, SegmentationStep, Term, total
+from mmablate.methods.terms import Reference, Step, Term, total
 
-__all__ = ["AnymodalDistillation", "JointTraining", "Reference", "SegmentationStep", "Term", "total"]
+__all__ = [
+    "AnymodalDistillation",
+    "CrossModalDistillation",
+    "JointPair",
+    "JointTraining",
+    "Reference",
+    "Step",
+    "Term",
+    "total",
+]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmablate.data.batches import Batch
 from mmablate.data.masks import draw_subset
-from mmablate.methods.terms import Features, Reference, SegmentationStep, Term
+from mmablate.methods.terms import Features, Reference, Step, Term
 
 Forward = Callable[[Mapping[str, Tensor]], tuple[Tensor, Features]]
 
@@ -51,7 +51,7 @@ class AnymodalDistillation:
     ) -> dict[str, Tensor]:
         """Unweighted value of every term, from what the model made of `inputs`; a pure function of its arguments."""
         logits, features = outputs
-        step = SegmentationStep(logits, features, batch.labels, self.ignore_label, present, reference)
+        step = Step(logits, features, batch.labels, self.ignore_label, present, reference)
         return {term.key: term(step) for term in terms}
 
     def losses(

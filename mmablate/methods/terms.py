@@ -25,13 +25,14 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class SegmentationStep:
+class Step:
     """What a term may look at.
 
     Attributes:
-        logits: student's, (B, K, H, W).
-        features: student's, modality -> stages (B, C_i, H_i, W_i), for the modalities present.
-        labels: int64 (B, H, W).
+        logits: student's, (B, K, H, W), or (B, K) of samples with one label.
+        features: student's, modality -> stages (B, C_i, H_i, W_i), for the modalities present; {} where none are
+            compared.
+        labels: int64 (B, H, W), or (B,).
         ignore_label: label of void pixels.
         present: names of the modalities in this step.
         reference: the teacher's view; None for terms that need none.
@@ -70,6 +71,7 @@ class Term:
         definition, options: of the recipe.
         unit: what the term is a mean over, "images" or valid "pixels": where a batch is cut into parts, the
             whole batch's value is the mean of the parts' weighed by their number of these.
+        joins: it compares two networks that are trained jointly.
     """
 
     key: str
@@ -78,13 +80,14 @@ class Term:
     definition: str
     options: Mapping[str, object]
     unit: str = "images"
+    joins: bool = False
 
-    def __call__(self, step: SegmentationStep) -> Tensor:
+    def __call__(self, step: Step) -> Tensor:
         """The unweighted value, a scalar in float32."""
         return self.function(step, definition=self.definition, **self.options)
 
 
-def sup(step: SegmentationStep, *, definition: str, threshold: float, min_fraction: float) -> Tensor:
+def sup(step: Step, *, definition: str, threshold: float, min_fraction: float) -> Tensor:
     """Cross-entropy with the labels; see `mmablate.losses.supervised`."""
     if definition == "ohem":
         return losses.ohem_cross_entropy(
@@ -97,7 +100,7 @@ def sup(step: SegmentationStep, *, definition: str, threshold: float, min_fracti
     return losses.cross_entropy(step.logits, step.labels, ignore_label=step.ignore_label)
 
 
-def mad(step: SegmentationStep, *, definition: str, temperature: float) -> Tensor:
+def mad(step: Step, *, definition: str, temperature: float) -> Tensor:
     """Modality-agnostic distillation; see `mmablate.losses.distillation`."""
     valid = step.labels != step.ignore_label
     return losses.modality_agnostic_distillation(
@@ -105,7 +108,14 @@ def mad(step: SegmentationStep, *, definition: str, temperature: float) -> Tenso
     )
 
 
-def umd(step: SegmentationStep, *, definition: str, normalise: bool, reduce: str) -> Tensor:
+def kd(step: Step, *, definition: str, temperature: float) -> Tensor:
+    """Knowledge distillation between classifiers, logits (B, K); see `mmablate.losses.knowledge`."""
+    return losses.knowledge_distillation(
+        step.logits, step.teacher.logits, temperature=temperature, definition=definition
+    )
+
+
+def umd(step: Step, *, definition: str, normalise: bool, reduce: str) -> Tensor:
     """Unimodal distillation; see `mmablate.losses.unimodal`."""
     return losses.unimodal_distillation(
         step.features,
@@ -117,16 +127,14 @@ def umd(step: SegmentationStep, *, definition: str, normalise: bool, reduce: str
     )
 
 
-def cmd(step: SegmentationStep, *, definition: str, centered: bool) -> Tensor:
+def cmd(step: Step, *, definition: str, centered: bool) -> Tensor:
     """Cross-modal distillation; see `mmablate.losses.crossmodal`."""
     return losses.cross_modal_distillation(
         step.features, step.teacher.features, present=step.present, definition=definition, centered=centered
     )
 
 
-def fusion_first(
-    step: SegmentationStep, *, definition: str, teacher_modalities: str, normalise: bool, reduce: str
-) -> Tensor:
+def fusion_first(step: Step, *, definition: str, teacher_modalities: str, normalise: bool, reduce: str) -> Tensor:
     """Fusion-first distillation (one definition); see `mmablate.losses.fusion_first`."""
     return losses.fusion_first_distillation(
         step.features,
@@ -136,6 +144,11 @@ def fusion_first(
         normalise=normalise,
         reduce=reduce,
     )
+
+
+def dist(step: Step, *, definition: str) -> Tensor:
+    """Distance of two jointly trained networks; see `mmablate.losses.knowledge`."""
+    return losses.logit_distance(step.logits, step.teacher.logits, definition)
 
 
 def total(terms: Sequence[Term], values: Mapping[str, Tensor], shares: Mapping[str, float] | None = None) -> Tensor:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
+
+RenameWeights = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
 
 class PlacedNetwork(nn.Module):
@@ -15,13 +18,15 @@ class PlacedNetwork(nn.Module):
 
     Args:
         stages: name -> module, in order.
+        own_names: weights under the names that others give to such a network -> under ours.
     """
 
-    def __init__(self, stages: Mapping[str, nn.Module]) -> None:
+    def __init__(self, stages: Mapping[str, nn.Module], own_names: RenameWeights | None = None) -> None:
         super().__init__()
         if not stages or "input" in stages:
             raise ValueError(f"at least one stage, and none called 'input', got {list(stages)}")
         self.places = ("input", *stages)
+        self.own_names = own_names
         self.stages = nn.ModuleDict(dict(stages))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,3 +53,23 @@ class PlacedNetwork(nn.Module):
         if place not in self.places:
             raise ValueError(f"no place is called {place!r} (there are: {', '.join(self.places)})")
         return self.places.index(place)
+
+
+class Selected(nn.Module):
+    """A network that sees some channels of its input alone.
+
+    Args:
+        inner: the network, for that many channels.
+        kept: which they are; part of the state, so that a checkpoint says what it was trained on.
+    """
+
+    kept: Tensor
+
+    def __init__(self, inner: nn.Module, kept: Sequence[int]) -> None:
+        super().__init__()
+        self.inner = inner
+        self.register_buffer("kept", torch.as_tensor(list(kept), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, ...) -> what the network makes of the channels kept."""
+        return self.inner(x[:, self.kept])

@@ -22,7 +22,20 @@ from mmablate.errors import RecipeError
 from mmablate.recipe.merging import merge
 from mmablate.recipe.programs import GIVEN, ProgramRecipe, leaves, names_a_program, unknown_placeholders
 from mmablate.recipe.reading import KeyPath, Source, dotted
-from mmablate.recipe.schema import GREEK, Component, Data, Loss, Method, Model, Recipe, Teacher, Train
+from mmablate.recipe.schema import (
+    GREEK,
+    Augment,
+    Component,
+    Data,
+    Focus,
+    Loss,
+    Masks,
+    Method,
+    Model,
+    Recipe,
+    Teacher,
+    Train,
+)  # fmt: skip
 
 
 @dataclass
@@ -96,6 +109,7 @@ def check(source: Source, terms: Collection[str] | None = None) -> Draft:
         return _check_program(source)
     draft = Draft(source, terms=terms)
     check_sections(draft)
+    fill_for_task(draft)
     check_modalities(draft)
     check_components(draft)
     check_generate(draft)
@@ -103,6 +117,8 @@ def check(source: Source, terms: Collection[str] | None = None) -> Draft:
     check_teacher(draft)
     check_subsets(draft)
     check_claims(draft)
+    check_tasks(draft)
+    check_focus(draft)
     return draft
 
 
@@ -315,6 +331,99 @@ def complete_loss(draft: Draft, key: str, given: Any) -> Loss | None:
     label = loss.label or (entry.label if loss.term in (None, key) else key)
     own = {"term": term, "weight": loss.weight, "symbol": symbol, "label": label, "definition": definition}
     return Loss(**own, **options)
+
+
+# --- what the task of the data asks for -----------------------------------------------------------------------
+
+
+def fill_for_task(draft: Draft) -> None:
+    """Data of one label a sample: what a recipe does not say is what they need, not what segmentation does."""
+    if not draft.has("data") or _task_of("dataset", draft.sections["data"]) != "classification":
+        return
+    raw = draft.source.data
+    if "method" not in raw:
+        draft.sections["method"] = Method(name="crossmodal")
+    if "masks" not in raw:
+        draft.sections["masks"] = Masks(mode="none")
+    if draft.has("evaluate") and "metric" not in (raw.get("evaluate") or {}):
+        draft.sections["evaluate"] = draft.sections["evaluate"].model_copy(update={"metric": "accuracy"})
+    if draft.has("evaluate") and draft.sections["evaluate"].metric != "accuracy":
+        draft.report(
+            ("evaluate", "metric"), f"the data have one label a sample: accuracy, got {raw['evaluate']['metric']!r}"
+        )
+    if draft.has("train"):
+        train: Train = draft.sections["train"]
+        if "augment" in (raw.get("train") or {}) and train.augment != Augment(flip=False):
+            draft.report(("train", "augment"), "augmentation is of images with a label a pixel; leave it out")
+        draft.sections["train"] = train.model_copy(update={"augment": Augment(flip=False)})
+    if draft.has("significance") and "primary" not in (raw.get("significance") or {}):
+        draft.sections["significance"] = draft.sections["significance"].model_copy(update={"primary": "Acc"})
+
+
+def check_tasks(draft: Draft) -> None:
+    """Data, models and method are of one task, and models see modalities that there are."""
+    if not draft.has("data") or (task := _task_of("dataset", draft.sections["data"])) is None:
+        return
+    data: Data = draft.sections["data"]
+    if draft.has("evaluate") and task != "classification" and draft.sections["evaluate"].metric == "accuracy":
+        draft.report(("evaluate", "metric"), "the data have a label a pixel: miou, got 'accuracy'")
+    for key, kind in (("model", "model"), ("teacher", "model"), ("method", "method")):
+        section: Component | None = draft.sections.get(key)
+        if section is None or (own := _task_of(kind, section)) is None:
+            continue
+        if own != task:
+            draft.report((key, "name"), f"{section.name!r} is of {own}, the data {data.name!r} are of {task}")
+        seen = section.options.get("modality")
+        names = list(data.modalities or ())
+        if own == task and seen is not None and names and seen not in names:
+            draft.report((key, "modality"), f"one of the data's modalities ({', '.join(names)}), got {seen!r}")
+
+
+def _task_of(kind: str, section: Component) -> str | None:
+    return find(kind, section.name).task if section.name in entries(kind) else None
+
+
+def _known_general(data: Data) -> bool:
+    return data.name in entries("dataset") and bool(find("dataset", data.name).known_general)
+
+
+def check_focus(draft: Draft) -> None:
+    """A focus is on a teacher, at a place that it has."""
+    focus: Focus | None = draft.sections.get("focus")
+    if focus is None or not draft.has("teacher"):
+        return
+    teacher: Teacher | None = draft.sections["teacher"]
+    if teacher is None:
+        draft.report(("focus",), "a focus is on the channels of a teacher, and the recipe has no `teacher:`")
+        return
+    if teacher.name not in entries("model"):
+        return
+    places = find("model", teacher.name).places(teacher.options)
+    if not places:
+        draft.report(("focus",), f"the model {teacher.name!r} has no places whose channels could be looked at")
+    elif focus.place not in places[:-1]:
+        draft.report(("focus", "place"), f"a place of {teacher.name} ({', '.join(places[:-1])}), got {focus.place!r}")
+    known = draft.has("data") and _known_general(draft.sections["data"])
+    if "known" in (focus.keep, focus.count) and draft.has("data") and not known:
+        key = "keep" if focus.keep == "known" else "count"
+        text = f"which channels are general is not known of the data {draft.sections['data'].name!r}, got 'known'"
+        draft.report(("focus", key), text)
+    if teacher.checkpoint is not None and focus.saliency is None and focus.keep in ("general", "specific"):
+        text = (
+            "the saliency of another teacher's channels says nothing of teacher.checkpoint: give its own with saliency"
+        )
+        draft.report(("focus", "keep"), f"{text}, got {focus.keep!r}")
+    if teacher.checkpoint is not None and focus.retrains and focus.keep != "all":
+        draft.report(("focus", "removal"), "drop trains a teacher anew, and the recipe has a teacher.checkpoint")
+    asks = focus.keep in ("general", "specific", "random")
+    if focus.saliency is not None and asks and focus.number == "significant":
+        text = "how many are significant a vector alone does not tell: give ratio or a count"
+        draft.report(("focus", "saliency"), f"{text}, got {focus.saliency!r}")
+    if focus.train:
+        try:
+            Train.model_validate(merge(dict(teacher.train), focus.train))
+        except ValidationError as error:
+            report_validation(draft, error, ("focus", "train"), Train)
 
 
 # --- one section against another --------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from mmablate.recipe import checking
 from mmablate.recipe.checking import Draft
 from mmablate.recipe.merging import set_path
 from mmablate.recipe.reading import KeyPath, Source
-from mmablate.recipe.schema import Data, Loss, Masks, Method, Model, Recipe, Teacher, Train
+from mmablate.recipe.schema import Data, Focus, Loss, Masks, Method, Model, Recipe, Teacher, Train
 
 Path = tuple[str, ...]
 Override = tuple[Path, Any]  # later ones win
@@ -33,6 +33,7 @@ class Sections(NamedTuple):
     train: Train
     masks: Masks
     losses: Mapping[str, Loss]
+    focus: Focus | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ class Checked:
 _ABSENT = object()
 _PLACE = {name: index for index, name in enumerate(Recipe.model_fields)}
 # Numbers of the steps in `check`: 0 sections, 1 modalities, 2 components, 3 generate, 4 method, 5 teacher, 6 subsets,
-# 7 claims.
-_METHOD, _TEACHER, _SUBSETS, _CLAIMS = 4, 5, 6, 7
+# 7 claims, 8 what belongs to a task, 9 focus.
+_METHOD, _TEACHER, _SUBSETS, _CLAIMS, _TASK, _FOCUS = 4, 5, 6, 7, 8, 9
 
 
 class Rechecker:
@@ -106,6 +107,10 @@ class Rechecker:
             steps.append(now["teacher"])
         if "data" in found or "evaluate" in found:
             steps.append(self._subsets(now))
+        if found.keys() & {"data", "model", "teacher", "method"}:
+            steps.append(self._task(now))
+        if found.keys() & {"focus", "teacher", "model"}:
+            steps.append(self._focus(now))
         told = [report for step in steps for report in step.reports]
         blocked = dict(some for step in steps for some in step.blocked)
         if told:
@@ -192,6 +197,13 @@ class Rechecker:
 
     def _subsets(self, now: Mapping[str, _Found]) -> _Found:
         return self._across(_SUBSETS, checking.check_subsets, now, ("evaluate", "data"), ())
+
+    def _task(self, now: Mapping[str, _Found]) -> _Found:
+        names = ("data", "model", "teacher", "method")
+        return self._across(_TASK, checking.check_tasks, now, names, ())
+
+    def _focus(self, now: Mapping[str, _Found]) -> _Found:
+        return self._across(_FOCUS, checking.check_focus, now, ("focus", "teacher", "data"), ())
 
     def _across(
         self, number: int, step: Check, now: Mapping[str, _Found], names: tuple[str, ...], terms: tuple[str, ...]

@@ -18,9 +18,11 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     Tag,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from typing_extensions import TypedDict
@@ -35,13 +37,26 @@ Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 ChannelNumber = Annotated[int, Field(ge=0)]
 
 
+def _seed_range(value: Any) -> Any:
+    """`0-49`, or `0,1,2`, as on the command line."""
+    if not isinstance(value, str):
+        return value
+    found: list[int] = []
+    for part in value.split(","):
+        ends = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", part)
+        if ends is None or int(ends[2] or ends[1]) - int(ends[1]) >= 100_000:
+            raise ValueError("seeds such as 0-49 or 0,1,2")
+        found += range(int(ends[1]), int(ends[2] or ends[1]) + 1)
+    return found
+
+
 def _distinct(seeds: list[int]) -> list[int]:
     if len(set(seeds)) != len(seeds):
         raise ValueError("a seed is given twice")
     return seeds
 
 
-Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct), BeforeValidator(_seed_range)]
 
 # Discriminators: which form of a key a user meant, so that a fault is told for that form only.
 
@@ -143,7 +158,8 @@ class Train(Section):
 
     Attributes:
         epochs: passes over the training split.
-        batch_size: samples a step; the last, smaller batch of an epoch is left out in training only.
+        steps: optimiser steps of a run, in place of epochs: as many passes as that takes, told as one epoch.
+        batch_size: samples a step, or "all"; the last, smaller batch of a pass is left out in training only.
         accumulate: parts into which a step's batch is cut, whose gradients are summed before the optimiser
             moves; under torchrun the parts are dealt to the processes, whose number must divide it. The step is
             that of the whole batch for terms that are means over images or pixels. What sees a part at a time is
@@ -158,7 +174,8 @@ class Train(Section):
     """
 
     epochs: int = Field(12, ge=1)
-    batch_size: int = Field(8, ge=1)
+    steps: int | None = Field(None, ge=1)
+    batch_size: Annotated[int, Field(ge=1)] | Literal["all"] = 8
     accumulate: int = Field(1, ge=1)
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(2e-3, gt=0)
@@ -171,6 +188,24 @@ class Train(Section):
     select: Literal["best", "last"] = "best"
     precision: Literal["auto", "float32", "bf16"] = "auto"
     augment: Augment = Augment()
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings, and with them the ids of runs, know nothing of steps where epochs are counted."""
+        return {name: value for name, value in handler(self).items() if name != "steps" or value is not None}
+
+    @property
+    def passes(self) -> int:
+        """Epochs as the history tells them."""
+        return self.epochs if self.steps is None else 1
+
+    def batch_of(self, n_train: int) -> int:
+        """Samples of a step, of so many in the training split."""
+        return n_train if self.batch_size == "all" else min(self.batch_size, n_train)
+
+    def total_steps(self, n_train: int) -> int:
+        """Optimiser steps of the whole run."""
+        return self.steps if self.steps is not None else self.epochs * (n_train // self.batch_of(n_train))
 
 
 class Masks(Section):
@@ -190,7 +225,8 @@ class Evaluate(Section):
     """What is measured.
 
     Attributes:
-        metric: "miou" in percent, from confusion counts summed over the split.
+        metric: "miou" in percent, from confusion counts summed over the split; "accuracy" in percent of the
+            samples, where the data have one label each.
         subsets: "all" 2^M - 1 modality subsets, or a list of them, e.g. [F, FEL].
         classes: over which classes IoU is averaged: those present in truth or prediction, those in the truth
             ("in_target"), or all with absent ones counted 0 ("all_zero", as released).
@@ -198,7 +234,7 @@ class Evaluate(Section):
         batch_size: samples a forward pass.
     """
 
-    metric: Literal["miou"] = "miou"
+    metric: Literal["miou", "accuracy"] = "miou"
     subsets: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
     classes: Literal["present", "in_target", "all_zero"] = "present"
     every: int = Field(1, ge=1)
@@ -287,6 +323,64 @@ class Teacher(Component):
     checkpoint: str | None = None
     train: dict[str, Any] = Field(default_factory=dict)
     row: bool = False
+
+
+class Focus(Section):
+    """Which channels of the teacher the student learns from (the modality focusing hypothesis).
+
+    A teacher and a student are trained jointly (Algorithm 1) to find how much modality-general decisive information
+    each channel of the teacher carries; then some channels are taken away.
+
+    Attributes:
+        keep: "all"; "general": the most salient; "specific": what is left without the most salient; "random";
+            "known": those that the generator made general, where the data are generated.
+        ratio: share of the channels that is taken away, rounded down to whole channels, as published.
+        count: in place of ratio, how many channels stay ("general", "random") or go ("specific"): a number,
+            "significant" (as many as are found salient, false discovery rate 5 %), or "known" (as many as the
+            generator made general: the oracle of the released code).
+        replacement: draw "random" channels with replacement, as the released code of the Gaussian data does.
+        place: of the teacher's network, e.g. input or fc2.
+        removal: "drop" leaves input channels out, and a teacher is trained anew on the others; "zero", "mean" (of
+            the training set) or "batch_mean" (of the batch, as released) replaces them in the jointly trained
+            teacher.
+        distance: between the logits of both: "squared" or "l1", mean over samples and classes.
+        permutations: of every channel, M.
+        split: whose samples they are permuted over: "train" as published, or "val". No labels are needed for it.
+        joint: weight of the distance in the joint training; 0 trains both apart, as for VGGSound.
+        train: changes to `train` for the joint training.
+        saliency: the user's own vector, a .npy file with one number a channel, in place of the joint training.
+    """
+
+    keep: Literal["all", "general", "specific", "random", "known"] = "all"
+    ratio: float | None = Field(None, ge=0, le=1)
+    count: Annotated[int, Field(ge=1)] | Literal["significant", "known"] | None = None
+    replacement: bool = False
+    place: str = "input"
+    removal: Literal["drop", "zero", "mean", "batch_mean"] = "mean"
+    distance: Literal["squared", "l1"] = "squared"
+    permutations: int = Field(10, ge=1)
+    split: Literal["train", "val"] = "train"
+    joint: float = Field(1.0, ge=0)
+    train: dict[str, Any] = Field(default_factory=dict)
+    saliency: str | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> Focus:
+        if self.ratio is not None and self.count is not None:
+            raise ValueError(f"ratio {self.ratio:g} or count {self.count}, not both")
+        if self.removal == "drop" and self.place != "input":
+            raise ValueError(f"removal: drop leaves out inputs, place: input, got {self.place}")
+        return self
+
+    @property
+    def retrains(self) -> bool:
+        """Whether a teacher is trained anew on the channels that stay."""
+        return self.removal == "drop"
+
+    @property
+    def number(self) -> int | float | str:
+        """How many channels stay or go: a count, "significant", "known", or a share as a float."""
+        return self.ratio if self.ratio is not None else "significant" if self.count is None else self.count
 
 
 class Loss(BaseModel):
@@ -497,6 +591,8 @@ class Recipe(Section):
         smallest_effect: smallest |Δ| worth detecting, in the unit of the columns: tables then say how many seeds
             that takes.
         claims: sentences that `mmablate check` tests (`mmablate.claims` has their forms).
+        execution: "stacked" steps runs that allow it as one, "in-turn" one after the other; "auto" measures on CUDA and
+            goes in turn on a CPU. --mode says otherwise.
         save_every: how often the states of unfinished runs are saved: `90s`, `5min`, `200 steps`; null for never.
         timeout: seconds without a sign of life after which a run counts as hung and is ended; null for never.
         n_decimals: that tables print.
@@ -512,6 +608,7 @@ class Recipe(Section):
     train: Train = Train()
     masks: Masks = Masks()
     losses: dict[Name, Loss] = Field(min_length=1)
+    focus: Focus | None = None
     factors: dict[Name, dict[Name, dict[str, Any]]] = Field(default_factory=dict)
     rows: Rows = None
     baseline: str | dict[str, str] | None = None
@@ -524,6 +621,7 @@ class Recipe(Section):
     report: Report = Report()
     claims: list[str] = Field(default_factory=list)
     checkpoints: Literal["teacher", "all"] = "teacher"
+    execution: Literal["auto", "in-turn", "stacked"] = "auto"
     save_every: Annotated[Saving | None, BeforeValidator(_saving)] = Saving(seconds=120)
     timeout: float | None = Field(3600, gt=0)
     n_decimals: int = Field(2, ge=0, le=6)

@@ -26,6 +26,8 @@ FONT_SIZE = 9.5
 FONT = "DejaVu Sans"  # comes with matplotlib
 CARD, PANEL = (4.2, 2.5), (3.5, 2.1)
 """Sizes of figures in inches: one alone, one of several side by side."""
+TALL_CARD, TALL_PANEL = (4.2, 4.3), (3.5, 3.8)
+"""The same of two axes above each other."""
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)))
 """Line styles in turn, so that lines differ in grey, too."""
@@ -94,6 +96,7 @@ class Drawing(NamedTuple):
         group: figures of one group stand side by side, under this heading and one legend and note.
         axis_names: (horizontal, vertical), for papers; the page says it in words.
         further: entries of the legend, for papers; the page says them in its note.
+        lower_name: vertical name of the lower one of two axes, for papers.
     """
 
     name: str
@@ -105,6 +108,7 @@ class Drawing(NamedTuple):
     group: str = ""
     axis_names: tuple[str, str] = ("", "")
     further: tuple[LegendEntry, ...] = ()
+    lower_name: str = ""
 
 
 def line_levels(palette: Palette, n: int) -> tuple[str, ...]:
@@ -122,8 +126,18 @@ def new_axes(palette: Palette, size: tuple[float, float] = CARD) -> tuple[Figure
     figure = Figure(figsize=size, layout=None)
     FigureCanvasSVG(figure)
     figure.set_dpi(72)
-    axes = figure.add_axes((0.1, 0.12, 0.88, 0.82))
     figure.patch.set_visible(False)
+    return figure, _add_axes(figure, palette)
+
+
+def new_stack(palette: Palette, size: tuple[float, float] = TALL_CARD) -> tuple[Figure, Axes, Axes]:
+    """An empty figure with two axes above each other, to be placed by `settle_stack`."""
+    figure, upper = new_axes(palette, size)
+    return figure, upper, _add_axes(figure, palette)
+
+
+def _add_axes(figure: Figure, palette: Palette) -> Axes:
+    axes: Axes = figure.add_axes((0.1, 0.12, 0.88, 0.82))
     axes.patch.set_visible(False)
     for side in ("top", "left", "right"):
         axes.spines[side].set_visible(False)
@@ -131,7 +145,7 @@ def new_axes(palette: Palette, size: tuple[float, float] = CARD) -> tuple[Figure
     axes.tick_params(length=0, labelsize=FONT_SIZE, colors=palette.muted, pad=6)
     axes.grid(axis="y", color=palette.rule, linewidth=0.8)
     axes.set_axisbelow(True)
-    return figure, axes
+    return axes
 
 
 def name_ticks(axes: Axes, positions: Sequence[float], texts: Sequence[str], *, rotation: float = 0) -> None:
@@ -173,6 +187,24 @@ def settle(
     left = (max(map(len, texts), default=1) * FONT_SIZE * 0.62 + 8) / width
     bottom = (FONT_SIZE * 1.3 + 10) / height
     axes.set_position((left, bottom, 0.985 - left, 0.96 - bottom))
+
+
+def settle_stack(
+    figure: Figure, upper: Axes, lower: Axes, *, share: float = 0.6, decimal: Literal[".", ","] = ".", n_ticks: int = 5
+) -> None:
+    """What `settle` does for two axes above each other: texts of both have room, and their left edges meet.
+
+    Args:
+        share: of the height that is the upper one's.
+    """
+    for axes, n in ((upper, n_ticks), (lower, n_ticks - 1)):
+        settle(figure, axes, decimal=decimal, n_ticks=n)
+    left = max(axes.get_position().x0 for axes in (upper, lower))
+    bottom = lower.get_position().y0
+    gap = FONT_SIZE * 1.6 / (72 * figure.get_size_inches()[1])
+    room = 0.97 - bottom - gap
+    lower.set_position((left, bottom, 0.985 - left, room * (1 - share)))
+    upper.set_position((left, bottom + room * (1 - share) + gap, 0.985 - left, room * share))
 
 
 def inline_svg(figure: Figure, prefix: str) -> str:

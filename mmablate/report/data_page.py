@@ -19,17 +19,15 @@ class ShownSample:
 
     Attributes:
         split, id, conditions: where it comes from.
-        pictures: modality -> uint8 RGB (h, w, 3).
-        labels: integers (h, w); class, or the ignored label. None where the sample has one class.
-        class_name: that class.
+        pictures: modality -> uint8 RGB (h, w, 3); their sizes may differ where a sample has one label.
+        labels: integers (h, w), or one of no dimension where a sample has one label; class, or the ignored label.
     """
 
     split: str
     id: str
     conditions: Mapping[str, str]
     pictures: Mapping[str, np.ndarray]
-    labels: np.ndarray | None
-    class_name: str | None = None
+    labels: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +39,12 @@ class DataCard:
         facts: name and value, in the order of print.
         splits: split -> its name as printed; sizes: split -> samples.
         class_names, colours, ignore_label: of the labels.
-        class_pixels: split -> pixels (or samples) of each class.
+        class_pixels: split -> pixels of each class, or samples of it where a sample has one label.
         class_shares: split -> share of each class among the labelled ones, 0-1.
-        labelled: split -> share of its pixels that carry a class, 0-1.
+        labelled: split -> share of its pixels (samples) that carry a class, 0-1.
         conditions: axis -> value -> split -> samples.
         samples: to show, in the order of print.
-        unit: what is counted, "pixels" or "samples".
+        one_label: a sample has one label, not one for each pixel.
     """
 
     name: str
@@ -64,7 +62,12 @@ class DataCard:
     labelled: Mapping[str, float]
     conditions: Mapping[str, Mapping[str, Mapping[str, int]]]
     samples: Sequence[ShownSample]
-    unit: str = "pixels"
+    one_label: bool = False
+
+    @property
+    def counted(self) -> str:
+        """What carries a class."""
+        return "samples" if self.one_label else "pixels"
 
 
 class BarView(NamedTuple):
@@ -84,7 +87,7 @@ class ClassView(NamedTuple):
 
 
 class SampleView(NamedTuple):
-    """One sample: split, id, its class and conditions, modalities with the labels last."""
+    """One sample: split, id, conditions behind the one label that it may have, modalities with a label map last."""
 
     split: str
     id: str
@@ -102,8 +105,8 @@ def render_data_page(card: DataCard) -> str:
         policy=script.POLICY,
         script="",
         synthetic=card.synthetic,
+        counted=card.counted,
         facts=[(labels.clean(name), labels.clean(value)) for name, value in card.facts],
-        by_pixel=card.unit == "pixels",
         splits=[(card.splits[s], f"{card.sizes[s]:,}", _percent(card.labelled[s])) for s in splits],
         classes=_class_views(card, splits),
         conditions=[
@@ -137,7 +140,7 @@ def _class_views(card: DataCard, splits: Sequence[str]) -> list[ClassView]:
             BarView(
                 number=_percent(card.class_shares[split][k]),
                 length=f"{100 * card.class_shares[split][k] / longest:.2f}",
-                hover=f"{card.class_pixels[split][k]:,} {card.unit}",
+                hover=f"{card.class_pixels[split][k]:,} {card.counted}",
             )
             for split in splits
         ]
@@ -151,23 +154,29 @@ def _sample_views(card: DataCard) -> list[SampleView]:
     room = scenes.MOST_BYTES
     for sample in card.samples:
         pictures = [
-            scenes.picture(name, images.picture_uri(pixels), _shape_of(sample, pixels), _ROOM, f"modality {name}")
+            scenes.picture(name, images.picture_uri(pixels), _shape(sample, pixels), _ROOM, f"modality {name}")
             for name, pixels in sample.pictures.items()
         ]
-        if sample.labels is not None:
+        words = list(sample.conditions.values())
+        if sample.labels.ndim:
             void = sample.labels == card.ignore_label
             truth = images.classes_uri(sample.labels, card.colours, void)
-            pictures.append(scenes.picture("labels", truth, (void.shape[0], void.shape[1]), _ROOM, "labels"))
+            pictures.append(scenes.picture("labels", truth, _shape(sample, void), _ROOM, "labels"))
+        else:
+            words.insert(0, _class_of(card, int(sample.labels)))
         room -= sum(len(view.uri) for view in pictures)
         if found and room < 0:
             break
-        chips = [*([sample.class_name] if sample.class_name is not None else []), *sample.conditions.values()]
-        conditions = [labels.clean(value) for value in chips]
-        found.append(SampleView(labels.clean(sample.split), labels.clean(sample.id), conditions, pictures))
+        chips = [labels.clean(word) for word in words]
+        found.append(SampleView(labels.clean(sample.split), labels.clean(sample.id), chips, pictures))
     return found
 
 
-def _shape_of(sample: ShownSample, pixels: np.ndarray) -> tuple[int, int]:
-    """Height and width to show a picture at: those of the labels, where there is one a pixel."""
-    shape = pixels.shape if sample.labels is None else sample.labels.shape
-    return shape[0], shape[1]
+def _shape(sample: ShownSample, picture: np.ndarray) -> tuple[int, int]:
+    """Of a picture on the page: that of the label map, which all modalities share, or its own."""
+    whole = sample.labels if sample.labels.ndim else picture
+    return whole.shape[0], whole.shape[1]
+
+
+def _class_of(card: DataCard, label: int) -> str:
+    return card.class_names[label] if 0 <= label < len(card.class_names) else "no label"

@@ -22,10 +22,12 @@ from matplotlib.text import Text
 
 import mmablate
 from mmablate.analysis.details import StudyDetails
+from mmablate.analysis.saliency import SaliencyRow, StudySaliency
 from mmablate.analysis.table import Table
 from mmablate.report import canvas, labels
 from mmablate.report.canvas import PAPER, Drawing, LegendEntry
 from mmablate.report.plots import drawings
+from mmablate.report.saliency import saliency_csv, saliency_drawings
 from mmablate.report.training_plots import training_drawings
 from mmablate.results.files import telling, write_atomic
 
@@ -37,13 +39,19 @@ _FURTHER_FONTS = (
     "WenQuanYi Micro Hei", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic",
     "Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji",
 )  # fmt: skip
+SALIENCY_CSV = "saliency.csv"
 _AMBER = "#8a5a00"
 _MARGIN = 0.04  # in inches, around a figure
 _ROOM = 62  # letters of a legend that stand in one line
 
 
 def write_figures(
-    table: Table, details: StudyDetails | None, folder: Path, *, effects: Sequence[Table] = ()
+    table: Table,
+    details: StudyDetails | None,
+    folder: Path,
+    *,
+    effects: Sequence[Table] = (),
+    saliency: StudySaliency | None = None,
 ) -> list[Path]:
     """Writes every figure of a study's page as SVG and PDF.
 
@@ -52,9 +60,10 @@ def write_figures(
         details: for the training curves; None leaves them out.
         folder: is made where it is not there; files of an earlier, different figure are replaced.
         effects: further tables, whose figures are written, too.
+        saliency: of the teachers' channels; its CSV is written beside its figures, as "saliency.csv".
 
     Returns:
-        The files, in the order of the page: "sensitivity.svg", "sensitivity.pdf", "subsets.svg", ...
+        The files, in the order of the page: "sensitivity.svg", "sensitivity.pdf", "subsets.svg", ...; a CSV last.
 
     Raises:
         StoreError: names the file that cannot be written.
@@ -62,7 +71,38 @@ def write_figures(
     found = [drawing for one in (table, *effects) for drawing in drawings(one, PAPER)]
     if details is not None and details.training is not None:
         found += training_drawings(details.training, PAPER, decimal=table.decimal)
-    if table.dataset.synthetic:
+    rows = saliency.rows if saliency is not None else ()
+    found += saliency_drawings(rows, PAPER, decimal=table.decimal)
+    synthetic = table.dataset.synthetic or (saliency is not None and saliency.synthetic)
+    written = write_drawings(found, folder, synthetic=synthetic)
+    return written + (write_saliency_csv(rows, folder, synthetic=synthetic) if rows else [])
+
+
+def write_saliency_csv(rows: Sequence[SaliencyRow], folder: Path, *, synthetic: bool) -> list[Path]:
+    """Writes "saliency.csv" and returns its path.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    path = folder / SALIENCY_CSV
+    with telling(folder, "created"):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, saliency_csv(rows, synthetic=synthetic).encode())
+    return [path]
+
+
+def write_drawings(found: Sequence[Drawing], folder: Path, *, synthetic: bool) -> list[Path]:
+    """Writes figures as SVG and PDF.
+
+    Args:
+        found: in the colours of `PAPER`.
+        folder: is made where it is not there and there is a figure.
+        synthetic: each of them says so.
+
+    Raises:
+        StoreError: names the file that cannot be written.
+    """
+    if synthetic:
         for drawing in found:  # a file leaves its page behind
             drawing.figure.axes[0].set_title("SYNTHETIC DATA", loc="right", fontsize=7, color=_AMBER, pad=3)
     if found:
@@ -84,7 +124,8 @@ def write_figures(
 def _mark(drawing: Drawing) -> bytes:
     """What a figure's SVG ends with, by its content: embedding fonts is slow, and most figures are there already."""
     plain = canvas.svg_text(drawing.figure, font_type="none")
-    made = (mmablate.__version__, mpl.__version__, plain, drawing.axis_names, drawing.legend, drawing.further)
+    words = (*drawing.axis_names, *((drawing.lower_name,) if drawing.lower_name else ()))
+    made = (mmablate.__version__, mpl.__version__, plain, words, drawing.legend, drawing.further)
     return f"<!-- {hashlib.sha256(repr(made).encode()).hexdigest()} -->\n".encode()
 
 
@@ -133,7 +174,12 @@ def _files(drawing: Drawing) -> tuple[bytes, bytes]:
 def _texts(drawing: Drawing) -> list[str]:
     """Every text that the figure will hold."""
     ticks = [tick.get_text() for axes in drawing.figure.axes for tick in axes.get_xticklabels()]
-    return [*ticks, *drawing.axis_names, *(entry.label for entry in (*drawing.legend, *drawing.further))]
+    return [
+        *ticks,
+        *drawing.axis_names,
+        drawing.lower_name,
+        *(entry.label for entry in (*drawing.legend, *drawing.further)),
+    ]
 
 
 def _fonts(drawing: Drawing) -> list[str]:
@@ -149,11 +195,14 @@ def _complete(drawing: Drawing) -> None:
     """Names of the axes and the legend, which the page says in HTML."""
     figure = drawing.figure
     FigureCanvasAgg(figure)
-    axes = figure.axes[0]
+    axes = figure.axes[-1]  # the lowest
     horizontal, vertical = drawing.axis_names
     size: Any = {"fontsize": canvas.FONT_SIZE - 0.5, "color": PAPER.muted}
     axes.set_xlabel(_label_text(horizontal), parse_math=_has_safe_subscripts(horizontal), **size)
-    axes.set_ylabel(_label_text(vertical), parse_math=_has_safe_subscripts(vertical), **size)
+    for one, name in zip(figure.axes, (vertical, drawing.lower_name), strict=False):
+        one.set_ylabel(_label_text(name), parse_math=_has_safe_subscripts(name), **size)
+    if len(figure.axes) > 1:
+        figure.align_ylabels(figure.axes)
     entries = (*drawing.legend, *drawing.further)
     if not entries:
         return

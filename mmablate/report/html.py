@@ -145,9 +145,11 @@ def _cell_view(table: Table, row: Row, column: str, *, separated: bool, repeated
     cell = marks.cell(row, column)
     classes = ["sep"] if separated else []
     if marks.is_empty(cell):
-        failed = row.status != "ok"
+        failed = marks.has_failed(table, row, column)
         classes.append("failed" if failed else "absent")
-        return CellView(" ".join(classes), marks.absent(row), "", "", "", "", "" if failed else "no value")
+        return CellView(
+            " ".join(classes), marks.absent(table, row, column), "", "", "", "", "" if failed else "no value"
+        )
     n, sign = table.n_decimals, table.decimal
     has_mean, has_delta = numbers.is_number(cell.mean), numbers.is_number(cell.delta)
     doubt = marks.doubt(cell, repeated=repeated)
@@ -157,7 +159,7 @@ def _cell_view(table: Table, row: Row, column: str, *, separated: bool, repeated
         classes.append("best")
     test = f"{marks.welch_mark(cell, repeated=repeated)}{f' {doubt}' if doubt else ''}"
     if not has_delta:
-        test = "baseline" if marks.is_baseline(row) else ""
+        test = "baseline" if marks.is_baseline(row) and not marks.info(table, column).reference else ""
     return CellView(
         classes=" ".join(classes),
         mean=numbers.fixed(cell.mean, n, sign) if has_mean else numbers.signed(cell.delta, n, sign),
@@ -273,7 +275,7 @@ def fill_page(sources: Sequence[Table], **values: Any) -> str:
     """page.html.j2 with these values and the heat colours of the tables that they came from."""
     heats = [(_heat_class(colour), style) for colour, style in colours.heat_styles(sources).items()]
     code = script.page_script()
-    further = {"links": [], "scenes": None, "details": None, **values}
+    further = {"links": [], "scenes": None, "details": None, "saliency": None, **values}
     return templating.fill("page.html.j2", heats=heats, script=code, policy=script.policy(code), **further)
 
 

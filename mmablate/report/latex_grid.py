@@ -109,7 +109,7 @@ def _cell(table: Table, row: Row, column: str, *, beside: bool, repeated: bool) 
     """
     cell = marks.cell(row, column)
     if marks.is_empty(cell):
-        word = marks.absent(row)
+        word = marks.absent(table, row, column)
         return _Cell((_Line(rf"\textit{{{latex_text.escape(word)}}}", len(word)),))
     doubt = marks.doubt(cell, repeated=repeated)
     beside_delta = marks.welch_mark(cell, repeated=repeated) + (rf"\,{doubt}" if doubt else "")

@@ -40,7 +40,7 @@ def cell_text(table: Table, row: Row, column: str, *, repeated: bool) -> str:
     """
     cell = marks.cell(row, column)
     if marks.is_empty(cell):
-        return marks.absent(row)
+        return marks.absent(table, row, column)
     n, sign = table.n_decimals, table.decimal
     std = f"± {numbers.fixed(cell.std, n, sign)}" if numbers.is_number(cell.std) else ""
     delta = _delta_text(cell, n, sign, repeated=repeated) if numbers.is_number(cell.delta) else ""

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from mmablate.analysis.table import Cell, ColumnInfo, ExtraName, HeatScale, Row, Table
 from mmablate.report import numbers
-from mmablate.report.labels import clean
+from mmablate.report.labels import clean, plain
 
 WELCH = "ʷ"
 TIED = "†"
@@ -103,9 +103,17 @@ def is_baseline(row: Row) -> bool:
     return row.baseline == row.name
 
 
-def absent(row: Row) -> str:
-    """What stands in a cell without a value: a failed run must never look like a column left out."""
-    return numbers.MISSING if row.status == "ok" else "failed"
+def has_failed(table: Table, row: Row, column: str) -> bool:
+    """A cell without a value lacks it because runs failed: such a cell must never look like a column left out.
+
+    A reference column is empty where a row has no teacher, whether or not some of its runs failed.
+    """
+    return row.status == "failed" or (row.status == "partial" and not info(table, column).reference)
+
+
+def absent(table: Table, row: Row, column: str) -> str:
+    """What stands in a cell without a value."""
+    return "failed" if has_failed(table, row, column) else numbers.MISSING
 
 
 def not_significant(cell: Cell) -> bool:
@@ -150,9 +158,14 @@ def title(table: Table) -> str:
     return clean(table.title) or clean(table.study)
 
 
+def judged_columns(table: Table) -> tuple[str, ...]:
+    """The columns that describe the rows themselves, not the teachers of rows; all where there are no others."""
+    return tuple(c for c in table.columns if not info(table, c).reference) or table.columns
+
+
 def summary_column(table: Table) -> str | None:
-    """The column that stands for a row: "Mean", else the first."""
-    return "Mean" if "Mean" in table.columns else next(iter(table.columns), None)
+    """The column that stands for a row: "Mean", else the first that describes the rows."""
+    return "Mean" if "Mean" in table.columns else next(iter(judged_columns(table)), None)
 
 
 def primary_column(table: Table) -> str | None:
@@ -162,13 +175,14 @@ def primary_column(table: Table) -> str | None:
 
 def evident_columns(table: Table) -> tuple[str, ...]:
     """The columns whose tests are told line by line: the primary one; without one the first few metrics."""
-    return (str(table.primary),) if table.primary in table.columns else table.columns[:_MOST_EVIDENT]
+    return (str(table.primary),) if table.primary in table.columns else judged_columns(table)[:_MOST_EVIDENT]
 
 
 def one_metric(table: Table) -> ColumnInfo | None:
-    """The metric that all columns share, None where they differ."""
-    kinds = {(i.metric, i.unit, i.direction) for i in (info(table, c) for c in table.columns)}
-    return info(table, table.columns[0]) if len(kinds) == 1 else None
+    """The metric that all columns that describe the rows share, None where they differ."""
+    columns = judged_columns(table)
+    kinds = {(i.metric, i.unit, i.direction) for i in (info(table, c) for c in columns)}
+    return info(table, columns[0]) if len(kinds) == 1 else None
 
 
 def measured(table: Table) -> str:
@@ -198,13 +212,14 @@ def _scored(table: Table) -> tuple[int, str]:
 
 def column_notes(table: Table) -> dict[str, str]:
     """What the header says under each column's name where columns differ: unit and direction of "lower"."""
-    if one_metric(table) is not None:
-        return dict.fromkeys(table.columns, "")
-    kinds = {column: info(table, column) for column in table.columns}
-    return {
-        column: clean(" ".join(part for part in (kind.unit, "↓" if kind.direction == "min" else "") if part))
-        for column, kind in kinds.items()
-    }
+    shared = one_metric(table)
+    notes = {}
+    for column in table.columns:
+        kind = info(table, column)
+        alike = shared is not None and (kind.unit, kind.direction) == (shared.unit, shared.direction)
+        parts = () if alike else (kind.unit, "↓" if kind.direction == "min" else "")
+        notes[column] = clean(" ".join(part for part in parts if part))
+    return notes
 
 
 def row_facts(table: Table, row: Row) -> list[str]:
@@ -318,6 +333,11 @@ def key(table: Table, *, best: str, delta: str, pale: str = "") -> str:
     meaning = "the effect of a factor" if is_effects(table) else "the difference to the baseline"
     confidence = numbers.percent(table.confidence, table.decimal)
     repeated = is_repeated(table)
+    about_teachers = [
+        plain(column_label(table, column))
+        for column in table.columns
+        if info(table, column).reference and any(not is_empty(cell(row, column)) for row in table.rows)
+    ]
     facts = (
         (any(c.std is not None for c in cells), "±: standard deviation over seeds"),
         (any(c.delta is not None for c in cells), f"{delta}: Δ, {meaning}"),
@@ -339,6 +359,7 @@ def key(table: Table, *, best: str, delta: str, pale: str = "") -> str:
             any(c.tied and not c.best for c in cells),
             f"{TIED}: not significantly different from the best (Holm within the column)",
         ),
+        (bool(about_teachers), f"{', '.join(about_teachers)}: about the teacher of a row, not compared"),
     )
     return "; ".join(text for holds, text in facts if holds)
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from mmablate.analysis.table import Cell, Row, Table
 from mmablate.report import canvas, labels, marks, numbers
 from mmablate.report.canvas import PAGE, Drawing, LegendEntry, Palette
+from mmablate.report.factor_plots import curve_drawings
 from mmablate.report.interval_plot import delta_intervals
 from mmablate.report.search_plots import search_drawings
 from mmablate.report.sensitivity import sensitivity, sensitivity_grid, sensitivity_panels
@@ -76,12 +77,14 @@ def cards(found: Sequence[Drawing], prefix: str) -> list[Plot]:
 
 def drawings(table: Table, palette: Palette = PAGE) -> list[Drawing]:
     """The figures that this table gives reason for, in the order of the page."""
+    curves = curve_drawings(table, palette)
     found = (
         *search_drawings(table, palette),
         sensitivity(table, palette),
         sensitivity_grid(table, palette),
+        *curves,
         subset_bars(table, palette),
-        delta_intervals(table, palette),
+        None if curves else delta_intervals(table, palette),  # curves show the same
     )
     return [*(drawing for drawing in found if drawing is not None), *sensitivity_panels(table, palette)]
 

@@ -16,7 +16,7 @@ _MOST_PANELS = 12
 _MOST_LINES = 8
 
 
-def _scale(axes: Axes, values: Sequence[float]) -> None:
+def scale(axes: Axes, values: Sequence[float]) -> None:
     """Logarithmic spacing where the values span two decades or more; around zero if that is among them."""
     sizes = sorted(abs(value) for value in values if value != 0)
     if not sizes or sizes[-1] / sizes[0] < 100:
@@ -76,7 +76,7 @@ def sensitivity(table: Table, palette: Palette = PAGE) -> Drawing | None:
         low = [mean - std for mean, std in zip(means, spreads, strict=True)]
         high = [mean + std for mean, std in zip(means, spreads, strict=True)]
         axes.fill_between(values, low, high, color=palette.curve, alpha=0.16, linewidth=0)
-    _scale(axes, values)
+    scale(axes, values)
     axes.margins(x=0.04, y=0.12)
     if numbers.is_number(curve.baseline_mean):
         axes.axhline(curve.baseline_mean, color=palette.base, linewidth=1.2, dashes=(4, 3))
@@ -97,7 +97,7 @@ def sensitivity(table: Table, palette: Palette = PAGE) -> Drawing | None:
         "the numbers stand in the table.",
         legend=(LegendEntry(palette.curve, "mean over seeds ± std" if any(spreads) else "mean over seeds"),),
         note="; ".join(part for part in parts if part),
-        axis_names=(curve.symbol, _measured(table, curve.column)),
+        axis_names=(curve.symbol, measured(table, curve.column)),
         further=_further(palette, baseline=numbers.is_number(curve.baseline_mean), ring=bool(used_ring)),
     )
 
@@ -108,7 +108,7 @@ def _further(palette: Palette, *, baseline: bool, ring: bool) -> tuple[LegendEnt
     return tuple(entry for entry, there in zip(entries, (baseline, ring), strict=True) if there)
 
 
-def _measured(table: Table, column: str) -> str:
+def measured(table: Table, column: str) -> str:
     about = marks.info(table, column)
     name = (
         ""
@@ -184,7 +184,7 @@ def _delta_panel(
         [y for _, _, y, _ in drawn],
         color=palette.curve, linewidth=1.6, marker="o", markersize=3.5,
     )  # fmt: skip
-    _scale(axes, [x for x, _, _, _ in drawn])
+    scale(axes, [x for x, _, _, _ in drawn])
     axes.margins(x=0.05)
     ring(axes, [(x, y) for x, row, y, _ in drawn if marks.is_used(table, row)], palette, 7)
     _level_ticks_of_panel(
@@ -246,7 +246,7 @@ def sensitivity_grid(table: Table, palette: Palette = PAGE) -> Drawing | None:
     for place, some in enumerate(lines.values()):
         _grid_line(axes, some, column, colours[place], canvas.DASHES[place % len(canvas.DASHES)])
     values = sorted({x for some in lines.values() for x, _ in some})
-    _scale(axes, values)
+    scale(axes, values)
     axes.margins(x=0.04, y=0.12)
     used = [(x, marks.cell(row, column).mean or 0.0)
             for some in lines.values() for x, row in some if marks.is_used(table, row)]  # fmt: skip
@@ -266,7 +266,7 @@ def sensitivity_grid(table: Table, palette: Palette = PAGE) -> Drawing | None:
         description=f"{len(lines)} curves of {labels.plain(name)} over {symbols[0]}; the numbers stand in the table.",
         legend=tuple(entries),
         note="; ".join(part for part in notes if part),
-        axis_names=(symbols[0], _measured(table, column)),
+        axis_names=(symbols[0], measured(table, column)),
         further=_further(palette, baseline=False, ring=bool(used)),
     )
 

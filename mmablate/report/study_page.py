@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmablate.analysis.details import StudyDetails
+from mmablate.analysis.saliency import StudySaliency
 from mmablate.analysis.scenes import Scenes
 from mmablate.analysis.table import Table
 from mmablate.report import details_view, html, labels
+from mmablate.report.saliency import saliency_view
 from mmablate.report.scenes import scenes_view
 
 
@@ -18,6 +20,8 @@ def render_study(
     *,
     details: StudyDetails | None = None,
     effects: Sequence[Table] = (),
+    saliency: StudySaliency | None = None,
+    saliency_link: str = "",
 ) -> str:
     """The page of one study.
 
@@ -29,6 +33,8 @@ def render_study(
         scenes: what its models predict.
         details: training, recipe, settings by row, machines, failures.
         effects: main effects, interactions, contributions: tables whose cells have a Δ only.
+        saliency: of the teachers' channels, where runs looked for it.
+        saliency_link: to its CSV, relative to the page.
     """
     further = [_without_repetition(table, other) for other in (*effects, *conditions)]
     tables = [table, *further]
@@ -42,11 +48,14 @@ def render_study(
         for view, one in zip(views[1:], further, strict=True)
     ]
     links += details_view.links(told) if told else []
-    if shown:
-        links.insert(len(further) + (1 if told and told.training else 0), (shown.anchor, "predictions"))
+    salient = saliency_view(saliency, decimal=table.decimal, link=saliency_link) if saliency is not None else None
+    place = len(further) + (1 if told and told.training else 0)
+    between = [("saliency", "saliency of the teacher's channels")] if salient else []
+    links[place:place] = [*between, *([(shown.anchor, "predictions")] if shown else [])]
     return html.fill_page(
-        tables, heading=views[0].title, tables=views, listed=False, links=links, scenes=shown, details=told
-    )
+        tables, heading=views[0].title, tables=views, listed=False, links=links, scenes=shown, details=told,
+        saliency=salient,
+    )  # fmt: skip
 
 
 def _without_repetition(table: Table, other: Table) -> Table:

@@ -77,7 +77,8 @@ def _cell_lines(table: Table, row: Row, column: str, *, inline: bool, repeated: 
     """
     cell = marks.cell(row, column)
     if marks.is_empty(cell):
-        return (_Line(marks.absent(row), FAILURE if row.status != "ok" else DIM),)
+        failed = marks.has_failed(table, row, column)
+        return (_Line(marks.absent(table, row, column), FAILURE if failed else DIM),)
     n, sign = table.n_decimals, table.decimal
     mean, spread, delta = [], [], []
     if numbers.is_number(cell.mean):

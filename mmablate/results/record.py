@@ -13,6 +13,7 @@ def _whole(value: Any) -> Any:
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
+Role = Literal["student", "teacher", "pair"]
 
 
 class RunError(BaseModel):
@@ -30,7 +31,7 @@ class RunRecord(BaseModel):
 
     Attributes:
         run_id: name of its folder.
-        study, row: of the study that trained it; row is None for a teacher.
+        study, row: of the study that trained it; row is None for a teacher or a pair.
         seed: of the run.
         status: "ok" or "failed".
         error: why it failed.
@@ -42,7 +43,8 @@ class RunRecord(BaseModel):
         depends_on: ids of the runs whose checkpoint it read.
         digests: SHA-256 of the initial weights, of batch order and modality masks, and of the final weights.
         environment: worker, device, torch and other versions.
-        role: "student" or "teacher".
+        role: "student", "teacher", or "pair": a teacher and a student trained jointly, to tell the teacher's channels
+            apart; no row is scored by it.
         selected_epoch: epoch whose weights were scored, counted from 1.
         validation: column -> score on the validation split at that epoch.
         synthetic: the data were generated, not measured.
@@ -65,7 +67,7 @@ class RunRecord(BaseModel):
     depends_on: list[str]
     digests: dict[str, str | None]
     environment: dict[str, Any]
-    role: Literal["student", "teacher"] = "student"
+    role: Role = "student"
     selected_epoch: Whole | None = None
     validation: dict[str, FiniteFloat] = Field(default_factory=dict)
     scored_on: str | None = None

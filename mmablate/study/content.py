@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mmablate.catalog import find
 from mmablate.recipe import Recipe
+from mmablate.recipe.merging import merge
 from mmablate.recipe.rechecking import Sections
-from mmablate.recipe.schema import Component, Data, Loss, Teacher
+from mmablate.recipe.schema import Component, Data, Focus, Loss, Teacher, Train
 from mmablate.study.datasets import data_settings
+from mmablate.study.reading import modalities_read, restricted
 
 # Goes up whenever the same settings compute other numbers, so that old runs are not taken for new ones.
 COMPUTE_VERSION = 2
@@ -42,11 +44,15 @@ class Run(NamedTuple):
         run_id: hash of the settings.
         seed: of the run.
         settings: JSON-able; parts that runs have in common are the same objects, to be read only.
+        role: "student", "teacher", or "pair": a teacher and a student trained jointly for their saliency.
+        depends_on: ids of the runs that it reads.
     """
 
     run_id: str
     seed: int
     settings: dict[str, Any]
+    role: str = "student"
+    depends_on: tuple[str, ...] = ()
 
 
 class _Part(NamedTuple):
@@ -75,40 +81,54 @@ class Content:
         self._checkpoint = checkpoint_hash
         self._hashes = weight_hashes
         self._parts: dict[tuple[str, int], _Part] = {}
-        self._teachers: dict[tuple[int, int, int], Run] = {}
+        self._teachers: dict[tuple[int, ...], tuple[Run, ...]] = {}
         self._needs: dict[int, tuple[bool, Mapping[str, Loss]]] = {}
         self._compute = _part(COMPUTE_VERSION)
         self._evaluate = _part(base.evaluate.model_dump(mode="json"))
-        self._role = {name: _part(name) for name in ("student", "teacher")}
+        self._role = {name: _part(name) for name in ("student", "teacher", "pair")}
         self._none = _part(None)
-        self._joint = _part({"name": "joint"})
         self._all = _part({"mode": "none", "distribution": "cardinality"})
 
-    def teacher(self, sections: Sections, losses: Mapping[str, Loss], seed: int) -> Run | None:
-        """The teacher that is trained for a row's run of this seed, None where there is none."""
+    def upstream(self, sections: Sections, losses: Mapping[str, Loss], seed: int) -> tuple[Run, ...]:
+        """The runs that a row's run of this seed reads, or that are a row themselves; those read by others first.
+
+        The last one has the weights of the teacher, where there is one to be trained.
+        """
         teacher = sections.teacher
-        if teacher is None or self._checkpoint is not None or not (teacher.row or self.needs_teacher(losses)):
-            return None
+        if teacher is None or not (teacher.row or self.needs_teacher(losses)):
+            return ()
         own = self._teacher_seed(teacher, seed)
-        key = id(teacher), id(sections.data), own
+        focus = _focus_of(sections)
+        key = id(teacher), id(sections.data), own, id(focus), id(sections.model) if focus else 0
         if key not in self._teachers:
-            parts = self._teacher_parts(sections, teacher, own)
-            self._teachers[key] = Run(_id(parts), own, {name: part.value for name, part in parts.items()})
+            self._teachers[key] = tuple(self._upstream(sections, teacher, focus, own))
         return self._teachers[key]
 
-    def student(self, sections: Sections, losses: Mapping[str, Loss], seed: int, teacher: Run | None) -> Run:
+    def _upstream(self, sections: Sections, teacher: Teacher, focus: Focus | None, seed: int) -> Iterator[Run]:
+        pair = None
+        if focus is not None and self._needs_pair(focus):
+            pair = _run(self._pair_parts(sections, teacher, focus, seed), seed, "pair")
+            yield pair
+        if self._checkpoint is not None or (focus is not None and not focus.retrains):
+            return
+        parts = self._teacher_parts(sections, teacher, seed, pair and pair.run_id)
+        yield _run(parts, seed, "teacher", (pair.run_id,) if pair else ())
+
+    def student(self, sections: Sections, losses: Mapping[str, Loss], seed: int, upstream: Sequence[Run]) -> Run:
         """A row's run of one seed."""
         described = self._none
+        depends_on: tuple[str, ...] = ()
         if self.needs_teacher(losses) and sections.teacher is not None:
-            described = self._described(sections.teacher, teacher)
-        parts = self._student_parts(sections, losses, seed, described)
-        return Run(_id(parts), seed, {name: part.value for name, part in parts.items()})
+            described = self._described(sections, sections.teacher, upstream[-1] if upstream else None)
+            depends_on = (upstream[-1].run_id,) if upstream else ()
+        return _run(self._student_parts(sections, losses, seed, described), seed, "student", depends_on)
 
     def cell(self, sections: Sections, losses: Mapping[str, Loss]) -> str:
         """Hash of what a row makes of a run, whatever the seed."""
         what = self._none
         if self.needs_teacher(losses) and sections.teacher is not None:
-            key = f"cell {id(sections.data)}"  # the teacher reads the row's data
+            # The teacher reads the row's data, and its focus the row's student.
+            key = f"cell {id(sections.data)} {id(sections.focus)} {id(sections.model) if sections.focus else 0}"
             what = self._once(key, sections.teacher, lambda: self._unseeded(sections))
         return _id(self._student_parts(sections, losses, None, what))
 
@@ -122,15 +142,16 @@ class Content:
 
     # --- parts --------------------------------------------------------------------------------------------
 
-    def _common(self, sections: Sections) -> dict[str, _Part]:
-        return {"compute": self._compute, "data": self._data(sections.data), "evaluate": self._evaluate}
+    def _common(self, sections: Sections, *models: Component) -> dict[str, _Part]:
+        return {"compute": self._compute, "data": self._data(sections.data, models), "evaluate": self._evaluate}
 
     def _student_parts(
         self, sections: Sections, losses: Mapping[str, Loss], seed: int | None, teacher: _Part
     ) -> dict[str, _Part]:
         train, masks, method = sections.train, sections.masks, sections.method
+        seen = (sections.model,) if teacher is self._none else (sections.model, sections.teacher)
         return {
-            **self._common(sections),
+            **self._common(sections, *(model for model in seen if model is not None)),
             "role": self._role["student"],
             "seed": _Part(seed, "null" if seed is None else str(seed)),
             "method": self._once("method", method, lambda: _component(method)),
@@ -141,45 +162,108 @@ class Content:
             "teacher": teacher,
         }
 
-    def _teacher_parts(self, sections: Sections, teacher: Teacher, seed: int | None) -> dict[str, _Part]:
+    def _teacher_parts(
+        self, sections: Sections, teacher: Teacher, seed: int | None, pair: str | None
+    ) -> dict[str, _Part]:
         """The recipe's supervised terms at the recipe's weights.
 
         They are the base recipe's: a row that changes its own supervised loss is compared under the same teacher.
+
+        Args:
+            pair: the run whose saliency says what the teacher sees, where one does.
         """
+        name = find("method", sections.method.name).teacher
+        focus = _focus_of(sections)
+        chosen = {}
+        seen: tuple[Component, ...] = (teacher,)
+        if focus is not None and focus.keep != "all":
+            chosen = {"focus": _part({**self._choice(focus), **({"pair": pair} if pair else {})})}
+            seen = (teacher, sections.model)  # which channels are general is a matter of both
         return {
-            **self._common(sections),
+            **self._common(sections, *seen),
             "role": self._role["teacher"],
             "seed": _part(seed),
-            "method": self._joint,
+            "method": self._once("teacher.method", sections.method, lambda: {"name": name}),
             "model": self._once("model", teacher, lambda: self._model(teacher)),
             "losses": self._once("losses", self._base.losses, lambda: _losses(supervised(self._base))),
             "train": self._once("teacher.train", teacher, lambda: teacher.train),
             "masks": self._all,
             "teacher": self._none,
+            **chosen,
         }
 
-    def _described(self, teacher: Teacher, run: Run | None) -> _Part:
+    def _pair_parts(self, sections: Sections, teacher: Teacher, focus: Focus, seed: int | None) -> dict[str, _Part]:
+        """Teacher and student of the row, trained jointly, and how the saliency is computed from them."""
+        student = sections.model
+        train = {**merge(teacher.train, focus.train), "select": "last"}  # both networks are of one moment
+        return {
+            **self._common(sections, student, teacher),
+            "role": self._role["pair"],
+            "seed": _part(seed),
+            "method": _part({"name": "joint_pair"}),
+            "model": _part({"name": "pair", "teacher": self._model(teacher), "student": self._model(student)}),
+            "losses": _part([*_losses(supervised(self._base)), *_distance(focus)]),
+            "train": _part(Train.model_validate(train).model_dump(mode="json")),
+            "masks": self._all,
+            "teacher": self._none,
+            "focus": _part({key: getattr(focus, key) for key in ("place", "distance", "permutations", "split")}),
+        }
+
+    def _choice(self, focus: Focus) -> dict[str, Any]:
+        """What says which channels stay, and what becomes of the others."""
+        if focus.keep == "all":
+            return {"keep": "all"}
+        chosen: dict[str, Any] = {"keep": focus.keep, "place": focus.place, "removal": focus.removal}
+        if focus.keep != "known":
+            chosen["number"] = focus.number
+        if focus.keep == "random":
+            chosen["replacement"] = focus.replacement
+        if focus.saliency is not None:
+            chosen["saliency"] = self._hashes[focus.saliency]
+        return chosen
+
+    def _needs_pair(self, focus: Focus) -> bool:
+        """Whether a joint training comes first: for the saliency, or for the weights of the teacher."""
+        asks = focus.keep in ("general", "specific") or (focus.keep == "random" and focus.number == "significant")
+        own_weights = not focus.retrains and self._checkpoint is None
+        return own_weights or (asks and focus.saliency is None)
+
+    def _described(self, sections: Sections, teacher: Teacher, run: Run | None) -> _Part:
         """The teacher as a student's settings name it."""
-        model = self._once("model", teacher, lambda: self._model(teacher))
-        if run is None:
-            return self._once("described", teacher, lambda: {"checkpoint": self._checkpoint, "model": model.value})
-        return self._once(run.run_id, teacher, lambda: {"run": run.run_id, "model": model.value})
+        focus = _focus_of(sections)
+        if focus is None or focus.retrains:
+            model = self._once("model", teacher, lambda: self._model(teacher))
+            if run is None:
+                return self._once("described", teacher, lambda: {"checkpoint": self._checkpoint, "model": model.value})
+            return self._once(run.run_id, teacher, lambda: {"run": run.run_id, "model": model.value})
+        weights = {"checkpoint": self._checkpoint} if run is None else {"run": run.run_id, "part": "teacher"}
+        return _part({**weights, "model": self._model(teacher), "focus": self._choice(focus)})
 
     def _unseeded(self, sections: Sections) -> dict[str, Any]:
         """What the teacher is, whichever run it is for this seed."""
-        teacher = sections.teacher
+        teacher, focus = sections.teacher, _focus_of(sections)
         assert teacher is not None
         if self._checkpoint is not None:
-            described: dict[str, Any] = self._described(teacher, None).value
+            described: dict[str, Any] = self._described(sections, teacher, None).value
             return described
         seed = "paired" if teacher.seed == "paired" else self._teacher_seed(teacher, self._base.seeds[0])
-        return {"teacher": _id(self._teacher_parts(sections, teacher, None)), "seed": seed}
+        pair = None
+        if focus is not None and self._needs_pair(focus):
+            pair = _id(self._pair_parts(sections, teacher, focus, None))
+        if focus is not None and not focus.retrains:
+            return {"pair": pair, "focus": self._choice(focus), "seed": seed}
+        return {"teacher": _id(self._teacher_parts(sections, teacher, None, pair)), "seed": seed}
 
     def _teacher_seed(self, teacher: Teacher, seed: int) -> int:
         return int({"paired": seed, "shared": self._base.seeds[0]}.get(str(teacher.seed), teacher.seed))
 
-    def _data(self, data: Data) -> _Part:
-        return self._once("data", data, lambda: {**data_settings(data), "fingerprint": self._fingerprint})
+    def _data(self, data: Data, models: Sequence[Component]) -> _Part:
+        reads = modalities_read(data, *models)
+
+        def make() -> dict[str, Any]:
+            return {**restricted(data_settings(data), reads), "fingerprint": self._fingerprint}
+
+        return self._once(f"data {reads}", data, make)
 
     def _model(self, section: Component) -> dict[str, Any]:
         """A model's settings; a file that it starts from by its content, not by its place."""
@@ -194,6 +278,21 @@ class Content:
         if part is None:
             part = self._parts[key] = _part(make(), source)
         return part
+
+
+def _focus_of(sections: Sections) -> Focus | None:
+    """The row's focus, where it comes to anything: with all inputs kept, the teacher is an ordinary one."""
+    focus = sections.focus
+    return None if focus is None or (focus.retrains and focus.keep == "all") else focus
+
+
+def _distance(focus: Focus) -> list[dict[str, Any]]:
+    """The term of the joint training that pulls both networks together."""
+    return [{"key": "dist", "term": "dist", "weight": focus.joint, "definition": focus.distance}] if focus.joint else []
+
+
+def _run(parts: Mapping[str, _Part], seed: int, role: str, depends_on: tuple[str, ...] = ()) -> Run:
+    return Run(_id(parts), seed, {name: part.value for name, part in parts.items()}, role, depends_on)
 
 
 def _component(section: Component) -> dict[str, Any]:

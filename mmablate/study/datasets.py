@@ -55,13 +55,18 @@ def data_settings(data: Data) -> dict[str, Any]:
     return {"name": data.name, "modalities": modalities, **data.options}
 
 
-def open_dataset(settings: Mapping[str, Any], root: str | None) -> Any:
-    """The `SegmentationData` of these settings.
+def open_dataset(settings: Mapping[str, Any], root: str | None, *, seed: int | None = None) -> Any:
+    """The `SegmentationData` or `ClassificationData` of these settings.
+
+    Args:
+        seed: of data that are drawn anew for every seed.
 
     Raises:
         DataError: files that are missing or of the wrong form.
     """
     entry, arguments = _arguments(settings, root)
+    if entry.seeded:
+        arguments["seed"] = 0 if seed is None else seed
     return load_target(entry)(**arguments)
 
 

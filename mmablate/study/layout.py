@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmablate.recipe import Recipe, subset_names
+from mmablate.study.columns import TAG, TEACHER, accuracy_columns
 from mmablate.study.plan import Study
 from mmablate.study.programs import ProgramStudy
 
@@ -56,7 +57,9 @@ def table_layout(study: Study | ProgramStudy, *, scored_on: str | None) -> dict[
 
 
 def _columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """One column a modality subset, and their mean."""
+    """One column a modality subset, and their mean; of classification the accuracy."""
+    if recipe.evaluate.metric == "accuracy":
+        return accuracy_columns(recipe)
     wanted = recipe.evaluate.subsets
     names = list(subset_names(list(recipe.data.modalities or ()))) if wanted == "all" else list(wanted)
     column = {"metric": "mIoU", "unit": "%", "direction": "max"}
@@ -100,6 +103,11 @@ def _caption(study: Study | ProgramStudy, columns: list[str], scored_on: str | N
         text = f"{', '.join(names)} as the program reports {'it' if len(names) == 1 else 'them'}"
         return f"{text}. Δ: difference to {against} over the same seeds."
     split = {"test": "test", "val": "validation"}[str(scored_on)]
+    if study.recipe.evaluate.metric == "accuracy":
+        text = f"Acc: accuracy of the student in percent on the {split} split"
+        text += "; Teacher: of its teacher, as the student sees it" if TEACHER in columns else ""
+        text += "; Tag: share of the channels kept that are general in truth" if TAG in columns else ""
+        return f"{text}. Δ: difference to {against} over the same seeds."
     subsets = [name for name in columns if name != "Mean"]
     modalities = ", ".join(named.get(name, name) for name in study.recipe.data.modalities or ())
     text = f"mIoU in percent on the {split} split, one model a row, "

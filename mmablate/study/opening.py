@@ -182,7 +182,7 @@ def _checkpoint_hash(recipe: Recipe) -> str | None:
 
 
 def _weight_hashes(rows: Sequence[Row]) -> dict[str, str]:
-    """File that a model of a row starts from -> its hash."""
+    """File that a model of a row starts from, or a saliency that it reads -> its hash."""
     sections: dict[int, tuple[str, Component | None]] = {}
     for row in rows:
         sections[id(row.sections.teacher)] = "teacher", row.sections.teacher
@@ -193,6 +193,9 @@ def _weight_hashes(rows: Sequence[Row]) -> dict[str, str]:
         for key, section in sections.values()
         if section is not None and section.options.get("weights") is not None
     }
+    for focus in {id(row.sections.focus): row.sections.focus for row in rows}.values():
+        if focus is not None and focus.saliency is not None:
+            named[focus.saliency] = "focus.saliency"
     problems = [
         f"{key}: no such file, got {path!r}" for path, key in named.items() if not Path(path).expanduser().is_file()
     ]

@@ -16,6 +16,9 @@ from mmablate.study.content import COMPUTE_VERSION, Content, Run, content_id, su
 
 __all__ = ["COMPUTE_VERSION", "Row", "RunSpec", "Study", "content_id", "plan_study", "supervised"]
 
+STAGES = ("pair", "teacher", "student")
+"""Roles of runs, those that others read first."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -50,10 +53,10 @@ class RunSpec:
 
     Attributes:
         run_id: 16 hexadecimal digits of the hash of `settings`.
-        role: "student" or "teacher".
+        role: "student", "teacher", or "pair": a teacher and a student trained jointly for their saliency.
         seed: of the run.
         settings: everything that it reads, JSON-able; what config.json holds.
-        depends_on: ids of the runs whose checkpoint it reads.
+        depends_on: ids of the runs whose checkpoint or saliency it reads.
         rows: names of the rows that it serves; a teacher serves none by itself.
         cells: row -> hash of what the row makes of a run, without the seed, to know its runs of other seeds again.
     """
@@ -129,16 +132,17 @@ def plan_study(
         for index, row in enumerate(rows):
             if index == len(cells):
                 cells.append(content.cell(row.sections, row.losses))
-            teacher = content.teacher(row.sections, row.losses, seed)
-            if teacher is not None and teacher.run_id not in runs:
-                runs[teacher.run_id] = RunSpec(teacher.run_id, "teacher", teacher.seed, teacher.settings)
-            spec = _student(content, row, seed, teacher, cells[index])
+            upstream = content.upstream(row.sections, row.losses, seed)
+            for run in upstream:
+                if run.run_id not in runs:
+                    runs[run.run_id] = RunSpec(run.run_id, run.role, run.seed, run.settings, run.depends_on)
+            spec = _student(content, row, seed, upstream, cells[index])
             known = runs.setdefault(spec.run_id, spec)
             if known is not spec:
                 shared.setdefault(spec.run_id, dict(known.cells))[row.name] = cells[index]
     for run_id, some in shared.items():
         runs[run_id] = replace(runs[run_id], rows=tuple(some), cells=some)
-    ordered = sorted(runs.values(), key=lambda spec: spec.role != "teacher")
+    ordered = sorted(runs.values(), key=lambda spec: STAGES.index(spec.role))
     return Study(
         name=name, recipe=recipe, profile=profile, rows=tuple(rows), seeds=tuple(seeds), runs=tuple(ordered),
         baseline=dict(baseline), sweep=sweep, notes=tuple(notes),
@@ -147,9 +151,7 @@ def plan_study(
     )  # fmt: skip
 
 
-def _student(content: Content, row: Row, seed: int, teacher: Run | None, cell: str) -> RunSpec:
-    """The row's run of one seed; the teacher is that of the seed, whether or not the row looks at it."""
-    run = content.student(row.sections, row.losses, seed, teacher)
-    needed = teacher is not None and content.needs_teacher(row.losses)
-    depends_on = (teacher.run_id,) if teacher is not None and needed else ()
-    return RunSpec(run.run_id, "student", seed, run.settings, depends_on, (row.name,), {row.name: cell})
+def _student(content: Content, row: Row, seed: int, upstream: Sequence[Run], cell: str) -> RunSpec:
+    """The row's run of one seed; its teacher is that of the seed, whether or not the row looks at it."""
+    run = content.student(row.sections, row.losses, seed, upstream)
+    return RunSpec(run.run_id, run.role, seed, run.settings, run.depends_on, (row.name,), {row.name: cell})

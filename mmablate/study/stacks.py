@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from mmablate.catalog import find
 from mmablate.study.plan import RunSpec
@@ -17,13 +18,51 @@ from mmablate.study.plan import RunSpec
 _FREE = ("lr", "select")
 
 
+def linear_key(spec: RunSpec) -> str | None:
+    """Runs with equal keys are trained as one, whatever their seed and data; None for a run that is not of the kind.
+
+    They are linear classifiers on data that are drawn in memory for each seed, which learn by plain gradient descent
+    on the whole training set (`mmablate.training.linear_group`).
+    """
+    settings, train = spec.settings, spec.settings["train"]
+    if "program" in settings or not find("dataset", settings["data"]["name"]).seeded:
+        return None
+    model, teacher = settings["model"], settings["teacher"]
+    models = [model["teacher"], model["student"]] if model["name"] == "pair" else [model]
+    models += [teacher["model"]] if teacher else []
+    plain = {
+        "optimizer": "sgd", "batch_size": "all", "accumulate": 1, "weight_decay": 0, "schedule": "constant",
+        "warmup": 0, "clip": None, "select": "last",
+    }  # fmt: skip
+    if (
+        any(own["name"] != "linear" for own in models)
+        or any(train[key] != value for key, value in plain.items())
+        or not train.get("steps")
+        or train["precision"] == "bf16"
+        or (teacher and ("run" not in teacher or teacher.get("focus")))
+        or not all(_is_linear_term(loss) for loss in settings["losses"])
+    ):
+        return None
+    return json.dumps([spec.role, train, settings["evaluate"], settings["method"]], sort_keys=True)
+
+
+def _is_linear_term(loss: Mapping[str, Any]) -> bool:
+    return {
+        "sup": loss["definition"] == "ce",
+        "kd": loss.get("temperature") == 1,
+        "dist": loss["definition"] == "squared",
+    }.get(loss["term"], False)
+
+
 def stack_key(spec: RunSpec) -> str:
-    """Runs of one lockstep group with equal keys share a stack.
+    """Runs of one group with equal keys share a stack.
 
     They have one architecture, method and optimiser, all but the learning rate's height, whatever their losses,
     the weights of these and the file that the model starts from. Runs whose every term compares features leave
     the decoder untouched, and share no stack with those that train it.
     """
+    if (linear := linear_key(spec)) is not None:
+        return linear
     settings = spec.settings
     model = {key: value for key, value in settings["model"].items() if key != "weights"}
     train = {key: value for key, value in settings["train"].items() if key not in _FREE}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -13,44 +13,68 @@ import torch
 from torch import nn
 
 from mmablate.catalog import file_hash, find, load_target
-from mmablate.data.base import SegmentationData
+from mmablate.data.base import AnyData, ClassificationData
 from mmablate.data.streams import stream_key
 from mmablate.errors import DataError
-from mmablate.methods import AnymodalDistillation, Term
+from mmablate.methods import AnymodalDistillation, CrossModalDistillation, JointPair, Term
+from mmablate.models.pair import Pair
+from mmablate.models.places import Selected
 from mmablate.study.datasets import open_dataset
 from mmablate.training.checkpoint import load_encoder
+
+AnyMethod = AnymodalDistillation | CrossModalDistillation | JointPair
 
 NO_FILES: Mapping[str, str] = MappingProxyType({})
 
 
-def open_data(settings: Mapping[str, Any], root: str | None) -> SegmentationData:
+def open_data(settings: Mapping[str, Any], root: str | None, *, seed: int = 0) -> AnyData:
     """The dataset of a run's settings; opened once a process.
+
+    Args:
+        seed: of the run, which data that are drawn anew for every seed depend on.
 
     Raises:
         DataError: files that are missing or of the wrong form.
     """
-    return _open_data(json.dumps(settings, sort_keys=True), root)
+    seeded = find("dataset", settings["name"]).seeded
+    return _open_data(json.dumps(settings, sort_keys=True), root, seed if seeded else None)
 
 
 @lru_cache(maxsize=2)
-def _open_data(settings: str, root: str | None) -> SegmentationData:
-    data: SegmentationData = open_dataset(json.loads(settings), root)
+def _open_data(settings: str, root: str | None, seed: int | None) -> AnyData:
+    data: AnyData = open_dataset(json.loads(settings), root, seed=seed)
     return data
 
 
-def build_model(settings: Mapping[str, Any], data: SegmentationData) -> nn.Module:
-    """An uninitialised model for the data's classes; weights that it starts from are for `initial_model`."""
-    options = {key: value for key, value in settings.items() if key not in ("name", "weights")}
+def build_model(settings: Mapping[str, Any], data: AnyData, kept: Sequence[int] | None = None) -> nn.Module:
+    """An uninitialised model for the data's classes; weights that it starts from are for `initial_model`.
+
+    Args:
+        kept: of a model that sees some channels of its input alone, which.
+    """
+    options = {key: value for key, value in settings.items() if key not in ("name", "weights", "modality")}
+    if settings["name"] == "pair":
+        return Pair(build_model(settings["teacher"], data), build_model(settings["student"], data))
+    if isinstance(data, ClassificationData):
+        shape = data.modalities[settings["modality"]]
+        options["shape"] = shape if kept is None else (len(kept), *shape[1:])
     model: nn.Module = load_target(find("model", settings["name"]))(n_classes=data.n_classes, **options)
-    return model
+    return model if kept is None else Selected(model, kept)
 
 
-def build_method(settings: Mapping[str, Any], data: SegmentationData) -> AnymodalDistillation:
+def build_method(settings: Mapping[str, Any], data: AnyData) -> AnyMethod:
     """The update rule of a run."""
-    method: AnymodalDistillation = load_target(find("method", settings["method"]["name"]))(
-        modalities=tuple(data.modalities), ignore_label=data.ignore_label, masks=settings["masks"]
-    )
-    return method
+    rule = load_target(find("method", settings["method"]["name"]))
+    if isinstance(data, ClassificationData):
+        model, teacher = settings["model"], (settings["teacher"] or {}).get("model")
+        if model["name"] == "pair":
+            model, teacher = model["student"], model["teacher"]
+        return rule(
+            modality=model["modality"],
+            teacher_modality=teacher and teacher["modality"],
+            ignore_label=data.ignore_label,
+        )
+    return rule(modalities=tuple(data.modalities), ignore_label=data.ignore_label, masks=settings["masks"])
 
 
 def build_terms(settings: Mapping[str, Any]) -> list[Term]:
@@ -60,17 +84,19 @@ def build_terms(settings: Mapping[str, Any]) -> list[Term]:
         options = {k: v for k, v in loss.items() if k not in ("key", "term", "weight", "definition")}
         entry = find("loss", loss["term"])
         unit = entry.unit(loss["definition"])
-        terms.append(Term(loss["key"], loss["weight"], load_target(entry), loss["definition"], options, unit))
+        function = load_target(entry)
+        terms.append(Term(loss["key"], loss["weight"], function, loss["definition"], options, unit, entry.joins))
     return terms
 
 
 def initial_model(
     settings: Mapping[str, Any],
-    data: SegmentationData,
+    data: AnyData,
     *,
     seed: int,
     role: str,
     weight_files: Mapping[str, str] = NO_FILES,
+    kept: Sequence[int] | None = None,
 ) -> nn.Module:
     """A model with the initial weights of that seed, whatever the state of the global generator.
 
@@ -80,13 +106,14 @@ def initial_model(
 
     Args:
         weight_files: hash of a file, as settings name it -> where the file is.
+        kept: as for `build_model`.
 
     Raises:
         DataError: a file that is not there, has changed, or does not fit the encoder.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(stream_key(seed, role, "build"))
-        model = build_model(settings, data)
+        model = build_model(settings, data, kept)
     initialise(model, seed=seed, role=role)
     if settings.get("weights") is not None:
         load_encoder(model, _checked_file(settings["weights"], weight_files))

@@ -53,6 +53,26 @@ def load_into(model: nn.Module, path: Path) -> None:
     _fit(model, _read_for(model, path), path, "the model")
 
 
+def weights_for(model: nn.Module, path: Path, *, part: str | None = None) -> dict[str, Tensor]:
+    """The weights of a file under the model's names.
+
+    Args:
+        part: of a file that holds several models, the one whose names begin so.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if part is None:
+        return _read_for(model, path)
+    weights = load_weights(path)
+    return {name.removeprefix(f"{part}."): x for name, x in weights.items() if name.startswith(f"{part}.")}
+
+
+def fit(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Loads weights of `weights_for`; raises as `load_into`."""
+    _fit(model, weights, path, "the model")
+
+
 def load_encoder(model: nn.Module, path: Path) -> None:
     """Loads the weights of the model's `encoder` from a file of it alone or of a whole model; the rest stays.
 

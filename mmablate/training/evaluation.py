@@ -31,12 +31,18 @@ class Evaluated:
     """What a model scores on a split.
 
     Attributes:
-        scores: subset name -> mIoU in percent, and "Mean" where there are two subsets or more.
+        scores: subset name -> mIoU in percent, and "Mean" where there are two subsets or more; of classification
+            column -> accuracy in percent.
         conditions: the same on the samples of each condition, e.g. "night"; empty where samples have none.
     """
 
     scores: Scores
     conditions: dict[str, Scores] = field(default_factory=dict)
+
+    def with_columns(self, other: Evaluated) -> Evaluated:
+        """Both side by side."""
+        conditions = {name: {**own, **other.conditions.get(name, {})} for name, own in self.conditions.items()}
+        return Evaluated({**self.scores, **other.scores}, conditions)
 
 
 def score(

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmablate.data.base import Split
+from mmablate.data.batches import Batch
 
 
-def forward_flops(model: nn.Module, split: Split, device: torch.device) -> float | None:
-    """Floating point operations of one forward pass of one sample with all modalities.
+def forward_flops(
+    model: nn.Module,
+    split: Split,
+    device: torch.device,
+    inputs_of: Callable[[Batch], Any] = lambda batch: dict(batch.inputs),
+) -> float | None:
+    """Floating point operations of one forward pass of one sample with all modalities that the model sees.
 
     Multiplications and additions of matrix products, convolutions and attention are counted apart (a
     multiply-add is two); element-wise work is not. The count depends on shapes alone, so it is taken on zeros.
 
     Args:
-        model: whose call takes modality -> (1, C_m, H, W); run in eval mode and left in its own, its state as it was.
+        model: run in eval mode and left in its own, its state as it was.
         split: whose first sample gives the shapes.
         device: of the model.
+        inputs_of: what the model is called with, of a batch; modality -> (1, C_m, H, W) by default.
 
     Returns:
         None where it cannot be counted.
@@ -28,10 +38,11 @@ def forward_flops(model: nn.Module, split: Split, device: torch.device) -> float
     training = model.training
     model.eval()  # in training mode a batch norm would learn from the zeros
     try:
-        inputs, _ = split.batch([0])
+        inputs, labels = split.batch([0])
         zeros = {name: torch.zeros(values.shape, device=device) for name, values in inputs.items()}
+        batch = Batch(zeros, torch.zeros(labels.shape, dtype=torch.int64, device=device), (0,))
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(zeros)
+            model(inputs_of(batch))
         return float(counter.get_total_flops())
     except Exception:  # an operator without a formula, a device that is full now: the score stands without a count
         return None

@@ -18,22 +18,28 @@ import torch
 from torch import nn
 
 from mmablate.data.augment import Augmentation
-from mmablate.data.base import SegmentationData
+from mmablate.data.base import AnyData, ClassificationData
 from mmablate.data.batches import Batch, TrainingBatches
 from mmablate.data.loading import BatchReader
 from mmablate.errors import LeaseLost, StoreError
+from mmablate.methods.crossmodal import TEACHER
 from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.results.shown import write_predictions
 from mmablate.results.store import CHECKPOINT, STATE
 from mmablate.study import RunSpec
+from mmablate.study.stacks import linear_key
 from mmablate.training import distributed
+from mmablate.training.accuracy import Predict, score_accuracy
 from mmablate.training.building import build_model, open_data
 from mmablate.training.checkpoint import digest, load_into, save_weights
 from mmablate.training.device import autocast, environment, placed, prepare_threads
 from mmablate.training.evaluation import Evaluated, Scores, predictions, score
 from mmablate.training.flops import forward_flops
+from mmablate.training.focusing import TAG, Focusing, load_classifier, read_tag
+from mmablate.training.linear_group import LinearGroup
 from mmablate.training.memory import GroupTooLarge, OutOfMemory, free_cached, is_out_of_memory
 from mmablate.training.progress import Progress, Report
+from mmablate.training.recording import failure, run_record
 from mmablate.training.saving import Interval
 from mmablate.training.stacking import Stacked
 from mmablate.training.state import read_state, write_state
@@ -140,7 +146,7 @@ def train_group(
         full = None
         if specs:
             try:
-                records = _Group(task, specs, store, report, stepper or _stepper(task), stopping).train()
+                records = _train(task, specs, store, report, stepper, stopping)
             except OutOfMemory as error:  # its frames, which hold what is in the way, go with it
                 full = str(error)
         if full is not None:
@@ -148,6 +154,20 @@ def train_group(
             raise GroupTooLarge(full)
         distributed.wait_for_all()  # the next group reads what this one has written
         return records
+
+
+def _train(
+    task: GroupTask,
+    specs: Sequence[RunSpec],
+    store: StudyStore,
+    report: Report,
+    stepper: Stepper | None,
+    stopping: Callable[[], bool],
+) -> list[RunRecord]:
+    stacked = {run_id for some in task.stacks for run_id in some}
+    if distributed.share().world == 1 and all(s.run_id in stacked and linear_key(s) is not None for s in task.specs):
+        return LinearGroup(task, specs, store, report).train()
+    return _Group(task, specs, store, report, stepper or _stepper(task), stopping).train()
 
 
 def _stepper(task: GroupTask) -> Stepper:
@@ -163,13 +183,18 @@ def _over(task: GroupTask, store: StudyStore, spec: RunSpec) -> bool:
     return not task.force and _finished(store, spec)
 
 
+def predictor(model: nn.Module, method: Any) -> Predict:
+    """A batch -> column -> the logits whose accuracy it is."""
+    return lambda batch: method.scored(model(method.inputs(batch, ())))
+
+
 def _finished(store: StudyStore, spec: RunSpec) -> bool:
     record = store.read_record(spec.run_id)
     if record is None:
         store.set_aside(spec.run_id)
     if record is None or record.status == "failed":
-        return store.adopt(spec.run_id, weights=spec.role == "teacher")
-    return record.status == "ok" and (spec.role != "teacher" or store.has_weights(spec.run_id))
+        return store.adopt(spec.run_id, weights=spec.role != "student")
+    return record.status == "ok" and (spec.role == "student" or store.has_weights(spec.run_id))
 
 
 class _Group:
@@ -194,6 +219,9 @@ class _Group:
         self.shared_seconds = 0.0
         self.waiting_seconds = 0.0
         self.order_digest = ""
+        self.teacher: nn.Module | None = None
+        self.tag: float | None = None  # of the teacher's channels
+        self.tags: dict[str, float | None] = {}  # of the runs that are teachers with a focus
 
     def train(self) -> list[RunRecord]:
         prepare_threads(self.device, self.task.threads)
@@ -233,13 +261,15 @@ class _Group:
         return error
 
     def _train(self) -> None:
-        self.data = open_data(self.settings["data"], self.task.data_root)
+        self.data = open_data(self.settings["data"], self.task.data_root, seed=self.specs[0].seed)
         batches = self.batches = self._batches(self.data)
         self.saving = self.task.save_every.started()
-        epochs, per_epoch = self.train_settings["epochs"], batches.steps_per_epoch()
+        # Steps that are counted by themselves are told as one epoch.
+        epochs = 1 if self.train_settings.get("steps") else self.train_settings["epochs"]
+        per_epoch = batches.steps_per_epoch()
         teacher = None
         try:
-            teacher = self._load_teacher()
+            teacher = self.teacher = self._load_teacher()
         except Exception as error:
             self._fail([spec for spec in self.specs if spec.settings["teacher"]], self._ours_alone(error))
         for spec in self._unfinished():
@@ -257,7 +287,10 @@ class _Group:
 
     def _trainee(self, spec: RunSpec, total_steps: int) -> Trainee:
         """The run at its beginning, or where an interrupted try has left it; its folder is made ready."""
-        made = lambda: Trainee(spec, self.data, self.device, total_steps, self.task.weight_files)  # noqa: E731
+        kept = self._kept(spec)
+        made = lambda: Trainee(  # noqa: E731
+            spec, self.data, self.device, total_steps, self.task.weight_files, kept
+        )
         trainee = made()
         path = self.store.run_folder(spec.run_id) / STATE
         if distributed.share().world > 1:
@@ -318,7 +351,7 @@ class _Group:
             )
         return self.readers[split]
 
-    def _batches(self, data: SegmentationData) -> TrainingBatches:
+    def _batches(self, data: AnyData) -> TrainingBatches:
         augment = dict(self.train_settings["augment"])
         if augment["photometric"] is None:
             augment["photometric"] = list(data.modalities)[:1]
@@ -331,20 +364,56 @@ class _Group:
             augmentation=Augmentation(**augment, ignore_label=data.ignore_label),
             parts=self.train_settings["accumulate"],
             share=distributed.share(),
+            steps=self.train_settings.get("steps"),
         )
+
+    def _kept(self, spec: RunSpec) -> tuple[int, ...] | None:
+        """The channels that a teacher with a focus is trained on."""
+        focus = spec.settings.get("focus")
+        if focus is None or spec.role != "teacher" or not isinstance(self.data, ClassificationData):
+            return None
+        model = spec.settings["model"]
+        chosen = self._focusing().choose(
+            focus, self.data.modalities[model["modality"]][0], model["modality"], pair=focus.get("pair"), seed=spec.seed
+        )
+        self.tags[spec.run_id] = chosen.tag
+        return chosen.kept
+
+    def _focusing(self) -> Focusing:
+        assert isinstance(self.data, ClassificationData)
+        return Focusing(self.store, self.data, self.task.weight_files)
 
     def _load_teacher(self) -> nn.Module | None:
         """The frozen teacher, in eval mode; None where no run of the group compares with one."""
         described = next((s.settings["teacher"] for s in self.specs if s.settings["teacher"]), None)
         if described is None:
             return None
-        model = build_model(described["model"], self.data)
         if self.task.teacher_checkpoint is not None:
             path = Path(self.task.teacher_checkpoint).expanduser()
         else:
             path = self.store.run_folder(described["run"]) / CHECKPOINT
+        if isinstance(self.data, ClassificationData):
+            return self._load_classifier(described, path)
+        model = build_model(described["model"], self.data)
         load_into(model, path)
         return placed(model, self.device).eval().requires_grad_(False)
+
+    def _load_classifier(self, described: Mapping[str, Any], path: Path) -> nn.Module:
+        """The teacher as its students see it: with the channels that their focus leaves."""
+        assert isinstance(self.data, ClassificationData)
+        model = load_classifier(described["model"], self.data, path, part=described.get("part"))
+        model = placed(model, self.device).eval().requires_grad_(False)
+        focus = described.get("focus")
+        if focus is not None and focus["keep"] != "all":
+            focusing, modality = self._focusing(), described["model"]["modality"]
+            model, self.tag = focusing.focused(
+                model, focus, modality, self._reader("train"), pair=described.get("run"), seed=self.specs[0].seed,
+                device=self.device, batch_size=self.settings["evaluate"]["batch_size"],
+            )  # fmt: skip
+            model.eval().requires_grad_(False)
+        elif focus is None and "run" in described:
+            self.tag = read_tag(self.store, described["run"])
+        return model
 
     def _epoch(self, batches: TrainingBatches, teacher: nn.Module | None, epoch: int, start: int) -> None:
         started = time.perf_counter()
@@ -390,14 +459,15 @@ class _Group:
                 }
             reference = None
             if teacher is not None:
-                with torch.no_grad(), autocast(self.device, self.train_settings["precision"]):
+                with torch.no_grad(), self._precision():
                     reference = method.reference(teacher, part)
             self.shared_seconds += time.perf_counter() - started
             number = share.rank * len(parts) + index
             yield Piece(part, present, reference, number, index == len(parts) - 1, shares)
 
     def _end_epoch(self, epoch: int, *, last: bool) -> None:
-        validate = last or (epoch + 1) % self.settings["evaluate"]["every"] == 0
+        there = "val" in self.data.splits
+        validate = there and (last or (epoch + 1) % self.settings["evaluate"]["every"] == 0)
         ended = [trainee for trainee in self._well() if len(trainee.history) == epoch]
         scores = self._scores("val", ended) if validate else {}
         for trainee in ended:
@@ -407,8 +477,8 @@ class _Group:
             own = found.scores if found is not None else None
             # Without test labels the score is taken on validation, which must then not select as well:
             # the last epoch it is.
-            if own is not None and (last or self._may_select()):
-                trainee.keep(epoch + 1, own)
+            if (own is not None or not there) and (last or self._may_select()):
+                trainee.keep(epoch + 1, own or {})
             line = {
                 "epoch": epoch + 1,
                 "step": trainee.steps,
@@ -429,20 +499,31 @@ class _Group:
         for trainee in trainees:
             distributed.average_buffers(trainee.model)
             trainee.model.eval()
-        scores = score(
-            [trainee.model for trainee in trainees],
-            self._reader(split),
-            self.data,
-            self.settings["evaluate"],
-            device=self.device,
-            precision=lambda: autocast(self.device, self.train_settings["precision"]),
-            guard=lambda index: self._guard(trainees[index]),
-            by_condition=by_condition,
-        )
+        guard = lambda index: self._guard(trainees[index])  # noqa: E731
+        scores = self._evaluate(trainees, self._reader(split), guard, by_condition=by_condition)
         for trainee in trainees:
             if trainee.error is not None:
                 self._end_failed(trainee)
         return {t.spec.run_id: own for t, own in zip(trainees, scores, strict=True) if own is not None}
+
+    def _evaluate(
+        self,
+        trainees: Sequence[Trainee],
+        reader: BatchReader,
+        guard: Callable[[int], AbstractContextManager[object]],
+        *,
+        by_condition: bool = False,
+    ) -> list[Evaluated | None]:
+        """The scores of models in eval mode, by the task of the data."""
+        settings = self.settings["evaluate"]
+        common: dict[str, Any] = {"device": self.device, "precision": self._precision, "by_condition": by_condition}
+        if isinstance(self.data, ClassificationData):
+            predict = [predictor(trainee.model, trainee.method) for trainee in trainees]
+            return score_accuracy(predict, reader, settings["batch_size"], guard=guard, **common)
+        return score([trainee.model for trainee in trainees], reader, self.data, settings, guard=guard, **common)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        return autocast(self.device, self.train_settings["precision"])
 
     def _guard(self, trainee: Trainee) -> AbstractContextManager[None]:
         self.report(Progress())  # evaluations may be long: a sign of life
@@ -457,8 +538,25 @@ class _Group:
             assert trainee.best is not None  # the last epoch is always validated
             trainee.model.load_state_dict(trainee.best[2])
         scores = self._scores(self.data.scored_split, self._well(), by_condition=True)
+        beside = self._teacher_scores()
         for trainee in self._well():
-            self._end_well(trainee, scores[trainee.spec.run_id])
+            found = scores[trainee.spec.run_id]
+            if trainee.spec.settings["teacher"]:
+                found = found.with_columns(beside)
+            self._end_well(trainee, found)
+
+    def _teacher_scores(self) -> Evaluated:
+        """What describes the teacher that the students saw: its accuracy, and whether its channels are general."""
+        if self.teacher is None or not isinstance(self.data, ClassificationData):
+            return Evaluated({})
+        method = next(t.method for t in self.trainees if t.spec.settings["teacher"])
+        predict = lambda batch: {TEACHER: method.reference(self.teacher, batch).logits}  # noqa: E731
+        reader, size = self._reader(self.data.scored_split), self.settings["evaluate"]["batch_size"]
+        found = score_accuracy(
+            [predict], reader, size, device=self.device, precision=self._precision, by_condition=True
+        )[0]
+        assert found is not None
+        return found if self.tag is None else found.with_columns(Evaluated({TAG: self.tag}))
 
     def _well(self) -> list[Trainee]:
         return [trainee for trainee in self.trainees if trainee.error is None]
@@ -472,7 +570,7 @@ class _Group:
     def _end_well(self, trainee: Trainee, found: Evaluated) -> None:
         assert trainee.best is not None
         epoch, validation, weights = trainee.best
-        if self.lead and (trainee.spec.role == "teacher" or self.task.keep == "all"):
+        if self.lead and (trainee.spec.role != "student" or self.task.keep == "all"):
             save_weights(self.store.run_folder(trainee.spec.run_id) / CHECKPOINT, weights)
         extra = {
             "selected_epoch": epoch,
@@ -480,15 +578,35 @@ class _Group:
             "scored_on": self.data.scored_split,
             "conditions": found.conditions,
             "synthetic": self.data.synthetic,
-            "flops": forward_flops(trainee.model, self.data.splits[self.data.scored_split], self.device),
+            "flops": self._flops(trainee),
         }
+        if trainee.spec.run_id in self.tags and (tag := self.tags[trainee.spec.run_id]) is not None:
+            found = found.with_columns(Evaluated({TAG: tag}))
+        if self.lead and trainee.spec.role == "pair":
+            self._keep_saliency(trainee)
         digests = {"init": trainee.initial_digest, "order": self.order_digest, "final": digest(weights)}
         self._finish(self._record(trainee.spec, trainee, None, found.scores, digests, **extra))
         self._keep_predictions(trainee)
 
+    def _flops(self, trainee: Trainee) -> float | None:
+        split = self.data.splits[self.data.scored_split]
+        if not isinstance(self.data, ClassificationData):
+            return forward_flops(trainee.model, split, self.device)
+        return forward_flops(trainee.model, split, self.device, lambda batch: trainee.method.inputs(batch, ()))
+
+    def _keep_saliency(self, trainee: Trainee) -> None:
+        """Algorithm 1, step 2: how general what each channel of the teacher carries is."""
+        settings = trainee.spec.settings
+        self._focusing().measure(
+            trainee.model, settings["focus"], self._reader(settings["focus"]["split"]),
+            modalities=(settings["model"]["teacher"]["modality"], settings["model"]["student"]["modality"]),
+            folder=self.store.run_folder(trainee.spec.run_id), seed=trainee.spec.seed, device=self.device,
+            batch_size=self.settings["evaluate"]["batch_size"],
+        )  # fmt: skip
+
     def _keep_predictions(self, trainee: Trainee) -> None:
         """A few class maps for people to look at."""
-        if not (self.lead and self.task.samples):
+        if not (self.lead and self.task.samples) or isinstance(self.data, ClassificationData):
             return
         split = self.data.splits[self.data.scored_split]
         try:
@@ -498,7 +616,7 @@ class _Group:
                 self.task.samples,
                 self.data,
                 device=self.device,
-                precision=lambda: autocast(self.device, self.train_settings["precision"]),
+                precision=self._precision,
             )
         except Exception:  # a device that is full now, a file that is gone: the score stands without a picture
             return
@@ -511,12 +629,12 @@ class _Group:
 
     def _fail(self, specs: Sequence[RunSpec], error: Exception) -> None:
         """Records those of the runs that have no record yet as failed outside a step of theirs."""
-        failure = RunError(type=type(error).__name__, message=" ".join(str(error).split())[:500])
+        told = failure(error)
         unfinished = self._unfinished()
         trainees = {trainee.spec.run_id: trainee for trainee in self.trainees}
         for spec in specs:
             if spec in unfinished:
-                self._finish(self._record(spec, trainees.get(spec.run_id), failure, {}, {}))
+                self._finish(self._record(spec, trainees.get(spec.run_id), told, {}, {}))
 
     def _record(
         self,
@@ -528,19 +646,15 @@ class _Group:
         **extra: Any,
     ) -> RunRecord:
         share = self.shared_seconds / len(self.specs)
-        return RunRecord(
-            run_id=spec.run_id,
-            study=self.task.study,
-            row=spec.rows[0] if spec.rows else None,
-            seed=spec.seed,
-            status="ok" if error is None else "failed",
+        return run_record(
+            spec,
+            self.task.study,
             error=error,
             metrics=metrics,
             n_parameters=trainee.n_parameters if trainee else None,
             seconds=round(trainee.seconds + share, 3) if trainee else None,
             steps=trainee.steps if trainee else 0,
-            depends_on=list(spec.depends_on),
-            digests={"init": None, "order": None, "final": None, **digests},
+            digests=digests,
             environment={
                 **environment(self.device, self.train_settings["precision"]),
                 "processes": distributed.share().world,
@@ -549,7 +663,6 @@ class _Group:
                 **({"resumed_at_step": trainee.resumed} if trainee and trainee.resumed else {}),
                 **self.usage.figures(),
             },
-            role=spec.role,
             **extra,
         )
 

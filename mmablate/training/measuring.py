@@ -11,7 +11,7 @@ from itertools import count as count_from
 import torch
 from torch import nn
 
-from mmablate.data.base import SegmentationData
+from mmablate.data.base import AnyData
 from mmablate.data.batches import Batch, TrainingBatches
 from mmablate.methods import Reference
 from mmablate.study import RunSpec
@@ -59,13 +59,13 @@ def measure_task(task: ModeTask) -> ModeTimes:
     """Times a few steps of the group both ways on its device."""
     device = torch.device(task.device)
     prepare_threads(device, task.threads)
-    data = open_data(task.specs[0].settings["data"], task.data_root)
+    data = open_data(task.specs[0].settings["data"], task.data_root, seed=task.specs[0].seed)
     return measure_modes(task.specs, data, device, weight_files=task.weight_files)
 
 
 def measure_modes(
     specs: Sequence[RunSpec],
-    data: SegmentationData,
+    data: AnyData,
     device: torch.device,
     *,
     steps: int = 6,
@@ -109,9 +109,7 @@ def measure_modes(
     return ModeTimes(in_turn, stacked, None, peak_in_turn, peak_stacked)
 
 
-def first_pieces(
-    specs: Sequence[RunSpec], data: SegmentationData, device: torch.device, count: int
-) -> list[list[Piece]]:
+def first_pieces(specs: Sequence[RunSpec], data: AnyData, device: torch.device, count: int) -> list[list[Piece]]:
     """The first steps of the group, each as its pieces with the teacher's view."""
     first = specs[0]
     train = first.settings["train"]
@@ -122,6 +120,7 @@ def first_pieces(
         role=first.role,
         device=device,
         parts=train["accumulate"],
+        steps=train.get("steps"),
     )
     method, teacher = build_method(first.settings, data), _teacher(specs, data, device)
     found: list[list[Piece]] = []
@@ -146,7 +145,7 @@ def _cut(batch: Batch, present: tuple[str, ...], views: Sequence[Reference | Non
     return pieces
 
 
-def _teacher(specs: Sequence[RunSpec], data: SegmentationData, device: torch.device) -> nn.Module | None:
+def _teacher(specs: Sequence[RunSpec], data: AnyData, device: torch.device) -> nn.Module | None:
     described = next((spec.settings["teacher"] for spec in specs if spec.settings["teacher"]), None)
     if described is None:
         return None

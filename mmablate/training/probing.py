@@ -18,9 +18,7 @@ from mmablate.data.loading import BatchReader
 from mmablate.results import StudyStore
 from mmablate.training.building import build_model, initialise, open_data
 from mmablate.training.checkpoint import digest
-from mmablate.training.device import autocast, environment, prepare_threads
-from mmablate.training.evaluation import score
-from mmablate.training.flops import forward_flops
+from mmablate.training.device import environment, prepare_threads
 from mmablate.training.group import GroupTask, InTurn, Stepper, _Group
 from mmablate.training.trainee import Trainee
 from mmablate.training.usage import Usage
@@ -88,7 +86,7 @@ class _Probe(_Group):
         started = time.perf_counter()
         prepare_threads(self.device, self.task.threads)
         usage = Usage(self.device, self.task.threads)
-        self.data = open_data(self.settings["data"], self.task.data_root)
+        self.data = open_data(self.settings["data"], self.task.data_root, seed=self.specs[0].seed)
         self.batches = self._batches(self.data)
         teacher = self._load_teacher()
         opened = time.perf_counter() - started
@@ -108,7 +106,7 @@ class _Probe(_Group):
                 for step, sample, build, end in zip(steps[1:], samples[1:], built, finish, strict=True)
             ),
             steps_per_epoch=self.batches.steps_per_epoch(),
-            n_val=len(splits["val"]),
+            n_val=len(splits["val"]) if "val" in splits else 0,
             n_scored=len(splits[self.data.scored_split]),
             memory_mb=usage.figures()["peak_memory_mb"],
             device=where["device_name"],
@@ -151,24 +149,17 @@ class _Probe(_Group):
         few = 2 * int(self.settings["evaluate"]["batch_size"])
         for trainee in self.trainees:
             trainee.model.eval()
-        split = _First(self.data.splits["val"], few)
+        splits = self.data.splits
+        split = _First(splits["val" if "val" in splits else self.data.scored_split], few)
         for _ in range(2):  # the first to warm up
             before, started = self._own(), time.perf_counter()
-            score(
-                [trainee.model for trainee in self.trainees],
-                BatchReader(split),
-                self.data,
-                self.settings["evaluate"],
-                device=self.device,
-                precision=lambda: autocast(self.device, self.train_settings["precision"]),
-                guard=lambda index: self.trainees[index].guarded(),
-            )
+            self._evaluate(self.trainees, BatchReader(split), lambda index: self.trainees[index].guarded())
             self._wait()
         return _per(len(split), time.perf_counter() - started, before, self._own())
 
     def _finishing(self, trainee: Trainee) -> float:
         started = time.perf_counter()
-        forward_flops(trainee.model, self.data.splits[self.data.scored_split], self.device)
+        self._flops(trainee)
         digest(trainee.model.state_dict())
         return time.perf_counter() - started
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mmablate.catalog import find
-from mmablate.data.base import SegmentationData
+from mmablate.data.base import AnyData
 from mmablate.data.batches import Batch
 from mmablate.data.streams import stream_key
 from mmablate.errors import NonFiniteLoss
@@ -64,6 +64,7 @@ class Trainee:
         data: that it is trained on.
         total_steps: of the whole run, for the schedule.
         weight_files: hash -> path of the pre-trained weights that its settings name.
+        kept: the channels of its input that a teacher sees, where those are chosen.
 
     Attributes:
         error: why it failed; None while it is well.
@@ -76,18 +77,20 @@ class Trainee:
     def __init__(
         self,
         spec: RunSpec,
-        data: SegmentationData,
+        data: AnyData,
         device: torch.device,
         total_steps: int,
         weight_files: Mapping[str, str] = NO_FILES,
+        kept: Sequence[int] | None = None,
     ) -> None:
         self.spec, self.device, self.total_steps = spec, device, total_steps
         self.train_settings = spec.settings["train"]
-        model = initial_model(spec.settings["model"], data, seed=spec.seed, role=spec.role, weight_files=weight_files)
+        settings, role = spec.settings, spec.role
+        model = initial_model(settings["model"], data, seed=spec.seed, role=role, weight_files=weight_files, kept=kept)
         self.model: Any = placed(model, device)
-        self.method = build_method(spec.settings, data)
-        self.terms = build_terms(spec.settings)
-        by_features = all(find("loss", loss["term"]).compares_features for loss in spec.settings["losses"])
+        self.method: Any = build_method(settings, data)
+        self.terms = build_terms(settings)
+        by_features = all(find("loss", loss["term"]).compares_features for loss in settings["losses"])
         self.forward: Any = distributed.parallel(self.model, device, unused=by_features)
         self.world = distributed.share().world
         self.optimizer: Any = build_optimizer(self.model, self.train_settings)
@@ -175,8 +178,12 @@ class Trainee:
         return means
 
     def keep(self, epoch: int, scores: Scores) -> None:
-        """Keeps these weights if they are to be scored: the best validated so far, or the latest."""
-        better = self.best is None or scores_key(scores) > scores_key(self.best[1])
+        """Keeps these weights if they are to be scored: the best validated so far, or the latest.
+
+        Args:
+            scores: on the validation split; {} where there is none.
+        """
+        better = self.best is None or not scores or scores_key(scores) > scores_key(self.best[1])
         if self.train_settings["select"] == "last" or better:
             weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
             self.best = (epoch, scores, weights)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from mmablate import losses
+from mmablate.catalog import find, load_target
 from mmablate.catalog.losses import LOSSES
 from mmablate.data.batches import Batch
 from mmablate.data.masks import draw_subset
-from mmablate.methods import AnymodalDistillation, JointTraining, Reference, SegmentationStep, Term, total
+from mmablate.methods import AnymodalDistillation, JointTraining, Reference, Step, Term, total
 from mmablate.models import anymodal_segmentor
 from mmablate.study import open_study
 from mmablate.training.building import build_terms
@@ -62,17 +63,17 @@ def features(seed: int, names: tuple[str, ...] = ALL) -> dict[str, list[Tensor]]
     return {name: [stage.requires_grad_() for stage in made[name]] for name in names}
 
 
-def step(present: tuple[str, ...] = ("V", "S"), *, teacher: bool = True) -> SegmentationStep:
+def step(present: tuple[str, ...] = ("V", "S"), *, teacher: bool = True) -> Step:
     stream = torch.Generator().manual_seed(7)
     labels = torch.randint(0, 5, (2, 6, 5), generator=stream)
     labels[:, 0] = VOID
     logits = torch.randn(2, 5, 6, 5, generator=stream).requires_grad_()
     theirs = torch.randn(2, 5, 6, 5, generator=stream).requires_grad_()
     reference = Reference(theirs, features(2)) if teacher else None
-    return SegmentationStep(logits, features(1, present), labels, VOID, present, reference)
+    return Step(logits, features(1, present), labels, VOID, present, reference)
 
 
-DIRECT: dict[str, Callable[[SegmentationStep], Tensor]] = {
+DIRECT: dict[str, Callable[[Step], Tensor]] = {
     "sup": lambda s: losses.cross_entropy(s.logits, s.labels, ignore_label=VOID),
     "hard": lambda s: losses.ohem_cross_entropy(s.logits, s.labels, ignore_label=VOID, threshold=0.6, min_fraction=0.3),
     "mad": lambda s: losses.modality_agnostic_distillation(
@@ -108,7 +109,8 @@ WEIGHTS = {"sup": 1, "hard": 0.5, "mad": 50, "soft": 2, "umd": 5, "normed": 3, "
 
 def test_every_shipped_term_is_tried_here(recipe_terms: Mapping[str, Term]) -> None:
     assert set(recipe_terms) == set(DIRECT)
-    assert {term.function.__name__ for term in recipe_terms.values()} == {entry.name for entry in LOSSES}
+    of_classifiers = {"kd", "dist"}
+    assert {term.function.__name__ for term in recipe_terms.values()} | of_classifiers == {e.name for e in LOSSES}
 
 
 @pytest.mark.parametrize("key", DIRECT)
@@ -156,6 +158,23 @@ def test_a_term_that_compares_says_so_where_there_is_no_teacher(recipe_terms: Ma
             recipe_terms[key](alone)
 
 
+@pytest.mark.parametrize("definition", ["principled", "released"])
+def test_kd_compares_the_logits_of_classifiers(definition: str) -> None:
+    stream = torch.Generator().manual_seed(1)
+    ours, theirs = (torch.randn(6, 4, generator=stream) for _ in range(2))
+    labels = torch.randint(0, 4, (6,), generator=stream)
+    entry = find("loss", "kd")
+    assert definition in entry.definitions
+    options = entry.options.model_validate({"temperature": 2}).model_dump()
+    term = Term("kd", 1.0, load_target(entry), definition, options, entry.unit(definition))
+    seen = Step(ours, {}, labels, -1, ("x",), Reference(theirs, {}))
+    expected = losses.knowledge_distillation(ours, theirs, temperature=2, definition=definition)
+    assert torch.equal(term(seen), expected)
+    assert term.unit == "images"
+    with pytest.raises(ValueError, match="the run has none"):
+        term(Step(ours, {}, labels, -1, ("x",), None))
+
+
 # --- update rules -------------------------------------------------------------------------------------------
 
 MASKS = {"mode": "dynamic", "distribution": "cardinality"}
@@ -192,7 +211,7 @@ def test_the_student_sees_the_subset_and_the_teacher_all(recipe_terms: Mapping[s
 
     logits, maps = student({name: batch.inputs[name] for name in ("N", "S")})
     theirs, their_maps = teacher(batch.inputs)
-    seen = SegmentationStep(logits, maps, batch.labels, VOID, ("N", "S"), Reference(theirs, their_maps))
+    seen = Step(logits, maps, batch.labels, VOID, ("N", "S"), Reference(theirs, their_maps))
     for key, value in values.items():
         assert torch.equal(value, DIRECT[key](seen)), key
 

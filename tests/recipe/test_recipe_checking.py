@@ -41,7 +41,7 @@ FAULTS = {
         "- {name: x, lossses: [sup]}",
         "rows.1.lossses: unknown key; did you mean 'losses'?",
     ),
-    "unknown metric": ("metric: miou", "metric: iou", "evaluate.metric: should be 'miou', got 'iou'"),
+    "unknown metric": ("metric: miou", "metric: iou", "evaluate.metric: should be 'miou' or 'accuracy', got 'iou'"),
     "unknown dataset": ("name: landsat,", "name: landsta,", "data.name: no dataset is called 'landsta'"),
     "unknown model": (
         "model: {name: anymodal_segmentor",
@@ -50,8 +50,8 @@ FAULTS = {
     ),
     "unknown teacher": ("teacher: {name: anymodal_segmentor", "teacher: {name: t", "teacher.name: no model is called"),
     "unknown method": ("seeds: [0, 1]", "method: meta", "method.name: no method is called 'meta'"),
-    "unknown loss": ("  cmd: {", "  kd: {", "losses.kd: no loss is called 'kd'"),
-    "unknown term": ("  cmd: {", "  cmd: {term: kd, ", "losses.cmd.term: no loss is called 'kd'"),
+    "unknown loss": ("  cmd: {", "  dkd: {", "losses.dkd: no loss is called 'dkd'"),
+    "unknown term": ("  cmd: {", "  cmd: {term: dkd, ", "losses.cmd.term: no loss is called 'dkd'"),
     "unknown definition": (
         "weight: 10",
         "definition: published",

@@ -274,7 +274,55 @@ def grown(n_rows: int, n_columns: int) -> Table:
     return Table(study="grown", baseline="r0", columns=columns, rows=rows, heat_scales=(SCALE,))
 
 
+def focused() -> Table:
+    """A classification over two factors, one numeric: reference columns with empty cells, one row partial."""
+    percent = {"unit": "%", "subset": False}
+    info = {
+        "Acc": ColumnInfo(metric="accuracy", **percent),
+        "Teacher": ColumnInfo(metric="accuracy", reference=True, **percent),
+        "Tag": ColumnInfo(metric="tag accuracy", reference=True, **percent),
+    }
+    rows = []
+    for gamma in (0.0, 0.25, 0.5, 0.75, 1.0):
+        for method, gain in (("no_kd", None), ("kd", 4 * gamma - 1.3), ("mg_kd", 2.5), ("random", 0.2), ("found", 2.1)):
+            cells = {
+                "Acc": five_seeds(
+                    60.0 + (gain or 0.0), None if gain is None else 60.0, best=(gamma, method) == (1.0, "kd")
+                )
+            }
+            cells["Teacher"] = Cell() if gain is None else five_seeds(70.0 + 10 * gamma, None)
+            cells["Tag"] = five_seeds(95.0, None) if method == "found" else Cell()
+            partial = (gamma, method) == (0.5, "kd")
+            rows.append(
+                Row(
+                    name=f"{gamma:g}+{method}",
+                    label=f"{gamma:g} + {method}",
+                    baseline=f"{gamma:g}+no_kd",
+                    levels={"gamma": f"{gamma:g}", "method": method},
+                    status="partial" if partial else "ok",
+                    errors=("seed 5: interrupted",) if partial else (),
+                    n_seeds=5,
+                    n_parameters=102,
+                    seconds=0.2,
+                    cells=cells,
+                )
+            )
+    return Table(
+        study="gauss_focus",
+        title="Focus",
+        row_header="gamma, method",
+        columns=tuple(info),
+        column_info=info,
+        dataset=DatasetInfo(name="gauss", synthetic=True, n_train=200, n_test=1000),
+        rows=tuple(rows),
+        primary="Acc",
+        heat_scales=(SCALE.model_copy(update={"metric": "accuracy"}),),
+        families=(Family(columns=("Acc",), size=20),),
+    )
+
+
 SAMPLES = {
+    "focused": focused(),
     "losses": losses(),
     "one seed": losses(make=cell),
     "sweep": sweep(),

@@ -17,14 +17,17 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import classification_samples as samples
 import numpy as np
 import pytest
 from PIL import Image
 from report_samples import hostile, losses, per_row_baselines, sweep, wide, with_failures
 from test_page_details import failed, study
+from test_saliency_report import put
 from test_study_page import shown
 
 from mmablate.analysis.details import load_details
+from mmablate.cli.tables import write_study_page
 from mmablate.report.html import render_page
 from mmablate.report.study_page import render_study
 
@@ -187,6 +190,22 @@ def test_the_page_of_a_study_opens_the_same_way(browser: Browser, tmp_path: Path
     assert browser.value(seen) == ["none", "block"]
     assert browser.complaints == []
     assert [url for url in browser.asked if not url.startswith("data:")] == [path.as_uri()]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_of_a_classification_opens_the_same_way(browser: Browser, tmp_path: Path, width: int) -> None:
+    store = samples.write(tmp_path)
+    for seed in (0, 1):
+        put(store, f"1+focus-{seed}", seed, n=300)
+    _, path = write_study_page(store)
+    browser.open(path, width, touch=width == 390)
+    assert browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    spilled = "[...document.querySelectorAll('.card text')].filter(t => t.getBoundingClientRect().right > innerWidth)"
+    assert browser.value(f"{spilled}.length") == 0
+    assert browser.value("document.querySelectorAll('#saliency .card svg').length") >= 1
+    assert browser.value("document.querySelectorAll('#t1 .card svg').length") >= 1
+    assert browser.complaints == []
+    assert browser.asked == [path.as_uri()]
 
 
 COLUMN = "[...document.querySelector('table.scores').tBodies[0].rows].map(r => r.cells[8].querySelector('b').innerText)"

@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from report_samples import cell, effects, five_seeds, grown, losses, per_row_baselines, sweep
+from report_samples import cell, effects, five_seeds, focused, grown, losses, per_row_baselines, sweep
 
 from mmablate.analysis.table import Cell, ColumnInfo, HeatScale, Row, Table
 from mmablate.report import evidence, marks, numbers, render
@@ -222,3 +222,47 @@ def test_tables_of_thousands_render_in_a_moment(rows: int, columns: int, fmt: st
 
 def test_a_lone_value_of_five_seeds_has_no_evidence() -> None:
     assert evidence.lines(one(five_seeds(1.0, None))) == []
+
+
+def test_a_row_without_a_teacher_is_not_a_failed_one_in_any_format() -> None:
+    table = focused()
+    row = next(row for row in table.rows if row.status == "partial")
+    assert not marks.has_failed(table, row, "Tag")
+    assert marks.has_failed(table, row.model_copy(update={"cells": {}}), "Acc")
+    assert marks.has_failed(table, row.model_copy(update={"status": "failed"}), "Tag")
+    for format in ("terminal", "html", "markdown", "latex"):
+        with_it, without = (
+            seen(render([table.model_copy(update={"columns": columns})], format, single=True)).count("failed")
+            for columns in (table.columns, ("Acc",))
+        )
+        assert with_it == without > 0, format
+
+
+def test_what_is_about_teachers_is_said_and_stands_for_no_row() -> None:
+    table = focused()
+    assert marks.summary_column(table) == "Acc"
+    assert marks.summary_column(table.model_copy(update={"columns": ("Tag", "Teacher", "Acc")})) == "Acc"
+    assert marks.evident_columns(table.model_copy(update={"primary": None})) == ("Acc",)
+    assert marks.measured(table).startswith("accuracy in %, gauss")
+    assert set(marks.column_notes(table).values()) == {""}
+    key = marks.key(table, best="bold", delta="with a sign")
+    assert "Teacher, Tag: about the teacher of a row, not compared" in key
+    empty = tuple(row.model_copy(update={"cells": {"Acc": row.cells["Acc"]}}) for row in table.rows)
+    assert "Teacher" not in marks.key(table.model_copy(update={"rows": empty}), best="bold", delta="with a sign")
+    lower = table.column_info | {"Tag": ColumnInfo(metric="Brier", unit="", direction="min", reference=True)}
+    assert marks.column_notes(table.model_copy(update={"column_info": lower}))["Tag"] == "↓"
+
+
+def test_a_table_of_reference_columns_alone_still_prints() -> None:
+    table = focused()
+    alone = table.model_copy(update={"columns": ("Teacher", "Tag")})
+    assert marks.summary_column(alone) == "Teacher"
+    for format in ("terminal", "html", "markdown", "latex", "csv", "json"):
+        assert render([alone], format, single=True)
+
+
+def test_the_baseline_says_so_in_its_own_columns_alone() -> None:
+    table = focused()
+    base = table.rows[0].model_copy(update={"cells": table.rows[0].cells | {"Teacher": table.rows[1].cells["Teacher"]}})
+    text = render([table.model_copy(update={"rows": (base,)})], "html", single=True)
+    assert text.count("<i>baseline</i>") == 1

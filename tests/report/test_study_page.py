@@ -346,3 +346,21 @@ def test_the_terminal_card_keeps_its_form(mmablate) -> None:
     assert done.code == 0, done.err
     assert max(map(len, done.out.splitlines())) <= 80
     assert "always forest" in done.out
+
+
+def test_data_of_one_label_a_sample_are_counted_in_samples() -> None:
+    pictures = {"audio": np.zeros((40, 60, 3), np.uint8), "video": np.zeros((24, 24, 3), np.uint8)}
+    some = [
+        ShownSample("training", f"clip{k}", {"sex": "female"}, pictures, np.array(label))
+        for k, label in enumerate((1, VOID))
+    ]
+    text = render_data_page(card(one_label=True, samples=tuple(some)))
+    page = Page(text)
+    assert_self_contained(page)
+    assert "share of the labelled samples" in page.text
+    assert "samples that carry a class" in page.text
+    assert "pixel" not in page.text
+    assert "1,000 samples" in text
+    chips = re.findall(r'class="chip">([^<]+)<', text)
+    assert chips[-4:] == ["forest", "female", "no label", "female"]
+    assert [image["alt"] for image in page.all("img")] == ["modality audio", "modality video"] * 2

@@ -250,6 +250,7 @@ def test_the_record_is_taken_over_last(tmp_path, monkeypatch):
 
 # --- two processes ----------------------------------------------------------------------------------------
 
+
 def test_two_processes_that_update_a_study_lose_nothing(tmp_path):
     store = prepared(tmp_path)
     store.update_study(lambda old: {**STUDY, "count": 0})

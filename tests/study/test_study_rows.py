@@ -149,7 +149,7 @@ def test_faults_of_baseline_rows_and_overrides_come_together(opened):
     [
         ({"train.epoch": 1}, "train.epoch: unknown key"),
         ({"train.lr": -1}, "train.lr: should be greater than 0, got -1"),
-        ({"losses.kd.weight": 1}, "losses.kd: no loss is called 'kd'"),
+        ({"losses.dkd.weight": 1}, "losses.dkd: no loss is called 'dkd'"),
         ({"train.lr.x": 1}, "train.lr is a value, not a section"),
         ({"seeds": [7]}, "seeds is of the whole study, not of a row, got [7]"),
         ({"title": "x"}, "title is of the whole study"),

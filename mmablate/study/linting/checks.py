@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 from mmablate.recipe import Recipe
+from mmablate.study.datasets import data_settings
 from mmablate.study.linting.claims import claims_about_nothing, columns_of, labels_of_nothing
 from mmablate.study.linting.leaks import selection_on_the_test_split, teacher_of_other_samples
 from mmablate.study.linting.mixing import changing_more, mixed_levels
 from mmablate.study.linting.sharing import Texts, grouped
 from mmablate.study.linting.sizes import unequal_parameters, unequal_steps
 from mmablate.study.plan import Row
+from mmablate.study.reading import modalities_read, restricted
 from mmablate.study.rows import listed
 
 SHOWN = 5  # warnings of one kind
@@ -29,7 +32,7 @@ def lint(recipe: Recipe, rows: Sequence[Row], baseline: Mapping[str, str], *, sw
     texts = Texts()
     kinds = [
         _same_settings(rows, texts),
-        _other_samples(rows, texts),
+        _other_samples(rows, baseline, texts),
         unequal_steps(rows),
         unequal_parameters(rows, baseline, texts),
         changing_more(rows, baseline, texts),
@@ -56,6 +59,16 @@ def _same_settings(rows: Sequence[Row], texts: Texts) -> Iterator[str]:
             yield f"the rows {listed(names, 4)} resolve to the same settings: their Δ is 0 by design"
 
 
-def _other_samples(rows: Sequence[Row], texts: Texts) -> Iterator[str]:
-    if len({texts.of(row.sections.data) for row in rows}) > 1:
+def _other_samples(rows: Sequence[Row], baseline: Mapping[str, str], texts: Texts) -> Iterator[str]:
+    """Rows that read the data otherwise than their baseline, as far as their students see them."""
+    by_name = {row.name: row for row in rows}
+
+    def read(row: Row) -> str:
+        data = row.sections.data
+        if modalities_read(data, row.sections.model) is None:
+            return texts.of(data)
+        return json.dumps(restricted(data_settings(data), modalities_read(data, row.sections.model)), sort_keys=True)
+
+    if any(row.sections.data is not (base := by_name[baseline[row.name]]).sections.data and read(row) != read(base)
+           for row in rows):  # fmt: skip
         yield "rows read the data with different options: they may be trained and scored on other samples"

@@ -9,6 +9,7 @@ from typing import Protocol
 from mmablate.claims import Trend, among, is_about, parse_claim, rows_of
 from mmablate.recipe import Recipe, subset_names
 from mmablate.recipe.programs import ProgramRecipe
+from mmablate.study.columns import accuracy_columns
 
 
 class _Named(Protocol):
@@ -60,4 +61,6 @@ def labels_of_nothing(recipe: Recipe | ProgramRecipe, rows: Sequence[_Named], co
 
 
 def columns_of(recipe: Recipe) -> set[str]:
+    if recipe.evaluate.metric == "accuracy":
+        return set(accuracy_columns(recipe))
     return {*subset_names(list(recipe.data.modalities or ())), "Mean"}

@@ -9,6 +9,7 @@ train, masks, losses):
 - a row called by its losses, as rows of losses alone are, has no further change at all;
 - a level differs from the first level of its factor in one section at most.
 
+A focus counts with the losses: it is what those learn from.
 The teacher's section counts with that of the student (its stages must follow the model's) and where the row has a
 term that reads it. Several keys of one section are one change: `{train.epochs: 5, train.lr: 0.1}` may be a schedule.
 """
@@ -53,6 +54,8 @@ def _changed(row: Row, base: Row, texts: Texts) -> list[str]:
         changed.remove("teacher")
     if row.losses is not base.losses and texts.of(row.losses) != texts.of(base.losses):
         changed.append("losses")
+    if "focus" in changed and ("losses" in changed or not _reads_teacher(row)):
+        changed.remove("focus")
     return changed
 
 
@@ -89,6 +92,8 @@ def _sections(first: Mapping[str, Any], level: Mapping[str, Any], plain: Mapping
             changed[section if section in Sections._fields else "losses"] = None  # a Greek letter is a weight
     if changed.keys() & {"model", "train"}:
         changed.pop("teacher", None)
+    if "losses" in changed:
+        changed.pop("focus", None)
     return list(changed)
 
 

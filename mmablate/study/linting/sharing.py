@@ -27,7 +27,7 @@ class Texts:
 
     def settings(self, row: Row) -> tuple[str, ...]:
         """All that a run of the row reads of its own."""
-        own = [self.of(section) for section in row.sections[:-1]]
+        own = [self.of(section) for name, section in row.sections._asdict().items() if name != "losses"]
         return (*own, self.of(row.losses))
 
 

@@ -22,15 +22,23 @@ SAME_SIZE = 0.01  # relative
 def unequal_steps(rows: Sequence[Row]) -> Iterator[str]:
     """Rows whose epochs and batches make other numbers of steps: epochs / batch_size is what must be equal."""
     groups = grouped(rows, lambda row: _steps(row.sections.train))
-    if len({Fraction(epochs, batch) for epochs, batch in groups}) > 1:
+    if len({_length(*group) for group in groups}) > 1:
         told = "; ".join(
-            f"{listed(names, 4)} {epochs} epochs in batches of {batch}" for (epochs, batch), names in groups.items()
+            f"{listed(names, 4)} {epochs} in batches of {batch}" for (epochs, batch), names in groups.items()
         )
         yield f"rows are trained for unequal numbers of steps ({told}): equal epochs / batch_size makes them equal"
 
 
-def _steps(train: Train) -> tuple[int, int]:
-    return train.epochs, train.batch_size
+def _steps(train: Train) -> tuple[str, int | str]:
+    return f"{train.steps} steps" if train.steps is not None else f"{train.epochs} epochs", train.batch_size
+
+
+def _length(told: str, batch: int | str) -> Fraction | tuple[str, int | str]:
+    """What is equal where rows take equal numbers of steps."""
+    count, unit = told.split()
+    if unit == "steps":
+        return told, ""
+    return Fraction(int(count), batch) if isinstance(batch, int) else (told, batch)
 
 
 def unequal_parameters(rows: Sequence[Row], baseline: Mapping[str, str], texts: Texts) -> Iterator[str]:

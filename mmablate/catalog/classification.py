@@ -1,0 +1,113 @@
+"""Datasets of one label a sample that ship with mmablate or are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from mmablate.catalog.entries import DatasetEntry, Options
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+Channel = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class GaussianView(Options):
+    """Channels of one modality; those that are not decisive are noise."""
+
+    channels: int = Field(ge=1, description="how many channels the modality has")
+    decisive: tuple[Channel, Channel] = Field(
+        description="latent channels that it copies: [first, last + 1]; equal: none"
+    )
+    at: Channel | None = Field(
+        None, description="its own channel that copies the first of them; default: the number of the latent channel"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        first, last = self.decisive
+        if last < first:
+            raise ValueError(f"decisive must be [first, last + 1], not [{first}, {last}]")
+        start = first if self.at is None else self.at
+        if start + last - first > self.channels:
+            raise ValueError(f"{last - first} decisive channels from {start} on do not fit into {self.channels}")
+        return self
+
+
+class GaussianOptions(Options):
+    """How the data are drawn; what concerns one modality alone stands under its name."""
+
+    xs: int = Field(20, ge=1, description="latent channels, all of which decide the label")
+    x1: GaussianView | None = Field(None, description="channels of x1: channels, decisive, at")
+    x2: GaussianView | None = Field(None, description="channels of x2: channels, decisive, at")
+    normal: Literal["gaussian", "ones"] = Field("gaussian", description="a of y = 1[xs · a > 0]: drawn, or all ones")
+    n_train: int = Field(200, ge=1, description="training samples")
+    n_test: int = Field(1000, ge=1, description="test samples")
+    n_val: int = Field(0, ge=0, description="validation samples; 0: no such split")
+    draws: Literal["keyed", "released"] = Field(
+        "keyed", description="keyed by seed, split and purpose, or in the order of the published scripts"
+    )
+
+    @model_validator(mode="after")
+    def _decisive(self) -> Self:
+        for name in ("x1", "x2"):
+            view = getattr(self, name)
+            if view is not None and view.decisive[1] > self.xs:
+                raise ValueError(f"{name}.decisive {list(view.decisive)} must lie within the {self.xs} channels of xs")
+        return self
+
+
+class MfeatOptions(Options):
+    """How the digits are dealt to the splits."""
+
+    fractions: tuple[Fraction, Fraction, Fraction] = Field(
+        (0.5, 0.2, 0.3), description="share of train, val and test in every class; val 0: no such split"
+    )
+    split_seed: int = Field(0, ge=0, description="deals the samples; the same for every run seed")
+
+    @model_validator(mode="after")
+    def _sum(self) -> Self:
+        if abs(sum(self.fractions) - 1) > 1e-6 or not (self.fractions[0] and self.fractions[2]):
+            raise ValueError(f"fractions must sum to 1, train and test above 0, not {list(self.fractions)}")
+        return self
+
+
+def _mfeat_files(root: Path | None, settings: Mapping[str, Any]) -> list[Path]:
+    return [DATA / "files" / "mfeat.npz"]
+
+
+def _gaussian_files(root: Path | None, settings: Mapping[str, Any]) -> list[Path]:
+    return [DATA / "gaussian.py"]  # what the numbers depend on
+
+
+CLASSIFICATION = (
+    DatasetEntry(
+        name="gaussian",
+        summary="two modalities drawn from Gaussians that share a chosen part of what decides between two classes",
+        options=GaussianOptions,
+        target="mmablate.data.gaussian:open_gaussian",
+        check_target="mmablate.data.gaussian:check_gaussian",
+        source="Xue et al. 2023, arXiv:2206.06487, Figures 2 and 3",
+        modalities=("x1", "x2"),
+        files=_gaussian_files,
+        synthetic=True,
+        task="classification",
+        seeded=True,
+        known_general=True,
+    ),
+    DatasetEntry(
+        name="mfeat",
+        summary="2,000 handwritten digits in six views: fac, fou, kar, mor, pix, zer",
+        options=MfeatOptions,
+        target="mmablate.data.mfeat:open_mfeat",
+        check_target="mmablate.data.mfeat:check_mfeat",
+        source="UCI Machine Learning Repository, doi:10.24432/C5HC70",
+        modalities=("fac", "fou", "kar", "mor", "pix", "zer"),
+        files=_mfeat_files,
+        attribution="R.P.W. Duin, Multiple Features, UCI Machine Learning Repository, CC BY 4.0",
+        task="classification",
+    ),
+)

@@ -1,0 +1,174 @@
+"""Handwritten digits in six views, real data that ship with the package: which digit is it.
+
+The views are computed from the same pictures, so they differ in how much of the digit they hold, and pairs of them
+in how much of that they share. Splits are stratified by digit and fixed by `split_seed`, not by a run's seed.
+
+Source: R.P.W. Duin, Multiple Features, UCI Machine Learning Repository, see files/mfeat.LICENSE.md.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmablate.data.base import ClassificationData, LabelledSplit, Moments, SampleInfo, Split
+from mmablate.data.keys import stream_key
+from mmablate.errors import DataError
+
+DIGITS = Path(__file__).parent / "files" / "mfeat.npz"
+ATTRIBUTION = "R.P.W. Duin, Multiple Features, UCI Machine Learning Repository, CC BY 4.0"
+MODALITIES = {"fac": 216, "fou": 76, "kar": 64, "mor": 6, "pix": 240, "zer": 47}
+"""Profile correlations, Fourier, Karhunen-Loeve, morphological, pixel averages, Zernike; features of each."""
+
+N_CLASSES = 10
+SPLITS = ("train", "val", "test")
+FRACTIONS = (0.5, 0.2, 0.3)
+
+
+def load_digits(path: Path = DIGITS) -> tuple[dict[str, np.ndarray], NDArray[np.int64]]:
+    """View -> values (2000, D) as in the tables, and labels (2000,), sorted by digit.
+
+    Raises:
+        DataError: the file is missing, damaged or of another form.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            views, labels = {name: archive[name] for name in MODALITIES}, archive["labels"].astype(np.int64)
+    except KeyError as fault:
+        raise DataError(f"{path}: expected the views {', '.join(MODALITIES)} and labels: {fault.args[0]}") from None
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as fault:
+        found = "no such file" if isinstance(fault, FileNotFoundError) else f"{type(fault).__name__}: {fault}"
+        raise DataError(f"{path}: expected the digits (.npz), found {found}") from None
+    problems = [
+        f"{path}: {name}: expected ({len(labels)}, {width}) finite numbers, found {views[name].shape}"
+        for name, width in MODALITIES.items()
+        if views[name].shape != (len(labels), width) or not np.isfinite(views[name]).all()
+    ]
+    if labels.ndim != 1 or set(np.unique(labels)) != set(range(N_CLASSES)):
+        problems.append(f"{path}: labels: expected each of 0 to 9, found {sorted(set(np.unique(labels).tolist()))}")
+    if problems:
+        raise DataError(problems)
+    return views, labels
+
+
+def deal(labels: NDArray[np.int64], fractions: Sequence[float], seed: int) -> list[NDArray[np.int64]]:
+    """The samples of each split, shuffled; every split gets its fraction of each class, to the nearest sample.
+
+    The order is that of a hash of seed and sample, so it is the same on every machine and with every numpy.
+    """
+    shuffled, order = (_shuffle(len(labels), seed, purpose) for purpose in ("deal", "order"))
+    bounds = np.cumsum([0.0, *fractions])
+    split_of = np.empty(len(labels), dtype=np.int64)
+    for label in range(N_CLASSES):
+        own = shuffled[labels[shuffled] == label]
+        for split, (start, stop) in enumerate(pairwise(np.rint(bounds * len(own)).astype(int))):
+            split_of[own[start:stop]] = split
+    return [order[split_of[order] == split] for split in range(len(fractions))]
+
+
+def _shuffle(n: int, seed: int, purpose: str) -> NDArray[np.int64]:
+    keys = [stream_key(seed, "mfeat", purpose, sample) for sample in range(n)]
+    return np.array(sorted(range(n), key=keys.__getitem__), dtype=np.int64)
+
+
+def open_mfeat(
+    *,
+    modalities: Sequence[str] = tuple(MODALITIES),
+    fractions: Sequence[float] = FRACTIONS,
+    split_seed: int = 0,
+    digits: Path = DIGITS,
+) -> ClassificationData:
+    """The digits in the views asked for, each feature standardised by the training samples.
+
+    A feature that is constant over them is 0 everywhere.
+
+    Args:
+        modalities: of fac, fou, kar, mor, pix, zer; the data keep this order.
+        fractions: of train, val and test, in sum 1; a val fraction of 0 leaves that split out.
+        split_seed: which deal of the samples; all run seeds share it.
+        digits: a file of the same form as the one shipped.
+
+    Returns:
+        Inputs float32 (N, D) and labels 0 to 9; a sample is called by digit and row, e.g. "3/0612".
+
+    Raises:
+        DataError: an argument or the file is at fault; all faults together.
+    """
+    problems = _argument_problems(modalities, fractions, split_seed)
+    if problems:
+        raise DataError(problems)
+    views, labels = load_digits(digits)
+    dealt = dict(zip(SPLITS, deal(labels, fractions, split_seed), strict=True))
+    values = {name: _standardised(views[name], dealt["train"]) for name in modalities}
+    splits: dict[str, Split] = {
+        name: LabelledSplit(
+            {view: values[view][rows] for view in modalities},
+            labels[rows],
+            [SampleInfo(f"{labels[row]}/{row:04d}") for row in rows],
+        )
+        for name, rows in dealt.items()
+        if len(rows)
+    }
+    return ClassificationData(
+        name="mfeat",
+        modalities={name: (MODALITIES[name],) for name in modalities},
+        class_names=tuple(str(digit) for digit in range(N_CLASSES)),
+        splits=splits,
+        synthetic=False,
+        attribution=ATTRIBUTION,
+        content=(digits,),
+    )
+
+
+def check_mfeat(
+    *,
+    modalities: Sequence[str] = tuple(MODALITIES),
+    fractions: Sequence[float] = FRACTIONS,
+    split_seed: int = 0,
+    digits: Path = DIGITS,
+    thorough: bool = False,
+) -> list[str]:
+    """What `open_mfeat` would object to, one line each; [] where all is well.
+
+    Args:
+        thorough: also read the file; otherwise only arguments and its presence.
+    """
+    problems = _argument_problems(modalities, fractions, split_seed)
+    try:
+        if thorough:
+            load_digits(digits)
+        elif not digits.is_file():
+            problems.append(f"{digits}: expected the digits (.npz), found no such file")
+    except DataError as fault:
+        problems.extend(fault.problems)
+    return problems
+
+
+def _argument_problems(modalities: Sequence[str], fractions: Sequence[float], split_seed: int) -> list[str]:
+    problems = []
+    if not modalities or len(set(modalities)) != len(modalities) or not set(modalities) <= set(MODALITIES):
+        known = ", ".join(MODALITIES)
+        problems.append(f"mfeat: modalities: expected some of {known}, each once, found {list(modalities)}")
+    # 200 samples a class: a fraction of 1/200 is one sample each.
+    sizes = len(fractions) == 3 and all(fractions[i] >= 0.005 for i in (0, 2)) and not 0 < fractions[1] < 0.005
+    if not sizes or fractions[1] < 0 or abs(sum(fractions) - 1) > 1e-6:
+        wanted = "train and test at least 0.005, val 0 or that, in sum 1"
+        problems.append(f"mfeat: fractions: expected {wanted}, found {list(fractions)}")
+    if split_seed < 0:
+        problems.append(f"mfeat: split_seed: expected 0 or more, found {split_seed}")
+    return problems
+
+
+def _standardised(values: np.ndarray, train: NDArray[np.int64]) -> NDArray[np.float32]:
+    moments = Moments(values.shape[1])
+    moments.add(values[train])
+    mean, std = moments.mean_std()
+    varies = values[train].min(axis=0) < values[train].max(axis=0)
+    result: NDArray[np.float32] = np.where(varies, (values - mean) / std, 0.0).astype(np.float32)
+    return result
