@@ -17,7 +17,7 @@ from mmablate.data.video import is_clip
 AUDIO, IMAGE = "audio", "image"
 ARRAYS = {AUDIO: "aud_features", IMAGE: "vid_features"}
 WHAT = {AUDIO: "the sound", IMAGE: "the picture"}
-_ACTOR = re.compile(r"Actor_(\d\d)")
+_ACTOR = re.compile(r"Actor_([0-9]{2})")
 
 
 @dataclass

@@ -56,7 +56,7 @@ def source_of(stem: str) -> str:
     An id of YouTube has 11 letters, "_" among them, and is never cut.
     """
     before = "_".join(stem.split("_")[:-2]) or stem
-    return before if len(before) <= YOUTUBE_ID else re.sub(r"_\d{1,6}$", "", before)
+    return before if len(before) <= YOUTUBE_ID else re.sub(r"_[0-9]{1,6}$", "", before)
 
 
 def find_clips(
