@@ -143,9 +143,8 @@ def test_clips_of_unknown_speakers_are_harder():
     cause = Cause.draw(8, 0.5, 0)
     labels = np.tile(np.arange(8), 24 * 4)
     groups = np.repeat(np.arange(24), 32)
-    states = np.stack(
-        [cause.state(int(k), (0, 1, i), int(g), 1.0, 1.0)[0] for i, (k, g) in enumerate(zip(labels, groups))]
-    )
+    told = [cause.state(int(labels[i]), (0, 1, i), int(groups[i]), 1.0, 1.0) for i in range(len(labels))]
+    states = np.stack([sound for sound, _ in told])
 
     def remembered(test: np.ndarray) -> float:
         distance = np.square(states[test][:, None] - states[~test][None]).sum(axis=-1)
