@@ -148,7 +148,7 @@ def load_saliency(store: StudyStore, *, records: Sequence[RunRecord] | None = No
     found = store.records()[0] if records is None else records
     good = [record for record in found if record.status == "ok" and record.run_id not in aside]
     ordered = sorted(good, key=lambda record: record.role != "student")
-    names = _Names(study)
+    names = RunNames(study)
     rows: list[tuple[int, SaliencyRow]] = []
     faults: list[str] = []
     told: set[str] = set()
@@ -185,8 +185,12 @@ def _row(label: str, seed: int, saliency: Saliency) -> SaliencyRow:
     )
 
 
-class _Names:
-    """Place in the table and label of runs."""
+class RunNames:
+    """Place in the table and label of runs.
+
+    Args:
+        study: of study.json.
+    """
 
     def __init__(self, study: Mapping[str, Any]) -> None:
         specs = study["table"]["rows"]

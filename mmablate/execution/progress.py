@@ -77,7 +77,7 @@ class GridProgress:
     def finished(self, record: RunRecord) -> None:
         """Counts a run that is over, and says so."""
         self.runs += 1
-        name = f"{record.row or 'teacher'}, seed {record.seed}"
+        name = f"{record.row or record.role}, seed {record.seed}"
         if record.status == "failed" and record.error:
             self.failed += 1
             if not self.quiet:
