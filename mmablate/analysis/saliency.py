@@ -13,7 +13,7 @@ from mmablate.results.saliency import Saliency, read_saliency
 
 ERRORS_ABOVE = 2.0
 """A channel counts as salient where its score lies so many standard errors above 0."""
-MOST_RUNS = 2000
+MOST_RUNS = 20_000
 """Runs whose files are read."""
 
 
@@ -185,6 +185,9 @@ def _row(label: str, seed: int, saliency: Saliency) -> SaliencyRow:
     )
 
 
+_STAGES = {"student": 0, "teacher": 1, "pair": 2}
+
+
 class RunNames:
     """Place in the table and label of runs.
 
@@ -199,10 +202,12 @@ class RunNames:
         self.rows: dict[str, list[str]] = {}
         for entry in study["plan"]:
             self.rows[entry["run_id"]] = [str(row) for row in entry["rows"]]
-        for entry in study["plan"]:
+        # What a run serves, those that it reads serve too: students first, then their teachers.
+        for entry in sorted(study["plan"], key=lambda entry: _STAGES.get(entry["role"], 0)):
             for run_id in entry["depends_on"]:
                 if isinstance(run_id, str) and self.rows.get(run_id) is not None:
-                    self.rows[run_id].extend(row for row in entry["rows"] if row not in self.rows[run_id])
+                    own = self.rows[entry["run_id"]]
+                    self.rows[run_id].extend(row for row in own if row not in self.rows[run_id])
 
     def of(self, record: RunRecord) -> tuple[int, str]:
         """The first of its rows' places, and what it is called."""
