@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from pathlib import Path
@@ -18,6 +19,7 @@ from test_study_page import Page, assert_self_contained
 
 from mmablate.analysis.saliency import SaliencyRow, load_saliency, profiles
 from mmablate.cli.tables import write_study_page
+from mmablate.errors import StoreError
 from mmablate.report import canvas, figures
 from mmablate.report.saliency import saliency_csv, saliency_drawings, saliency_view, summary
 from mmablate.results import StudyStore
@@ -269,3 +271,26 @@ def test_files_say_that_data_are_synthetic(tmp_path: Path) -> None:
     paths = figures.write_drawings(found, tmp_path, synthetic=True)
     assert [path.name for path in paths] == ["saliency_1_focus.svg", "saliency_1_focus.pdf"]
     assert found[0].figure.axes[0].get_title(loc="right") == "SYNTHETIC DATA"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda study: study["plan"][0].update(rows=None), "plan.0.rows"),
+        (lambda study: study["table"]["rows"][0].update(levels=[1]), "table.rows.0.levels"),
+        (lambda study: study["plan"][0].update(depends_on=7), None),
+        (lambda study: study["plan"][-1].update(depends_on=[None, {}]), None),
+    ],
+)
+def test_a_damaged_study_is_told_by_its_key(tmp_path, change, told) -> None:
+    store = samples.write(tmp_path)
+    put(store, "pair-1-2")
+    path = store.folder / "study.json"
+    study = json.loads(path.read_text())
+    change(study)
+    path.write_text(json.dumps(study))
+    if told is None:
+        assert len(load_saliency(store).rows) == 1
+        return
+    with pytest.raises(StoreError, match=told):
+        load_saliency(store)
