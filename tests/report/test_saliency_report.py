@@ -17,7 +17,7 @@ from report_samples import HOSTILE
 from rich.console import Console
 from test_study_page import Page, assert_self_contained
 
-from mmablate.analysis.saliency import SaliencyRow, load_saliency, profiles
+from mmablate.analysis.saliency import SaliencyRow, StudySaliency, load_saliency, profiles
 from mmablate.cli.tables import write_study_page
 from mmablate.errors import StoreError
 from mmablate.report import canvas, figures
@@ -294,3 +294,12 @@ def test_a_damaged_study_is_told_by_its_key(tmp_path, change, told) -> None:
         return
     with pytest.raises(StoreError, match=told):
         load_saliency(store)
+
+
+def test_a_file_explains_its_own_colours_and_the_page_all_of_them(tmp_path) -> None:
+    rows = (row(), row(run="0 + focus", general=None))
+    known, kept = saliency_drawings(rows)
+    assert [e.label for e in known.legend][1:] == ["known to be modality-general", "others"]
+    assert [e.label for e in kept.legend][1:] == ["kept", "others"]
+    view = saliency_view(StudySaliency(rows, (), False))
+    assert [str(e.label) for e in view.plots[0].legend][1:] == ["known to be modality-general", "kept", "others"]
