@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmablate.analysis.forms import fault
+from mmablate.errors import StoreError
 from mmablate.results import RunRecord, StudyStore
 from mmablate.results.saliency import Saliency, read_saliency
 
@@ -79,7 +81,7 @@ class StudySaliency:
     """What the runs of a study found.
 
     Attributes:
-        rows: those with channels' known or kept; in the order of the table, then by seed.
+        rows: in the order of the table, then by seed.
         faults: a line for each file that is damaged.
         synthetic: some of it was found on generated data.
         n_left_out: runs whose files were not looked for.
@@ -141,9 +143,11 @@ def load_saliency(store: StudyStore, *, records: Sequence[RunRecord] | None = No
     one, named by what the rows that depend on it have in common.
 
     Raises:
-        StoreError: no study there.
+        StoreError: no study there, or one whose file is damaged.
     """
     study = store.read_study()
+    if wrong := fault(study):
+        raise StoreError(f"{store.folder / 'study.json'}: {wrong}")
     aside = {entry["run_id"] for entry in study.get("superseded", ())}
     found = store.records()[0] if records is None else records
     good = [record for record in found if record.status == "ok" and record.run_id not in aside]
@@ -154,9 +158,9 @@ def load_saliency(store: StudyStore, *, records: Sequence[RunRecord] | None = No
     told: set[str] = set()
     synthetic = False
     for record in ordered[:MOST_RUNS]:
-        saliency, fault = (None, "") if record.run_id in told else read_saliency(store.run_folder(record.run_id))
-        if fault:
-            faults.append(fault)
+        saliency, reason = (None, "") if record.run_id in told else read_saliency(store.run_folder(record.run_id))
+        if reason:
+            faults.append(reason)
         if saliency is None:
             continue
         if record.role == "student":
@@ -203,8 +207,9 @@ class RunNames:
         for entry in study["plan"]:
             self.rows[entry["run_id"]] = [str(row) for row in entry["rows"]]
         # What a run serves, those that it reads serve too: students first, then their teachers.
-        for entry in sorted(study["plan"], key=lambda entry: _STAGES.get(entry["role"], 0)):
-            for run_id in entry["depends_on"]:
+        for entry in sorted(study["plan"], key=lambda entry: _STAGES.get(str(entry["role"]), 0)):
+            needed = entry["depends_on"]
+            for run_id in needed if isinstance(needed, list) else ():
                 if isinstance(run_id, str) and self.rows.get(run_id) is not None:
                     own = self.rows[entry["run_id"]]
                     self.rows[run_id].extend(row for row in own if row not in self.rows[run_id])
