@@ -39,7 +39,7 @@ def frame_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith(".") and p.is_file()]
-    return sorted(found, key=lambda path: ([int(n) for n in re.findall(r"\d{1,18}", path.stem)], path.name))
+    return sorted(found, key=lambda path: ([int(n) for n in re.findall(r"[0-9]{1,18}", path.stem)], path.name))
 
 
 def media_files(path: Path) -> list[Path]:

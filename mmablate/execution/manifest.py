@@ -134,10 +134,11 @@ def _settings_note(study: Study) -> str:
 
 def _notes(study: Study, summary: DatasetSummary) -> list[str]:
     notes = [_settings_note(study)]
-    if summary.majority_miou is not None:
+    if summary.majority is not None:
+        score, metric = summary.majority
         notes.append(
             f"Always predicting the most frequent training class ({summary.majority_class}) "
-            f"gives {summary.majority_miou:.2f} % mIoU on this split."
+            f"gives {score:.2f} % {metric} on this split."
         )
     if summary.scored_split == "val":
         notes.append(
