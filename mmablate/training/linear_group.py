@@ -295,9 +295,7 @@ class LinearGroup:
             self._measure(spec, problem, layers)
             yield self._writing(spec, metrics, validation, losses, {**start, **final}, begun)
 
-    def _pair_scores(
-        self, spec: RunSpec, layers: Mapping[str, tuple[Tensor, Tensor]], split: str
-    ) -> dict[str, float]:
+    def _pair_scores(self, spec: RunSpec, layers: Mapping[str, tuple[Tensor, Tensor]], split: str) -> dict[str, float]:
         """Accuracy of the student, and of the teacher beside it; {} where there is no such split."""
         columns, view = {}, {}
         for column, side in ((ACCURACY, "student"), (TEACHER, "teacher")):
