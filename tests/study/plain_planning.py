@@ -6,7 +6,7 @@ What `mmablate.study` shares between rows is done here for each of them anew; th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -113,7 +113,7 @@ def _study_keys(key: str, value: Any) -> list[str]:
 
 
 def plain_runs(base: Recipe, rows: list[PlainRow], fingerprint: str) -> list[PlainRun]:
-    """All runs, teachers first."""
+    """All runs: pairs, then teachers, then students."""
     runs: dict[str, PlainRun] = {}
     for seed in base.seeds:
         for row in rows:
@@ -121,7 +121,7 @@ def plain_runs(base: Recipe, rows: list[PlainRow], fingerprint: str) -> list[Pla
                 known = runs.get(run.run_id, run)
                 served, cells = dict.fromkeys((*known.rows, *run.rows)), {**known.cells, **run.cells}
                 runs[run.run_id] = run._replace(rows=tuple(served), cells=cells)
-    return sorted(runs.values(), key=lambda run: run.role != "teacher")
+    return sorted(runs.values(), key=lambda run: ["pair", "teacher", "student"].index(run.role))
 
 
 def plain_id(settings: Mapping[str, Any]) -> str:
@@ -132,8 +132,12 @@ def plain_id(settings: Mapping[str, Any]) -> str:
 
 def _runs_of(row: PlainRow, seed: int, base: Recipe, fingerprint: str) -> Iterator[PlainRun]:
     recipe, teacher = row.recipe, row.recipe.teacher
+    needed = any(find("loss", str(loss.term)).needs_teacher for loss in row.losses.values())
+    models: list[Component] = [recipe.model]
+    if needed and teacher is not None:
+        models.append(teacher)
     settings = {
-        **_common(recipe, fingerprint),
+        **_common(recipe, fingerprint, models),
         "role": "student",
         "seed": seed,
         "method": _component(recipe.method),
@@ -143,46 +147,155 @@ def _runs_of(row: PlainRow, seed: int, base: Recipe, fingerprint: str) -> Iterat
         "masks": recipe.masks.model_dump(mode="json"),
         "teacher": None,
     }
-    needed = any(find("loss", str(loss.term)).needs_teacher for loss in row.losses.values())
     depends_on: tuple[str, ...] = ()
     what: Any = None
     if teacher is not None and (needed or teacher.row):
-        run = _teacher_run(recipe, teacher, seed, base, fingerprint)
-        yield run
+        upstream = _upstream_runs(recipe, teacher, seed, base, fingerprint)
+        yield from upstream.values()
         if needed:
-            depends_on = (run.run_id,)
-            settings["teacher"] = {"run": run.run_id, "model": _component(teacher)}
-            unseeded = plain_id({**run.settings, "seed": None})
-            what = {"teacher": unseeded, "seed": "paired" if teacher.seed == "paired" else run.seed}
+            *_, last = upstream.values()
+            depends_on = (last.run_id,)
+            settings["teacher"], what = _taught_by(recipe, teacher, upstream)
     cell = plain_id({**settings, "seed": None, "teacher": what})
     yield PlainRun(plain_id(settings), "student", seed, settings, depends_on, (row.name,), {row.name: cell})
 
 
-def _teacher_run(recipe: Recipe, teacher: Teacher, seed: int, base: Recipe, fingerprint: str) -> PlainRun:
+def _upstream_runs(
+    recipe: Recipe, teacher: Teacher, seed: int, base: Recipe, fingerprint: str
+) -> dict[str, PlainRun]:
+    """Role -> the run of it that a row's student stands on.
+
+    An ordinary teacher where nothing is taken away of its inputs; where channels are replaced in the jointly trained
+    teacher, the pair alone; where a teacher is trained anew, that one, behind a pair if its choice asks for saliency.
+    """
     own = int({"paired": seed, "shared": base.seeds[0]}.get(str(teacher.seed), teacher.seed))
-    supervised = {
-        key: loss
-        for key, loss in base.losses.items()
-        if loss.weight > 0 and not find("loss", str(loss.term)).needs_teacher
-    }
+    focus = recipe.focus
+    anew = focus is not None and focus.removal == "drop"
+    if focus is None or (anew and focus.keep == "all"):
+        return {"teacher": _teacher_run(recipe, teacher, own, base, fingerprint)}
+    if not anew:
+        return {"pair": _pair_run(recipe, teacher, own, base, fingerprint)}
+    by_significance = focus.ratio is None and focus.count in (None, "significant")
+    measured = focus.keep in ("general", "specific") or (focus.keep == "random" and by_significance)
+    if not measured:
+        return {"teacher": _teacher_run(recipe, teacher, own, base, fingerprint, focused=True)}
+    pair = _pair_run(recipe, teacher, own, base, fingerprint)
+    run = _teacher_run(recipe, teacher, own, base, fingerprint, focused=True, pair=pair)
+    return {"pair": pair, "teacher": run}
+
+
+def _taught_by(recipe: Recipe, teacher: Teacher, upstream: Mapping[str, PlainRun]) -> tuple[dict[str, Any], Any]:
+    """The teacher in a student's settings, and in the hash of its cell, which knows no seed."""
+    *_, last = upstream.values()
+    seed = "paired" if teacher.seed == "paired" else last.seed
+    model = _component(teacher)
+    unseeded_pair = plain_id({**upstream["pair"].settings, "seed": None}) if "pair" in upstream else None
+    if "teacher" not in upstream:
+        chosen = _chosen(recipe)
+        described = {"run": last.run_id, "part": "teacher", "model": model, "focus": chosen}
+        return described, {"pair": unseeded_pair, "focus": chosen, "seed": seed}
+    unseeded = {**last.settings, "seed": None}
+    if unseeded_pair is not None:
+        unseeded["focus"] = {**unseeded["focus"], "pair": unseeded_pair}
+    return {"run": last.run_id, "model": model}, {"teacher": plain_id(unseeded), "seed": seed}
+
+
+def _teacher_run(
+    recipe: Recipe,
+    teacher: Teacher,
+    seed: int,
+    base: Recipe,
+    fingerprint: str,
+    *,
+    focused: bool = False,
+    pair: PlainRun | None = None,
+) -> PlainRun:
+    models: list[Component] = [teacher, recipe.model] if focused else [teacher]
     settings = {
-        **_common(recipe, fingerprint),
+        **_common(recipe, fingerprint, models),
         "role": "teacher",
-        "seed": own,
-        "method": {"name": "joint"},
+        "seed": seed,
+        "method": {"name": {"segmentation": "joint", "classification": "crossmodal"}[_task(recipe)]},
         "model": _component(teacher),
-        "losses": _losses(supervised),
+        "losses": _losses(_supervised(base)),
         "train": teacher.train,
         "masks": {"mode": "none", "distribution": "cardinality"},
         "teacher": None,
     }
-    return PlainRun(plain_id(settings), "teacher", own, settings, (), (), {})
+    if focused:
+        settings["focus"] = _chosen(recipe)
+    if pair is not None:
+        settings["focus"]["pair"] = pair.run_id
+    reads = () if pair is None else (pair.run_id,)
+    return PlainRun(plain_id(settings), "teacher", seed, settings, reads, (), {})
 
 
-def _common(recipe: Recipe, fingerprint: str) -> dict[str, Any]:
+def _pair_run(recipe: Recipe, teacher: Teacher, seed: int, base: Recipe, fingerprint: str) -> PlainRun:
+    """The joint training of Algorithm 1: what its weights and its saliency hang on, and nothing else."""
+    focus = recipe.focus
+    assert focus is not None
+    train = {**teacher.train, **focus.train, "select": "last"}
+    losses = _losses(_supervised(base))
+    if focus.joint > 0:
+        losses.append({"key": "dist", "term": "dist", "weight": focus.joint, "definition": focus.distance})
+    settings = {
+        **_common(recipe, fingerprint, [teacher, recipe.model]),
+        "role": "pair",
+        "seed": seed,
+        "method": {"name": "joint_pair"},
+        "model": {"name": "pair", "teacher": _component(teacher), "student": _component(recipe.model)},
+        "losses": losses,
+        "train": train,
+        "masks": {"mode": "none", "distribution": "cardinality"},
+        "teacher": None,
+        "focus": {
+            "place": focus.place,
+            "distance": focus.distance,
+            "permutations": focus.permutations,
+            "split": focus.split,
+        },
+    }
+    return PlainRun(plain_id(settings), "pair", seed, settings, (), (), {})
+
+
+def _chosen(recipe: Recipe) -> dict[str, Any]:
+    """What a focus says of the channels that stay."""
+    focus = recipe.focus
+    assert focus is not None
+    assert focus.saliency is None
+    number = focus.ratio if focus.ratio is not None else focus.count or "significant"
+    where = {"place": focus.place, "removal": focus.removal}
+    return {
+        "all": {"keep": "all"},
+        "known": {"keep": "known", **where},
+        "general": {"keep": "general", **where, "number": number},
+        "specific": {"keep": "specific", **where, "number": number},
+        "random": {"keep": "random", **where, "number": number, "replacement": focus.replacement},
+    }[focus.keep]
+
+
+def _supervised(base: Recipe) -> dict[str, Loss]:
+    return {
+        key: loss
+        for key, loss in base.losses.items()
+        if loss.weight > 0 and not find("loss", str(loss.term)).needs_teacher
+    }
+
+
+def _task(recipe: Recipe) -> str:
+    return str(find("dataset", recipe.data.name).task)
+
+
+def _common(recipe: Recipe, fingerprint: str, models: Sequence[Component]) -> dict[str, Any]:
+    data = dataset_settings(recipe)
+    if _task(recipe) == "classification":  # a run reads the modalities of its models, and what is said of these
+        seen = {model.options["modality"] for model in models}
+        unread = [name for name in data["modalities"] if name not in seen]
+        data = {key: value for key, value in data.items() if key not in unread}
+        data["modalities"] = [name for name in data["modalities"] if name not in unread]
     return {
         "compute": COMPUTE_VERSION,
-        "data": {**dataset_settings(recipe), "fingerprint": fingerprint},
+        "data": {**data, "fingerprint": fingerprint},
         "evaluate": recipe.evaluate.model_dump(mode="json"),
     }
 
