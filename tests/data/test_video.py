@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mmablate.data import video
 from mmablate.data.faults import FileFault
 from mmablate.data.ravdess.opening import open_ravdess
 from mmablate.data.vggsound.opening import open_vggsound
@@ -75,6 +76,14 @@ def test_mp4_frames_evenly_apart(tmp_path):
         found = read_frames(tmp_path / "a.mp4", count)
         assert [frame.shape for frame in found] == [(32, 32, 3)] * count
         np.testing.assert_allclose([frame.mean() for frame in found], wanted, atol=4)
+
+
+@pytest.mark.parametrize("announced", [0, 7, 1000])
+def test_mp4_files_whose_header_is_wrong_are_counted(tmp_path, monkeypatch, announced):
+    write_mp4(tmp_path / "a.mp4")
+    expected = read_frames(tmp_path / "a.mp4", 3)
+    monkeypatch.setattr(video, "_announced", lambda av, path: announced)
+    np.testing.assert_array_equal(read_frames(tmp_path / "a.mp4", 3), expected)
 
 
 @pytest.mark.parametrize("keep", [0, 100, 600])

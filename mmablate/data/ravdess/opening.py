@@ -117,7 +117,7 @@ def open_ravdess(
     features: str = "mfcc",
     normalise: str = "published",
     on_fault: str = "refuse",
-    cache_bytes: int = 1 << 30,
+    cache_bytes: int = 1 << 31,
 ) -> ClassificationData:
     """RAVDESS, or a mini set in its layout, with 8 emotions as classes.
 
