@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from mmablate.catalog import entries, find
-from mmablate.catalog.entries import DatasetEntry, LossEntry, MethodEntry
+from mmablate.catalog.entries import DatasetEntry, LossEntry, MethodEntry, ModelEntry
 from mmablate.claims import parse_claim
 from mmablate.errors import RecipeError
 from mmablate.recipe.merging import merge
@@ -398,7 +398,10 @@ def check_focus(draft: Draft) -> None:
         return
     if teacher.name not in entries("model"):
         return
-    places = find("model", teacher.name).places(teacher.options)
+    entry: ModelEntry = find("model", teacher.name)
+    if not entry.options.model_fields.keys() <= teacher.options.keys():
+        return  # not filled in, for a fault that is told elsewhere
+    places = entry.places(teacher.options)
     if not places:
         draft.report(("focus",), f"the model {teacher.name!r} has no places whose channels could be looked at")
     elif focus.place not in places[:-1]:
@@ -408,9 +411,11 @@ def check_focus(draft: Draft) -> None:
         key = "keep" if focus.keep == "known" else "count"
         text = f"which channels are general is not known of the data {draft.sections['data'].name!r}, got 'known'"
         draft.report(("focus", key), text)
-    if teacher.checkpoint is not None and focus.saliency is None and focus.keep in ("general", "specific"):
+    counted = focus.keep == "random" and focus.number == "significant"
+    if teacher.checkpoint is not None and focus.saliency is None and (focus.keep in ("general", "specific") or counted):
         text = (
             "the saliency of another teacher's channels says nothing of teacher.checkpoint: give its own with saliency"
+            + (", or say with ratio or count how many channels stay" if counted else "")
         )
         draft.report(("focus", "keep"), f"{text}, got {focus.keep!r}")
     if teacher.checkpoint is not None and focus.retrains and focus.keep != "all":

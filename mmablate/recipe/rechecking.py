@@ -70,7 +70,7 @@ class Checked:
 
 _ABSENT = object()
 _PLACE = {name: index for index, name in enumerate(Recipe.model_fields)}
-# Numbers of the steps in `check`: 0 sections, 1 modalities, 2 components, 3 generate, 4 method, 5 teacher, 6 subsets,
+# Numbers of the steps in `check`: 0 sections and what a task needs, 1 modalities, 2 components, 3 generate, 4 method, 5 teacher, 6 subsets,
 # 7 claims, 8 what belongs to a task, 9 focus.
 _METHOD, _TEACHER, _SUBSETS, _CLAIMS, _TASK, _FOCUS = 4, 5, 6, 7, 8, 9
 
@@ -107,9 +107,11 @@ class Rechecker:
             steps.append(now["teacher"])
         if "data" in found or "evaluate" in found:
             steps.append(self._subsets(now))
-        if found.keys() & {"data", "model", "teacher", "method"}:
+        if found.keys() & {"data", "train", "evaluate"}:
+            steps.append(self._filled(now))
+        if found.keys() & {"data", "model", "teacher", "method", "evaluate"}:
             steps.append(self._task(now))
-        if found.keys() & {"focus", "teacher", "model"}:
+        if found.keys() & {"focus", "teacher", "model", "data"}:
             steps.append(self._focus(now))
         told = [report for step in steps for report in step.reports]
         blocked = dict(some for step in steps for some in step.blocked)
@@ -198,8 +200,20 @@ class Rechecker:
     def _subsets(self, now: Mapping[str, _Found]) -> _Found:
         return self._across(_SUBSETS, checking.check_subsets, now, ("evaluate", "data"), ())
 
+    def _filled(self, now: Mapping[str, _Found]) -> _Found:
+        """What `fill_for_task` says; there is nothing to fill in, since the recipe's own sections are complete."""
+        raw = {name: now[name].raw for name in ("data", "train", "evaluate")}
+
+        def run() -> _Found:
+            draft = Draft(Source(raw))
+            for name in raw:
+                checking.check_section(draft, name)  # its faults are told with the section
+            return _Found(None, tuple(_told(draft, checking.fill_for_task, 0, len(_PLACE) + 1)))
+
+        return self._once(("fill", *map(id, raw.values())), run)
+
     def _task(self, now: Mapping[str, _Found]) -> _Found:
-        names = ("data", "model", "teacher", "method")
+        names = ("data", "model", "teacher", "method", "evaluate")
         return self._across(_TASK, checking.check_tasks, now, names, ())
 
     def _focus(self, now: Mapping[str, _Found]) -> _Found:

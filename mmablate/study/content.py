@@ -98,8 +98,9 @@ class Content:
         if teacher is None or not (teacher.row or self.needs_teacher(losses)):
             return ()
         own = self._teacher_seed(teacher, seed)
-        focus = _focus_of(sections)
-        key = id(teacher), id(sections.data), own, id(focus), id(sections.model) if focus else 0
+        focus = self._focus_of(sections)
+        seen = id(sections.model) if focus else 0
+        key = id(teacher), id(sections.data), id(sections.method), own, id(focus), seen
         if key not in self._teachers:
             self._teachers[key] = tuple(self._upstream(sections, teacher, focus, own))
         return self._teachers[key]
@@ -128,7 +129,8 @@ class Content:
         what = self._none
         if self.needs_teacher(losses) and sections.teacher is not None:
             # The teacher reads the row's data, and its focus the row's student.
-            key = f"cell {id(sections.data)} {id(sections.focus)} {id(sections.model) if sections.focus else 0}"
+            seen = id(sections.model) if sections.focus else 0
+            key = f"cell {id(sections.data)} {id(sections.method)} {id(sections.focus)} {seen}"
             what = self._once(key, sections.teacher, lambda: self._unseeded(sections))
         return _id(self._student_parts(sections, losses, None, what))
 
@@ -173,7 +175,7 @@ class Content:
             pair: the run whose saliency says what the teacher sees, where one does.
         """
         name = find("method", sections.method.name).teacher
-        focus = _focus_of(sections)
+        focus = self._focus_of(sections)
         chosen = {}
         seen: tuple[Component, ...] = (teacher,)
         if focus is not None and focus.keep != "all":
@@ -218,7 +220,7 @@ class Content:
             chosen["number"] = focus.number
         if focus.keep == "random":
             chosen["replacement"] = focus.replacement
-        if focus.saliency is not None:
+        if focus.saliency is not None and focus.keep in ("general", "specific"):
             chosen["saliency"] = self._hashes[focus.saliency]
         return chosen
 
@@ -228,9 +230,20 @@ class Content:
         own_weights = not focus.retrains and self._checkpoint is None
         return own_weights or (asks and focus.saliency is None)
 
+    def _focus_of(self, sections: Sections) -> Focus | None:
+        """The row's focus, where it comes to anything.
+
+        With all inputs kept the teacher is an ordinary one, and with all channels kept a user's checkpoint is as
+        it is.
+        """
+        focus = sections.focus
+        if focus is None or (focus.keep == "all" and (focus.retrains or self._checkpoint is not None)):
+            return None
+        return focus
+
     def _described(self, sections: Sections, teacher: Teacher, run: Run | None) -> _Part:
         """The teacher as a student's settings name it."""
-        focus = _focus_of(sections)
+        focus = self._focus_of(sections)
         if focus is None or focus.retrains:
             model = self._once("model", teacher, lambda: self._model(teacher))
             if run is None:
@@ -241,7 +254,7 @@ class Content:
 
     def _unseeded(self, sections: Sections) -> dict[str, Any]:
         """What the teacher is, whichever run it is for this seed."""
-        teacher, focus = sections.teacher, _focus_of(sections)
+        teacher, focus = sections.teacher, self._focus_of(sections)
         assert teacher is not None
         if self._checkpoint is not None:
             described: dict[str, Any] = self._described(sections, teacher, None).value
@@ -278,12 +291,6 @@ class Content:
         if part is None:
             part = self._parts[key] = _part(make(), source)
         return part
-
-
-def _focus_of(sections: Sections) -> Focus | None:
-    """The row's focus, where it comes to anything: with all inputs kept, the teacher is an ordinary one."""
-    focus = sections.focus
-    return None if focus is None or (focus.retrains and focus.keep == "all") else focus
 
 
 def _distance(focus: Focus) -> list[dict[str, Any]]:

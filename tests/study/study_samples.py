@@ -29,16 +29,34 @@ BASE: dict[str, Any] = {
     "sweep": {"lambda": {"values": [0, 4, 13.2]}, "beta": {"values": [1, 10]}},
 }
 
+# Data of one label a sample: a student of x2, a teacher of x1.
+CLASSES: dict[str, Any] = {
+    "name": "tiny",
+    "title": "Tiny",
+    "data": {
+        "name": "gaussian", "modalities": ["x1", "x2"], "xs": 20, "n_val": 50,
+        "x1": {"channels": 25, "decisive": [5, 15]}, "x2": {"channels": 30, "decisive": [0, 10]},
+    },
+    "model": {"name": "mlp", "modality": "x2", "hidden": [8, 4]},
+    "teacher": {"name": "mlp", "modality": "x1", "hidden": [8, 4]},
+    "train": {"steps": 5, "batch_size": "all", "lr": 0.01, "optimizer": "sgd", "select": "last"},
+    "losses": {"sup": {"weight": 1}, "kd": {"weight": 1, "symbol": "λ"}},
+    "rows": [["sup"], ["sup", "kd"]],
+    "baseline": "sup",
+    "seeds": [0, 1],
+    "sweep": {"lambda": {"values": [0, 1, 2]}},
+}  # fmt: skip
+
 
 class Opener:
     """Writes the recipe, with top-level keys replaced, and opens it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "tiny.yaml"
+    def __init__(self, folder: Path, base: dict[str, Any] = BASE) -> None:
+        self.path, self.base = folder / "tiny.yaml", base
 
     def write(self, *, without: tuple[str, ...] = (), **changes: Any) -> None:
         """The recipe alone."""
-        data = {key: value for key, value in {**copy.deepcopy(BASE), **changes}.items() if key not in without}
+        data = {key: value for key, value in {**copy.deepcopy(self.base), **changes}.items() if key not in without}
         self.path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def __call__(self, *, without: tuple[str, ...] = (), options: Any = None, **changes: Any) -> Study:
@@ -54,6 +72,11 @@ def students(study: Study) -> dict[tuple[str, int], str]:
 def teachers(study: Study) -> dict[int, str]:
     """Seed -> run id of the teachers."""
     return {run.seed: run.run_id for run in study.runs if run.role == "teacher"}
+
+
+def pairs(study: Study) -> dict[int, str]:
+    """Seed -> run id of the pairs."""
+    return {run.seed: run.run_id for run in study.runs if run.role == "pair"}
 
 
 def names(study: Study) -> list[str]:
