@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmablate.analysis.forms import fault
+from mmablate.errors import StoreError
 from mmablate.results import RunRecord, StudyStore
 from mmablate.results.saliency import Saliency, read_saliency
 
 ERRORS_ABOVE = 2.0
 """A channel counts as salient where its score lies so many standard errors above 0."""
-MOST_RUNS = 2000
+MOST_RUNS = 20_000
 """Runs whose files are read."""
 
 
@@ -79,7 +81,7 @@ class StudySaliency:
     """What the runs of a study found.
 
     Attributes:
-        rows: those with channels' known or kept; in the order of the table, then by seed.
+        rows: in the order of the table, then by seed.
         faults: a line for each file that is damaged.
         synthetic: some of it was found on generated data.
         n_left_out: runs whose files were not looked for.
@@ -141,22 +143,24 @@ def load_saliency(store: StudyStore, *, records: Sequence[RunRecord] | None = No
     one, named by what the rows that depend on it have in common.
 
     Raises:
-        StoreError: no study there.
+        StoreError: no study there, or one whose file is damaged.
     """
     study = store.read_study()
+    if wrong := fault(study):
+        raise StoreError(f"{store.folder / 'study.json'}: {wrong}")
     aside = {entry["run_id"] for entry in study.get("superseded", ())}
     found = store.records()[0] if records is None else records
     good = [record for record in found if record.status == "ok" and record.run_id not in aside]
     ordered = sorted(good, key=lambda record: record.role != "student")
-    names = _Names(study)
+    names = RunNames(study)
     rows: list[tuple[int, SaliencyRow]] = []
     faults: list[str] = []
     told: set[str] = set()
     synthetic = False
     for record in ordered[:MOST_RUNS]:
-        saliency, fault = (None, "") if record.run_id in told else read_saliency(store.run_folder(record.run_id))
-        if fault:
-            faults.append(fault)
+        saliency, reason = (None, "") if record.run_id in told else read_saliency(store.run_folder(record.run_id))
+        if reason:
+            faults.append(reason)
         if saliency is None:
             continue
         if record.role == "student":
@@ -185,8 +189,15 @@ def _row(label: str, seed: int, saliency: Saliency) -> SaliencyRow:
     )
 
 
-class _Names:
-    """Place in the table and label of runs."""
+_STAGES = {"student": 0, "teacher": 1, "pair": 2}
+
+
+class RunNames:
+    """Place in the table and label of runs.
+
+    Args:
+        study: of study.json.
+    """
 
     def __init__(self, study: Mapping[str, Any]) -> None:
         specs = study["table"]["rows"]
@@ -195,10 +206,13 @@ class _Names:
         self.rows: dict[str, list[str]] = {}
         for entry in study["plan"]:
             self.rows[entry["run_id"]] = [str(row) for row in entry["rows"]]
-        for entry in study["plan"]:
-            for run_id in entry["depends_on"]:
+        # What a run serves, those that it reads serve too: students first, then their teachers.
+        for entry in sorted(study["plan"], key=lambda entry: _STAGES.get(str(entry["role"]), 0)):
+            needed = entry["depends_on"]
+            for run_id in needed if isinstance(needed, list) else ():
                 if isinstance(run_id, str) and self.rows.get(run_id) is not None:
-                    self.rows[run_id].extend(row for row in entry["rows"] if row not in self.rows[run_id])
+                    own = self.rows[entry["run_id"]]
+                    self.rows[run_id].extend(row for row in own if row not in self.rows[run_id])
 
     def of(self, record: RunRecord) -> tuple[int, str]:
         """The first of its rows' places, and what it is called."""

@@ -339,6 +339,45 @@ def check(
 
 @app.command()
 @told
+def saliency(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A study, or the folder of one of its runs.")],
+    place: Annotated[
+        str | None, typer.Option("--place", metavar="NAME", help="Of the teacher, e.g. fc2: measures the pairs there.")
+    ] = None,
+    permutations: Annotated[
+        int | None, typer.Option("--permutations", min=1, metavar="M", help="Of every channel; default 10.")
+    ] = None,
+    distance: Annotated[
+        Literal["squared", "l1"] | None, typer.Option("--distance", help="Between logits; default squared.")
+    ] = None,
+    split: Annotated[
+        Literal["train", "val", "test"] | None,
+        typer.Option("--split", help="Whose samples are permuted; default train."),
+    ] = None,
+    data_root: Annotated[
+        str | None, typer.Option("--data-root", metavar="DIR", help="Folder of the data, where they are yours.")
+    ] = None,
+    device: Device = "auto",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="For CSV and figures; default: in the study.")
+    ] = None,
+    format: Annotated[
+        Literal["terminal", "csv"], typer.Option("--format", help="What is printed: a summary, or every channel.")
+    ] = "terminal",
+    verbose: Verbose = False,
+) -> int:
+    """Which channels of a teacher carry modality-general decisive information: CSV and figure.
+
+    Without options, what the joint trainings of a study have found; with one of --place, --permutations, --distance or
+    --split its trained pairs are measured anew.
+    """
+    from mmablate.cli.saliency import SaliencyRequest, show_saliency
+
+    return show_saliency(SaliencyRequest(path, place, permutations, distance, split, data_root, device, output, format))
+
+
+@app.command()
+@told
 def audit(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A table as HTML, Markdown, LaTeX or CSV.")],
     format: TwoFormats = "terminal",

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
 from mmablate.catalog import entries
-from mmablate.data.base import SegmentationData
+from mmablate.data.base import AnyData
 from mmablate.data.pictures import class_colours, sample_info, sample_pictures, spread
 from mmablate.data.summary import DatasetSummary, labels_of, summarise
 from mmablate.errors import DataError, UsageError
@@ -38,7 +39,7 @@ def check(name: str, root: str | None) -> int:
     summary = summarise(open_dataset(settings, place))
     counts = f"{summary.n_train} train, {summary.n_val} validation, {summary.n_test} test"
     mark = " SYNTHETIC data," if summary.synthetic else ""
-    print(f"{summary.name}:{mark} no faults found ({counts} samples of {summary.shape[0]} x {summary.shape[1]})")
+    print(f"{summary.name}:{mark} no faults found ({counts} samples of {_size(summary)})")
     return 0
 
 
@@ -84,7 +85,7 @@ def data_settings(name: str, root: str | None) -> tuple[dict[str, Any], str | No
     return dataset_settings(recipe), recipe.data.root
 
 
-def _conditions(data: SegmentationData) -> Conditions:
+def _conditions(data: AnyData) -> Conditions:
     """Axis -> value -> split -> samples, of the splits that know where their samples come from."""
     found: Conditions = {}
     for name, split in data.splits.items():
@@ -95,22 +96,33 @@ def _conditions(data: SegmentationData) -> Conditions:
     return {axis: dict(sorted(values.items())) for axis, values in found.items()}
 
 
+def _size(summary: DatasetSummary) -> str:
+    """ "32 x 32", or "audio 1 x 40 x 64, image 3 x 32 x 64"."""
+    if summary.task == "segmentation":
+        return f"{summary.shape[0]} x {summary.shape[1]}"
+    return ", ".join(f"{name} {_shape(shape)}" for name, shape in summary.modalities.items())
+
+
+def _shape(channels: int | tuple[int, ...]) -> str:
+    """ "3 channels", or "3 x 32 x 64"."""
+    if isinstance(channels, tuple):
+        return " x ".join(map(str, channels))
+    return f"{channels} channel{'s' if channels > 1 else ''}"
+
+
 def _facts(summary: DatasetSummary) -> list[tuple[str, str]]:
-    height, width = summary.shape
-    modalities = (
-        f"{name} ({channels} channel{'s' if channels > 1 else ''})" for name, channels in summary.modalities.items()
-    )
-    facts = [
-        ("modalities", ", ".join(modalities)),
-        ("size of a sample", f"{height} x {width} pixels"),
-        ("scored on", f"the {SPLIT_NAMES.get(summary.scored_split, summary.scored_split)} split"),
-    ]
-    if summary.majority_miou is not None:
-        facts.append((f"always {summary.majority_class}", f"{summary.majority_miou:.2f} % mIoU on that split"))
+    modalities = (f"{name} ({_shape(shape)})" for name, shape in summary.modalities.items())
+    facts = [("modalities", ", ".join(modalities))]
+    if summary.task == "segmentation":
+        facts.append(("size of a sample", f"{_size(summary)} pixels"))
+    facts.append(("scored on", f"the {SPLIT_NAMES.get(summary.scored_split, summary.scored_split)} split"))
+    if summary.majority is not None:
+        score, metric = summary.majority
+        facts.append((f"always {summary.majority_class}", f"{score:.2f} % {metric} on that split"))
     return facts
 
 
-def _card(data: SegmentationData, summary: DatasetSummary, conditions: Conditions) -> Any:
+def _card(data: AnyData, summary: DatasetSummary, conditions: Conditions) -> Any:
     """The card as the page takes it."""
     from mmablate.report.data_page import DataCard, ShownSample
 
@@ -121,7 +133,7 @@ def _card(data: SegmentationData, summary: DatasetSummary, conditions: Condition
             id=(about := sample_info(split, index)).id,
             conditions=about.conditions,
             pictures=sample_pictures(split, index),
-            labels=labels_of(split, [index])[0],
+            labels=np.asarray(labels_of(split, [index])[0]),
         )
         for name, split in data.splits.items()
         for index in spread(split, each)
@@ -143,20 +155,25 @@ def _card(data: SegmentationData, summary: DatasetSummary, conditions: Condition
         labelled=summary.valid_fraction,
         conditions=conditions,
         samples=samples,
+        one_label=summary.task == "classification",
     )
 
 
 def _print_card(summary: DatasetSummary, conditions: Conditions, notes: Sequence[str]) -> None:
     console = Console(highlight=False)
     console.print(Text(summary.name, style="bold"), "(synthetic)" if summary.synthetic else "")
-    height, width = summary.shape
-    console.print(f"{height} x {width} pixels a sample; scored on {summary.scored_split}")
-    modalities = ", ".join(f"{name} ({channels} channels)" for name, channels in summary.modalities.items())
+    whole = summary.task == "classification"
+    size = "one class a sample" if whole else f"{_size(summary)} pixels a sample"
+    console.print(f"{size}; scored on {summary.scored_split}")
+    modalities = ", ".join(
+        f"{name} ({_shape(shape) if isinstance(shape, tuple) else f'{shape} channels'})"
+        for name, shape in summary.modalities.items()
+    )
     console.print(Text(f"modalities: {modalities}"))
     grid = Grid()
     grid.add_column("class")
     for split in summary.class_pixels:
-        grid.add_column(f"{split}, pixels", justify="right")
+        grid.add_column(f"{split}, {summary.unit}", justify="right")
     for index, label in enumerate(summary.class_names):
         grid.add_row(Text(label), *(f"{counts[index]:,}" for counts in summary.class_pixels.values()))
     sizes = {"train": summary.n_train, "val": summary.n_val, "test": summary.n_test}
@@ -165,10 +182,12 @@ def _print_card(summary: DatasetSummary, conditions: Conditions, notes: Sequence
     for values in conditions.values():
         for value, counts in values.items():
             grid.add_row(Text(f"  {value}"), *(f"{counts[split]:,}" for split in summary.class_pixels))
-    grid.add_row("labelled", *(f"{100 * summary.valid_fraction[split]:.1f} %" for split in summary.class_pixels))
+    if not whole:
+        grid.add_row("labelled", *(f"{100 * summary.valid_fraction[split]:.1f} %" for split in summary.class_pixels))
     console.print(grid)
-    if summary.majority_miou is not None:
-        console.print(f"always {summary.majority_class}: {summary.majority_miou:.2f} % mIoU on {summary.scored_split}")
+    if summary.majority is not None:
+        score, metric = summary.majority
+        console.print(Text(f"always {summary.majority_class}: {score:.2f} % {metric} on {summary.scored_split}"))
     for note in notes:
         console.print(Text(note))
     if summary.attribution:

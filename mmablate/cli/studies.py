@@ -262,7 +262,7 @@ def _failures(request: Request, outcome: Outcome) -> int:
     # Failures of this call have been told live, unless progress was not wanted.
     for record in outcome.failed if request.quiet else outcome.known_failures:
         reason = f"{record.error.type}: {record.error.message}" if record.error else "no reason recorded"
-        print(f"failed: {record.row or 'teacher'}, seed {record.seed}: {reason}", file=sys.stderr)
+        print(f"failed: {record.row or record.role}, seed {record.seed}: {reason}", file=sys.stderr)
     count = len(outcome.failed)
     print(f"{count} run{'s' if count > 1 else ''} failed; --retry-failed trains again", file=sys.stderr)
     return 1

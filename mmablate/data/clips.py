@@ -166,8 +166,17 @@ class KeptClips(LabelledSplit):
 
 
 def kept(source: ClipSplit, cache_bytes: int) -> Split:
-    """The split in memory where it takes at most so many bytes, else as it is."""
-    return KeptClips(source) if source.nbytes <= cache_bytes else source
+    """The split in memory where it takes at most so many bytes, else as it is.
+
+    Raises:
+        DataError: all its files at fault, where it is read into memory.
+    """
+    if source.nbytes > cache_bytes:
+        return source
+    try:
+        return KeptClips(source)
+    except FileFault:
+        raise DataError(told(file_faults(source.clips, source.readers))) from None
 
 
 def file_faults(clips: Sequence[Clip], readers: Mapping[str, MediaReader]) -> list[Fault]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmablate.data.base import Described, Pictured, SampleInfo, SegmentationData, Split
+from mmablate.data.base import AnyData, Described, Pictured, SampleInfo, Split
 
 PERCENTILES = (2.0, 98.0)
 SMALLEST_SPAN = 1.0
@@ -24,12 +24,20 @@ def sample_pictures(split: Split, index: int) -> dict[str, np.ndarray]:
     """A sample's modalities for people: the split's own pictures, or what its inputs give.
 
     Returns:
-        Modality -> uint8 RGB (H, W, 3), of the size of the labels.
+        Modality -> uint8 RGB (H, W, 3), of the size of the labels where there is one a pixel. Of a video the
+        middle frame, (C, T, H, W), and numbers without a place are a row of pixels.
     """
     if isinstance(split, Pictured):
         return split.pictures(index)
     inputs, _ = split.batch([index])
-    return {name: to_rgb(values[0]) for name, values in inputs.items()}
+    return {name: to_rgb(_plane(values[0])) for name, values in inputs.items()}
+
+
+def _plane(values: np.ndarray) -> np.ndarray:
+    """(C, H, W) of a sample of any shape."""
+    if values.ndim == 4:
+        return np.asarray(values[:, values.shape[1] // 2])
+    return values if values.ndim == 3 else values.reshape(1, -1, values.shape[-1])
 
 
 def to_rgb(channels: np.ndarray) -> np.ndarray:
@@ -104,7 +112,7 @@ def _evenly(members: Sequence[int], k: int) -> list[int]:
     return [members[(2 * turn + 1) * len(members) // (2 * k)] for turn in range(k)]
 
 
-def class_colours(data: SegmentationData) -> tuple[tuple[int, int, int], ...]:
+def class_colours(data: AnyData) -> tuple[tuple[int, int, int], ...]:
     """RGB 0-255 of each class: the data's own, or a palette of distinct hues that avoids black and white."""
     return data.colours if data.colours is not None else palette(data.n_classes)
 

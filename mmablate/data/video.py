@@ -39,7 +39,7 @@ def frame_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith(".") and p.is_file()]
-    return sorted(found, key=lambda path: ([int(n) for n in re.findall(r"\d{1,18}", path.stem)], path.name))
+    return sorted(found, key=lambda path: ([int(n) for n in re.findall(r"[0-9]{1,18}", path.stem)], path.name))
 
 
 def media_files(path: Path) -> list[Path]:
@@ -79,8 +79,8 @@ def read_frames(path: Path, count: int) -> list[Pixels]:
 
 
 def spread_over(total: int, count: int) -> list[int]:
-    """The middle of each of `count` equal parts of 0..total-1; repeats where there are fewer."""
-    return [(2 * i + 1) * total // (2 * count) for i in range(count)]
+    """The middle of each of `count` equal parts of 0..total-1; repeats where there are fewer, [] of none."""
+    return [] if total == 0 else [(2 * i + 1) * total // (2 * count) for i in range(count)]
 
 
 def _size(frame: np.ndarray) -> str:
@@ -96,11 +96,12 @@ def _av() -> Any:
 
 
 def _decoded(path: Path, count: int) -> list[Pixels]:
-    """Decodes in two passes: the number of frames in a header may be missing or wrong."""
+    """The frames by the number that the header tells; where it tells none, or too many, they are counted first."""
     av = _av()
     try:
-        total = _pass(av, path, ())[1]
-        frames = _pass(av, path, spread_over(total, count))[0] if total else []
+        frames = _pick(av, path, spread_over(_announced(av, path), count))
+        if not frames:
+            frames = _pick(av, path, spread_over(_counted(av, path), count))
     except Exception as error:  # decoders of damaged bytes raise errors of many types
         raise FileFault(path, f"expected a video, found: {reason(error)}", "unreadable videos") from None
     if not frames:
@@ -108,14 +109,27 @@ def _decoded(path: Path, count: int) -> list[Pixels]:
     return frames
 
 
-def _pass(av: Any, path: Path, wanted: Sequence[int]) -> tuple[list[Pixels], int]:
-    """The wanted frames, ascending, and the number of frames."""
-    kept: dict[int, Pixels] = {}
-    number = 0
+def _announced(av: Any, path: Path) -> int:
+    """Number of frames by the header; 0 where it does not say."""
     with av.open(str(path)) as container:
-        if not container.streams.video:
-            return [], 0
-        for number, frame in enumerate(container.decode(video=0), 1):
-            if number - 1 in wanted:
-                kept[number - 1] = frame.to_ndarray(format="rgb24")
-    return [kept[i] for i in wanted], number
+        return int(container.streams.video[0].frames) if container.streams.video else 0
+
+
+def _counted(av: Any, path: Path) -> int:
+    """Number of frames that can be decoded."""
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0)) if container.streams.video else 0
+
+
+def _pick(av: Any, path: Path, wanted: Sequence[int]) -> list[Pixels]:
+    """The wanted frames, ascending; [] where there are not so many."""
+    if not wanted:
+        return []
+    kept: dict[int, Pixels] = {}
+    with av.open(str(path)) as container:
+        for number, frame in enumerate(container.decode(video=0) if container.streams.video else ()):
+            if number in wanted:
+                kept[number] = frame.to_ndarray(format="rgb24")
+            if number >= wanted[-1]:
+                break
+    return [kept[i] for i in wanted] if wanted[-1] in kept else []

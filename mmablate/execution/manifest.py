@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mmablate
+from mmablate.catalog import find
 from mmablate.data.base import AnyData, conditions_of
 from mmablate.data.summary import DatasetSummary
 from mmablate.study import AnyStudy, ProgramStudy, RunSpec, Study
@@ -134,17 +135,20 @@ def _settings_note(study: Study) -> str:
 
 def _notes(study: Study, summary: DatasetSummary) -> list[str]:
     notes = [_settings_note(study)]
-    if summary.majority_miou is not None:
+    # Data that are drawn for each seed have a most frequent class for each.
+    if summary.majority is not None and not find("dataset", study.recipe.data.name).seeded:
+        score, metric = summary.majority
         notes.append(
             f"Always predicting the most frequent training class ({summary.majority_class}) "
-            f"gives {summary.majority_miou:.2f} % mIoU on this split."
+            f"gives {score:.2f} % {metric} on this split."
         )
     if summary.scored_split == "val":
         notes.append(
             "The data have no test labels: the last epoch is scored, on the validation split; nothing is selected."
         )
     elif study.recipe.train.select == "best":
-        notes.append("The epoch is selected on the validation split (Mean); the score is taken on the test split.")
+        by = "accuracy" if study.recipe.evaluate.metric == "accuracy" else "Mean"
+        notes.append(f"The epoch is selected on the validation split ({by}); the score is taken on the test split.")
     else:
         notes.append("The last epoch is scored, on the test split.")
     return notes

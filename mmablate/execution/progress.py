@@ -29,6 +29,7 @@ class GridProgress:
         self.failed = 0
         self.started = self.last_line = time.monotonic()
         self.quiet = quiet or total_runs == 0
+        self.each = max(1, total_runs // 100)  # of many runs, a line a percent
         console = Console(stderr=True)
         self.bar: Progress | None = None
         if console.is_terminal and not self.quiet:
@@ -77,12 +78,12 @@ class GridProgress:
     def finished(self, record: RunRecord) -> None:
         """Counts a run that is over, and says so."""
         self.runs += 1
-        name = f"{record.row or 'teacher'}, seed {record.seed}"
+        name = f"{record.row or record.role}, seed {record.seed}"
         if record.status == "failed" and record.error:
             self.failed += 1
             if not self.quiet:
                 self._line(f"failed: {name}: {record.error.type}: {record.error.message}")
-        elif not self.bar and not self.quiet:
+        elif not self.bar and not self.quiet and (self.runs % self.each == 0 or self.runs == self.total_runs):
             self._line(f"[{self.runs}/{self.total_runs}] {name}: {record.seconds or 0:.1f} s, {self._left()}")
 
     def _line(self, text: str) -> None:

@@ -174,7 +174,7 @@ class Train(Section):
             plugins that are no such means, batch norm, dropout.
         lr: peak learning rate; warmup: share of all steps in which it rises linearly.
         warmup_start: share of the peak at the first step; None starts one warm-up step above zero.
-        schedule: after warm-up: constant, cosine to zero, or poly (1 - t)^0.9.
+        schedule: after warm-up: constant, cosine to zero, poly (1 - t)^0.9, or step: a tenth from half of the way on.
         clip: largest gradient norm of one run, None for no clipping.
         select: "best" takes the epoch with the best validation Mean, "last" the last one.
         precision: "auto" is bf16 autocast on CUDA and float32 elsewhere.
@@ -188,7 +188,7 @@ class Train(Section):
     lr: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
-    schedule: Literal["constant", "cosine", "poly"] = "poly"
+    schedule: Literal["constant", "cosine", "poly", "step"] = "poly"
     warmup: float = Field(0.05, ge=0, lt=1)
     warmup_start: float | None = Field(None, ge=0, le=1)
     clip: float | None = Field(None, gt=0)

@@ -90,7 +90,8 @@ def _drawing(
     """One panel; alone it is a card."""
     alone = limits is None
     figure, upper, lower = canvas.new_stack(palette, canvas.TALL_CARD if alone else canvas.TALL_PANEL)
-    teachers = _teachers(curves, some)
+    all_teachers = _teachers(curves, some)
+    teachers = all_teachers[:_MOST_TEACHERS]
     for index, reference in enumerate(teachers):
         _teacher_line(upper, reference, canvas.DASHES[_teacher_dash(index)], palette)
     lower.axhline(0, color=palette.base, linewidth=1.2, dashes=(4, 3))
@@ -105,13 +106,17 @@ def _drawing(
     _set_axes(table, curves.xs, (upper, lower), (own, deltas))
     canvas.settle_stack(figure, upper, lower, decimal=table.decimal)
     _level_ticks(table, curves.xs, (upper, lower))
-    return _told(table, curves, level, Drawing("", figure, "", ""), some, teachers, styles, palette, alone=alone)
+    drawn = _told(table, curves, level, Drawing("", figure, "", ""), some, teachers, styles, palette, alone=alone)
+    if len(all_teachers) > len(teachers):
+        left_out = f"; {len(teachers)} of {len(all_teachers)} different teachers are drawn, the table has all"
+        drawn = drawn._replace(note=drawn.note + left_out)
+    return drawn
 
 
 def _teachers(curves: FactorCurves, some: Sequence[Curve]) -> list[ReferenceCurve]:
-    """Those of these curves, the first few: a line each where the teachers of rows differ."""
+    """Those of these curves: a line each where the teachers of rows differ."""
     shown = {curve.levels for curve in some}
-    return [one for one in curves.references if shown & set(one.levels)][:_MOST_TEACHERS]
+    return [one for one in curves.references if shown & set(one.levels)]
 
 
 def _teacher_dash(index: int) -> int:

@@ -139,7 +139,7 @@ def _drawing(profile: Profile, palette: Palette, decimal: Literal[".", ","], all
         heading=labels.clean(title),
         description=f"Sorted saliency of {n} channels at {labels.clean(profile.place)}, {labels.plain(profile.run)}, "
         f"{len(profile.seeds)} seeds; the numbers stand in saliency.csv.",
-        legend=_legend(all_of_them, palette),
+        legend=_legend([profile], palette),
         note=_note(all_of_them, len({(p.run, p.place) for p in all_of_them})),
         group=_GROUP,
         axis_names=("rank of the channel", "saliency"),
@@ -223,7 +223,9 @@ def saliency_view(found: StudySaliency, *, decimal: Literal[".", ","] = ".", lin
         decimal: sign of the figures.
         link: to the CSV, relative to the page.
     """
-    made = html.plot_views(plots.cards(saliency_drawings(found.rows, decimal=decimal), "saliency"))
+    drawn = saliency_drawings(found.rows, decimal=decimal)
+    legend = _legend(profiles(found.rows), PAGE)  # one for all figures side by side; a file has its own
+    made = html.plot_views(plots.cards([one._replace(legend=legend) for one in drawn], "saliency"))
     places = list(dict.fromkeys(labels.clean(row.place) for row in found.rows))
     where = f" at {', '.join(places[:4])}{', …' if len(places) > 4 else ''}" if places else ""
     caption = (

@@ -15,9 +15,9 @@ def accuracy_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
     column = {"metric": "accuracy", "unit": "%", "direction": "max", "subset": False}
     info = {ACCURACY: column}
     if recipe.teacher is not None:
-        info[TEACHER] = {**column, "metric": "accuracy of the teacher", "reference": True}
+        info[TEACHER] = {**column, "reference": True}
     if recipe.teacher is not None and tags_known(recipe):
-        info[TAG] = {**column, "metric": "general channels found", "reference": True}
+        info[TAG] = {**column, "metric": "tag accuracy", "reference": True}
     return info
 
 

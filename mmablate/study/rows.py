@@ -194,7 +194,17 @@ def _combine(draft: Draft, combination: Combination, path: KeyPath) -> Iterator[
     losses = _losses(draft, overrides.pop("losses", None), path)
     if losses is not None:
         name = "+".join(level for _, level in combination)
-        yield RowPlan(name, name.replace("+", " + "), losses, overrides, dict(combination), path)
+        label = " + ".join(_level_label(factor, level) for factor, level in combination)
+        yield RowPlan(name, label, losses, overrides, dict(combination), path)
+
+
+def _level_label(factor: str, level: str) -> str:
+    """A level as rows print it; a number says of what it is one."""
+    try:
+        float(level)
+    except ValueError:
+        return level.replace("+", " + ")
+    return f"{GREEK.get(factor, factor)} = {level}"
 
 
 def _product(levels: Mapping[str, Sequence[str]]) -> Iterator[Combination]:

@@ -157,7 +157,7 @@ class Focusing:
         """
         assert isinstance(model, PlacedNetwork)
         place = focus["place"]
-        hidden = self._at(model, place, modality, train, device, batch_size, first=focus["removal"] != "mean")
+        hidden = values_at(model, place, modality, train, device, batch_size, first=focus["removal"] != "mean")
         chosen = self.choose(focus, hidden.shape[1], modality, pair=pair, seed=seed)
         mean = hidden.mean(0) if focus["removal"] == "mean" else None
         return placed(FocusedTeacher(model, place, chosen.kept, focus["removal"], mean), device), chosen.tag
@@ -182,16 +182,12 @@ class Focusing:
             modalities: of teacher and student.
         """
         pair.eval()
-        teacher, student = pair.get_submodule("teacher"), pair.get_submodule("student")
+        teacher = pair.get_submodule("teacher")
         assert isinstance(teacher, PlacedNetwork)
-        hidden = self._at(teacher, focus["place"], modalities[0], samples, device, batch_size)
-        with torch.no_grad():
-            logits = torch.cat(
-                [student(batch.inputs[modalities[1]]) for batch in evaluation_batches(samples, batch_size, device)]
-            )
-        found = channel_saliency(
-            rest_of(teacher, focus["place"]), hidden, logits, permutations=focus["permutations"],
-            distance=focus["distance"], generator=generator(seed, "focus", "permutations"),
+        found = measure_saliency(
+            teacher, pair.get_submodule("student"), samples, modalities=modalities, place=focus["place"],
+            permutations=focus["permutations"], distance=focus["distance"], device=device,
+            generator=generator(seed, "focus", "permutations"), batch_size=batch_size,
         )  # fmt: skip
         self.keep(found, focus, modalities[0], folder)
 
@@ -216,26 +212,6 @@ class Focusing:
                 synthetic=self.data.synthetic,
             ),
         )
-
-    def _at(
-        self,
-        model: PlacedNetwork,
-        place: str,
-        modality: str,
-        train: BatchReader,
-        device: torch.device,
-        batch_size: int,
-        *,
-        first: bool = False,
-    ) -> Tensor:
-        """What stands at a place, (N, C, ...), for the whole split in its order; for its first batch alone."""
-        found = []
-        with torch.no_grad():
-            for batch in evaluation_batches(train, batch_size, device):
-                found.append(model.until(batch.inputs[modality], place))
-                if first:
-                    break
-        return torch.cat(found)
 
     def _count(
         self, focus: Mapping[str, Any], n_channels: int, saliency: Saliency | None, known: Sequence[int] | None
@@ -265,6 +241,55 @@ class Focusing:
         if len(scores) != n_channels:
             raise DataError(f"{where}: the saliency of {n_channels} channels expected, found {len(scores)}")
         return Saliency(torch.tensor(scores, dtype=torch.float64), torch.tensor(errors, dtype=torch.float64), math.nan)
+
+
+def measure_saliency(
+    teacher: PlacedNetwork,
+    student: nn.Module,
+    samples: BatchReader,
+    *,
+    modalities: tuple[str, str],
+    place: str,
+    permutations: int,
+    distance: str,
+    generator: torch.Generator,
+    device: torch.device,
+    batch_size: int,
+) -> Saliency:
+    """Step 2 of Algorithm 1: permutes each channel of the teacher over all samples of a split, in their order.
+
+    Args:
+        teacher, student: in eval mode.
+        modalities: that they see.
+    """
+    hidden = values_at(teacher, place, modalities[0], samples, device, batch_size)
+    with torch.no_grad():
+        logits = torch.cat(
+            [student(batch.inputs[modalities[1]]) for batch in evaluation_batches(samples, batch_size, device)]
+        )
+    return channel_saliency(
+        rest_of(teacher, place), hidden, logits, permutations=permutations, distance=distance, generator=generator
+    )
+
+
+def values_at(
+    model: PlacedNetwork,
+    place: str,
+    modality: str,
+    samples: BatchReader,
+    device: torch.device,
+    batch_size: int,
+    *,
+    first: bool = False,
+) -> Tensor:
+    """What stands at a place, (N, C, ...), for a whole split in its order; with `first`, for its first batch alone."""
+    found = []
+    with torch.no_grad():
+        for batch in evaluation_batches(samples, batch_size, device):
+            found.append(model.until(batch.inputs[modality], place))
+            if first:
+                break
+    return torch.cat(found)
 
 
 def _known(known: Sequence[int] | None) -> tuple[int, ...]:

@@ -280,11 +280,7 @@ class LinearGroup:
                 "teacher": (found.teacher_weight, found.teacher_bias),
                 "student": (found.student_weight, found.student_bias),
             }
-            columns = {}
-            for column, side in ((ACCURACY, "student"), (TEACHER, "teacher")):
-                view = self.views.of(spec, spec.settings["model"][side]["modality"])
-                columns[column] = F.linear(view["test"], *layers[side])
-            metrics = self._scores(spec, columns, view, "test")
+            metrics, validation = (self._pair_scores(spec, layers, split) for split in ("test", "val"))
             start, begun = self._initial(spec)
             final = {
                 f"{side}.{LAYER}{name}": value
@@ -297,7 +293,17 @@ class LinearGroup:
                 for t in spec.settings["losses"]
             }
             self._measure(spec, problem, layers)
-            yield self._writing(spec, metrics, {}, losses, {**start, **final}, begun)
+            yield self._writing(spec, metrics, validation, losses, {**start, **final}, begun)
+
+    def _pair_scores(self, spec: RunSpec, layers: Mapping[str, tuple[Tensor, Tensor]], split: str) -> dict[str, float]:
+        """Accuracy of the student, and of the teacher beside it; {} where there is no such split."""
+        columns, view = {}, {}
+        for column, side in ((ACCURACY, "student"), (TEACHER, "teacher")):
+            view = self.views.of(spec, spec.settings["model"][side]["modality"])
+            if split not in view:
+                return {}
+            columns[column] = F.linear(view[split], *layers[side])
+        return self._scores(spec, columns, view, split)
 
     def _measure(self, spec: RunSpec, pair: LinearPair, layers: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         settings, focus = spec.settings["model"], spec.settings["focus"]
@@ -360,7 +366,8 @@ class LinearGroup:
         return lambda: self._fail(spec, failure(error, fault.step))
 
     def _fail(self, spec: RunSpec, error: RunError) -> None:
-        self._finish(run_record(spec, self.task.study, error=error, environment={}, steps=error.step or 0))
+        steps = error.step - 1 if error.step else 0  # the bad one was not taken
+        self._finish(run_record(spec, self.task.study, error=error, environment={}, steps=steps))
 
     def _finish(self, record: RunRecord) -> None:
         if not self.store.leases.mine(record.run_id):

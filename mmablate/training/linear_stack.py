@@ -323,9 +323,16 @@ def _train_alone(run: LinearRun, plan: _Plan) -> TrainedLinear:
 
 
 def _first_fault(step: int, terms: list[tuple[str, float, float]]) -> NonFiniteLoss | None:
-    """Of terms (name, value, weight) the first that is not finite; those of weight 0 are not asked."""
-    found = (NonFiniteLoss(name, value, step) for name, value, weight in terms if weight and not math.isfinite(value))
-    return next(found, None)
+    """Of terms (name, value, weight) the first that is not finite, then "total", their weighted sum in float32.
+
+    Those of weight 0 are not asked.
+    """
+    asked = [(name, value, weight) for name, value, weight in terms if weight]
+    for name, value, _ in asked:
+        if not math.isfinite(value):
+            return NonFiniteLoss(name, value, step)
+    whole = float(torch.tensor([value * weight for _, value, weight in asked], dtype=torch.float32).sum())
+    return None if math.isfinite(whole) else NonFiniteLoss("total", whole, step)
 
 
 @torch.no_grad()

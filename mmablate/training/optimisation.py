@@ -42,8 +42,8 @@ def learning_rate(step: int, total: int, settings: Mapping[str, Any]) -> float:
     """Learning rate of optimiser step 0 ... total-1.
 
     Linear warm-up over `warmup` of all steps, from `warmup_start` of the peak (None: its first step above zero,
-    as if step -1 had been at zero); then constant, half a cosine to
-    zero, or poly (1 - t)^0.9 with t the share of the steps after warm-up.
+    as if step -1 had been at zero); then constant, half a cosine to zero, poly (1 - t)^0.9 with t the share of the
+    steps after warm-up, or step: a tenth from t = 1/2 on (torch's StepLR with its size half of the epochs).
     """
     peak: float = settings["lr"]
     warm = int(settings["warmup"] * total)
@@ -57,4 +57,6 @@ def learning_rate(step: int, total: int, settings: Mapping[str, Any]) -> float:
         return peak * 0.5 * (1 + math.cos(math.pi * t))
     if settings["schedule"] == "poly":
         return float(peak * (1 - t) ** 0.9)
+    if settings["schedule"] == "step":
+        return peak if t < 0.5 else peak / 10
     return peak

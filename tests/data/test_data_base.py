@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmablate.data.base import ArraySplit, Moments, SegmentationData
-from mmablate.data.summary import count_classes, majority_miou, summarise
+from mmablate.data.base import ArraySplit, ClassificationData, LabelledSplit, Moments, SegmentationData, Split
+from mmablate.data.summary import count_classes, majority_accuracy, majority_miou, summarise
 
 
 @given(
@@ -56,6 +56,14 @@ def test_majority_miou(train: list[int], scored: list[int], expected: float | No
     assert majority_miou(np.array(train), np.array(scored)) == expected
 
 
+@pytest.mark.parametrize(
+    ("train", "scored", "expected"),
+    [([5, 1, 0], [2, 6, 0], 25.0), ([5, 1], [0, 4], 0.0), ([0, 0], [1, 0], None), ([1, 0], [0, 0], None)],
+)
+def test_majority_accuracy(train: list[int], scored: list[int], expected: float | None) -> None:
+    assert majority_accuracy(np.array(train), np.array(scored)) == expected
+
+
 class Plain:
     """A split with no more than the protocol asks for."""
 
@@ -83,3 +91,52 @@ def test_summary_needs_the_protocol_only() -> None:
     assert card.to_json()["class_pixels"] == {"train": [40, 20], "val": [1, 3]}
     with pytest.raises(ValueError, match=r"expected 0\.\.0"):
         count_classes(splits["val"], 1, -100)
+
+
+def test_summary_of_one_label_a_sample_counts_samples() -> None:
+    def split(labels: list[int]) -> Split:
+        return LabelledSplit({"A": np.zeros((len(labels), 1, 2, 3))}, np.array(labels))
+
+    splits = {"train": split([0, 1, 1, 1]), "test": split([0, 0, 1, 2])}
+    data = ClassificationData("plain", {"A": (1, 2, 3)}, ("a", "b", "c"), splits, True, None, ())
+    card = summarise(data)
+    assert (card.task, card.unit, card.majority) == ("classification", "samples", (25.0, "accuracy"))
+    assert card.majority_miou is None
+    assert (card.n_train, card.n_val, card.n_test) == (4, 0, 4)
+    assert card.to_json() == {
+        "name": "plain",
+        "task": "classification",
+        "synthetic": True,
+        "n_train": 4,
+        "n_val": 0,
+        "n_test": 4,
+        "modalities": {"A": [1, 2, 3]},
+        "class_names": ["a", "b", "c"],
+        "class_samples": {"train": [1, 3, 0], "test": [2, 1, 1]},
+        "scored_split": "test",
+        "majority_class": "b",
+        "majority_accuracy": 25.0,
+        "attribution": None,
+    }
+
+
+def test_the_card_of_segmentation_says_nothing_of_tasks() -> None:
+    data = SegmentationData(
+        "plain", {"A": 1}, ("a", "b"), -100, {"train": Plain([0] * 4), "val": Plain([1] * 4)}, False, None, ()
+    )
+    assert list(summarise(data).to_json()) == [
+        "name",
+        "synthetic",
+        "n_train",
+        "n_val",
+        "n_test",
+        "shape",
+        "modalities",
+        "class_names",
+        "class_pixels",
+        "valid_fraction",
+        "scored_split",
+        "majority_class",
+        "majority_miou",
+        "attribution",
+    ]

@@ -1,5 +1,6 @@
 """study.json: seeds of earlier calls stay, rows that changed are superseded."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,15 @@ def test_a_run_shared_by_two_rows_stays_with_both(tmp_path: Path) -> None:
     written = made(second, made(first))
     (shared,) = [spec.run_id for spec in first.runs if spec.role == "student"]
     assert planned(written)[shared]["rows"] == ["sup+mad", "fixed"]
+
+
+def test_the_score_of_the_most_frequent_class_is_named_by_the_task(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    card = replace(summary(), majority_class="rain", majority_miou=12.345)
+    whole = replace(card, task="classification", majority_miou=None, majority_accuracy=50.0)
+    told = "Always predicting the most frequent training class (rain) gives"
+    assert f"{told} 12.35 % mIoU on this split." in manifest(study, study.runs, tiles(), card, EXECUTION, None)["notes"]
+    assert (
+        f"{told} 50.00 % accuracy on this split."
+        in manifest(study, study.runs, tiles(), whole, EXECUTION, None)["notes"]
+    )

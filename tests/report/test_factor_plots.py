@@ -168,3 +168,18 @@ def test_zero_spread_and_single_seeds_draw(tmp_path) -> None:
         (drawing,) = curve_drawings(table)
         assert "interval" not in drawing.note
         assert canvas.inline_svg(drawing.figure, "t")
+
+
+def test_teachers_that_differ_have_a_line_each_and_what_is_not_drawn_is_said(tmp_path) -> None:
+    def metrics(gamma: str, method: str, seed: int) -> dict[str, float]:
+        found = samples.scores(gamma, "no_kd" if method == "no_kd" else "kd", seed)
+        return {**found, "Teacher": 70.0 + int(method[1:]) + seed} if method != "no_kd" else found
+
+    names = ("no_kd", "m1", "m2", "m3", "m4", "m5")
+    for n, lines_drawn, said in ((3, 2, False), (6, 3, True)):
+        store = samples.write(tmp_path / str(n), (0, 1), methods=names[:n], metrics=metrics)
+        (drawing,) = curve_drawings(build_table(store))
+        teachers = [e.label for e in drawing.legend if e.label.startswith("Teacher")]
+        assert teachers == [f"Teacher (m{i})" for i in range(1, lines_drawn + 1)]
+        assert len({e.dash for e in drawing.legend if e.label.startswith("Teacher")}) == lines_drawn
+        assert ("3 of 5 different teachers" in drawing.note) == said

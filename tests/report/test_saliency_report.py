@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from pathlib import Path
@@ -16,8 +17,9 @@ from report_samples import HOSTILE
 from rich.console import Console
 from test_study_page import Page, assert_self_contained
 
-from mmablate.analysis.saliency import SaliencyRow, load_saliency, profiles
+from mmablate.analysis.saliency import SaliencyRow, StudySaliency, load_saliency, profiles
 from mmablate.cli.tables import write_study_page
+from mmablate.errors import StoreError
 from mmablate.report import canvas, figures
 from mmablate.report.saliency import saliency_csv, saliency_drawings, saliency_view, summary
 from mmablate.results import StudyStore
@@ -269,3 +271,35 @@ def test_files_say_that_data_are_synthetic(tmp_path: Path) -> None:
     paths = figures.write_drawings(found, tmp_path, synthetic=True)
     assert [path.name for path in paths] == ["saliency_1_focus.svg", "saliency_1_focus.pdf"]
     assert found[0].figure.axes[0].get_title(loc="right") == "SYNTHETIC DATA"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda study: study["plan"][0].update(rows=None), "plan.0.rows"),
+        (lambda study: study["table"]["rows"][0].update(levels=[1]), "table.rows.0.levels"),
+        (lambda study: study["plan"][0].update(depends_on=7), None),
+        (lambda study: study["plan"][-1].update(depends_on=[None, {}]), None),
+    ],
+)
+def test_a_damaged_study_is_told_by_its_key(tmp_path, change, told) -> None:
+    store = samples.write(tmp_path)
+    put(store, "pair-1-2")
+    path = store.folder / "study.json"
+    study = json.loads(path.read_text())
+    change(study)
+    path.write_text(json.dumps(study))
+    if told is None:
+        assert len(load_saliency(store).rows) == 1
+        return
+    with pytest.raises(StoreError, match=told):
+        load_saliency(store)
+
+
+def test_a_file_explains_its_own_colours_and_the_page_all_of_them(tmp_path) -> None:
+    rows = (row(), row(run="0 + focus", general=None))
+    known, kept = saliency_drawings(rows)
+    assert [e.label for e in known.legend][1:] == ["known to be modality-general", "others"]
+    assert [e.label for e in kept.legend][1:] == ["kept", "others"]
+    view = saliency_view(StudySaliency(rows, (), False))
+    assert [str(e.label) for e in view.plots[0].legend][1:] == ["known to be modality-general", "kept", "others"]

@@ -19,8 +19,8 @@ LOWEST, HIGHEST = 350.0, 5600.0  # Hz of the bursts
 SLOTS = 4
 """Times at which the numbers show: number k at slot k % 4, in sound and video alike."""
 DECIBELS = 6.0  # of a burst, per unit of its number
-SHADE = 32.0  # of 255, per unit
-NOISE = 10.0
+SHADE = 20.0  # of 255, per unit
+NOISE = 16.0
 COMMENT = "synthetic: mmablate data make"
 
 

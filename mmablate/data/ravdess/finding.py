@@ -17,7 +17,7 @@ from mmablate.data.video import is_clip
 AUDIO, IMAGE = "audio", "image"
 ARRAYS = {AUDIO: "aud_features", IMAGE: "vid_features"}
 WHAT = {AUDIO: "the sound", IMAGE: "the picture"}
-_ACTOR = re.compile(r"Actor_(\d\d)")
+_ACTOR = re.compile(r"Actor_([0-9]{2})")
 
 
 @dataclass
@@ -46,7 +46,7 @@ def find_arrays(root: Path, modalities: Sequence[str]) -> Found:
         names = {AUDIO: row.audio, IMAGE: row.image}
         files = {name: root / ARRAYS[name] / names[name] for name in modalities}
         about = {name: read_name(PurePosixPath(names[name]).stem, whole=False) for name in names}
-        stems = [str(PurePosixPath(names[name]).with_suffix("")) for name in modalities]
+        stems = [str(PurePosixPath(name).with_suffix("")) for name in names.values()]
         clip_id = "+".join(dict.fromkeys(stems))
         own = _row_faults(row, files, about, clip_id)
         if seen.setdefault(f"{row.split}/{clip_id}", row.place) != row.place:

@@ -11,7 +11,7 @@ CHANNELS = {"speech": 1, "song": 2}
 AUDIO_VIDEO, VIDEO_ONLY, AUDIO_ONLY = 1, 2, 3
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 
-_SEVEN = re.compile(r"\d\d(?:-\d\d){6}(?![\d-])")
+_SEVEN = re.compile(r"[0-9]{2}(?:-[0-9]{2}){6}(?![0-9-])")
 
 
 @dataclass(frozen=True, order=True)

@@ -117,7 +117,7 @@ def open_ravdess(
     features: str = "mfcc",
     normalise: str = "published",
     on_fault: str = "refuse",
-    cache_bytes: int = 1 << 30,
+    cache_bytes: int = 1 << 31,
 ) -> ClassificationData:
     """RAVDESS, or a mini set in its layout, with 8 emotions as classes.
 
@@ -149,7 +149,7 @@ def open_ravdess(
     usable, dropped = sound_clips(found.root, found.clips, found.readers, found.faults, drop=on_fault == "drop")
     readers = {name: _scaled(name, found.readers[name], normalise, usable["train"]) for name in reading.modalities}
     splits: dict[str, Split] = {
-        name: kept(ClipSplit(clips, readers), cache_bytes) for name, clips in found.clips.items()
+        split_name: kept(ClipSplit(clips, readers), cache_bytes) for split_name, clips in usable.items()
     }
     return ClassificationData(
         name="ravdess",

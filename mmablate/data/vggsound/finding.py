@@ -56,7 +56,7 @@ def source_of(stem: str) -> str:
     An id of YouTube has 11 letters, "_" among them, and is never cut.
     """
     before = "_".join(stem.split("_")[:-2]) or stem
-    return before if len(before) <= YOUTUBE_ID else re.sub(r"_\d{1,6}$", "", before)
+    return before if len(before) <= YOUTUBE_ID else re.sub(r"_[0-9]{1,6}$", "", before)
 
 
 def find_clips(
@@ -75,7 +75,7 @@ def find_clips(
         path = next(iter(found.values()))
         name = class_of(stem)
         if name is None:
-            faults.append(Fault(f'{path}: expected a name ..._CLASS_..., found no two "_"', "names", clip_id))
+            faults.append(Fault(f"{path}: expected a name ..._CLASS_NUMBER, found {stem!r}", "names", clip_id))
         elif name not in classes:
             text = f'{path}: expected a class of the map before the last "_", found {name!r}'
             faults.append(Fault(text, "labels outside of the map", clip_id))
@@ -107,10 +107,19 @@ def carve(clips: Sequence[Clip], fraction: float, seed: int) -> tuple[list[Clip]
     """Training and validation clips of "train"; all clips of one source video go the same way.
 
     A hash of seed and video decides, so that other clips coming or going change nothing; the fraction is met
-    on average, in videos.
+    on average, in videos. Where that leaves either side without a video, it gets the one that is nearest to it.
+
+    Args:
+        clips: of "train".
+        fraction: of the source videos, 0..1; 0 for no validation.
+        seed: of the draw.
     """
-    drawn: dict[bool, list[Clip]] = {False: [], True: []}
+    places = {}
     for clip in clips:
         digest = hashlib.sha256(f"{seed}:{clip.group}".encode("utf-8", "surrogateescape")).digest()
-        drawn[int.from_bytes(digest[:6], "big") / 2**48 < fraction].append(clip)
-    return drawn[False], drawn[True]
+        places[clip.group] = int.from_bytes(digest[:6], "big") / 2**48
+    chosen = {group for group, place in places.items() if place < fraction}
+    if fraction > 0 and len(places) > 1:
+        order = sorted(places, key=lambda group: places[group])
+        chosen = (chosen | {order[0]}) - ({order[-1]} if len(chosen) == len(places) else set())
+    return [c for c in clips if c.group not in chosen], [c for c in clips if c.group in chosen]

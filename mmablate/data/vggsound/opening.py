@@ -145,11 +145,8 @@ def _survey(
         raise DataError(told(faults))
     left, val = carve(train, val_fraction, split_seed)
     if not left or (val_fraction > 0 and not val):
-        videos = len({clip.group for clip in train})
-        raise DataError(
-            f"{root}: expected source videos in train to validate on and to train on, found {videos} in all, of which "
-            f"val_fraction {val_fraction:g} gives {len({c.group for c in val})} to validation"
-        )
+        text = f"two source videos in train, one to validate on (val_fraction {val_fraction:g}), found one"
+        raise DataError(f"{root}: expected {text}: {train[0].group}")
     clips = {"train": left, **({"val": val} if val_fraction > 0 else {}), "test": test}
     every = [clip for clip in (*train, *test) if clip.id not in {fault.scene for fault in faults}]
     readers: dict[str, MediaReader] = {}
