@@ -11,8 +11,13 @@ from mmablate.errors import RecipeError
 from mmablate.recipe import load_recipe
 from mmablate.study import open_study
 
-SMALL = {"ravdess_image": {"widths": [4, 5, 6], "hidden": [9, 7]}, "ravdess_audio": {"widths": [4, 5, 6]},
-         "resnet18": {"widths": [4, 5, 6, 7]}, "resnet3d": {"widths": [4, 5, 6, 7]}, "mlp": {"hidden": [8, 4]}}  # fmt: skip
+SMALL = {
+    "ravdess_image": {"widths": [4, 5, 6], "hidden": [9, 7]},
+    "ravdess_audio": {"widths": [4, 5, 6]},
+    "resnet18": {"widths": [4, 5, 6, 7]},
+    "resnet3d": {"widths": [4, 5, 6, 7]},
+    "mlp": {"hidden": [8, 4]},
+}
 
 CLASSES = """\
 name: tiny
@@ -77,7 +82,8 @@ FAULTS = {
     "count as text": (
         FOCUS,
         "focus: {count: many}",
-        "focus.count: should be a valid integer, unable to parse string as an integer or should be 'significant' or 'known', got 'many'",
+        "focus.count: should be a valid integer, unable to parse string as an integer or should be 'significant' "
+        "or 'known', got 'many'",
     ),
     "drop at a hidden place": (
         FOCUS,
@@ -186,7 +192,8 @@ FAULTS = {
     "batch size": (
         TRAIN,
         "train: {batch_size: most}",
-        "train.batch_size: should be a valid integer, unable to parse string as an integer or should be 'all', got 'most'",
+        "train.batch_size: should be a valid integer, unable to parse string as an integer or should be 'all', "
+        "got 'most'",
     ),
     "open range of seeds": ("seeds: 0-3", "seeds: 5-", "seeds: seeds such as 0-49 or 0,1,2, got '5-'"),
     "falling range of seeds": ("seeds: 0-3", "seeds: 5-3", "seeds: seeds such as 0-49 or 0,1,2, got '5-3'"),
@@ -276,7 +283,9 @@ def test_a_teacher_that_is_not_filled_in_hides_no_other_fault(tmp_path):
 SEGMENTATION = {
     "evaluate: {metric: accuracy}": "evaluate.metric: the data have a label a pixel: miou, got 'accuracy'",
     "focus: {keep: general}": "focus: the model 'anymodal_segmentor' has no places whose channels could be looked at",
-    "model: {name: linear, modality: V}": "model.name: 'linear' is of classification, the data 'landsat' are of segmentation",
+    "model: {name: linear, modality: V}": (
+        "model.name: 'linear' is of classification, the data 'landsat' are of segmentation"
+    ),
     "method: crossmodal": "method.name: 'crossmodal' is of classification, the data 'landsat' are of segmentation",
 }  # fmt: skip
 
