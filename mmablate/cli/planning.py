@@ -17,12 +17,12 @@ from rich.text import Text
 
 from mmablate.errors import UsageError
 from mmablate.execution.estimating import Estimate, estimate
-from mmablate.execution.grouping import group_runs
+from mmablate.execution.grouping import Group, group_runs
 from mmablate.execution.pending import over, wanted_runs
 from mmablate.execution.probes import Probes
 from mmablate.results import StudyStore
 from mmablate.results.machine import available_cores
-from mmablate.study import AnyStudy, ProgramStudy, RunSpec
+from mmablate.study import AnyStudy, ProgramStudy, RunSpec, Study
 
 MOST_ROWS, LAST = 40, 5  # printed, and how many of them from the end
 
@@ -144,7 +144,7 @@ def summary(plan: Plan) -> list[str]:
         head += f"; {_count(teachers, 'teacher')}, trained once for all rows of a seed"
     if pairs:
         head += f"; {_count(pairs, 'pair')} of teacher and student, trained jointly for the saliency of channels"
-    groups = len(group_runs(pending))
+    groups = len(_groups(plan))
     lines = [head]
     text = f"{_count(len(plan.wanted), 'run')}, {len(plan.finished)} finished, {len(pending)} to train"
     lines.append(text + (f" in {_count(groups, 'group')}, up to {plan.jobs} side by side" if pending else ""))
@@ -156,6 +156,12 @@ def summary(plan: Plan) -> list[str]:
     elif plan.study.recipe.data.generate is not None:
         lines.append("the data are SYNTHETIC: made by the dataset's generator")
     return lines
+
+
+def _groups(plan: Plan) -> list[Group]:
+    """As the recipe says that they are trained."""
+    stacked = isinstance(plan.study, Study) and plan.study.recipe.execution == "stacked"
+    return group_runs(plan.pending, {spec.run_id for spec in plan.pending} if stacked else ())
 
 
 def cost_line(plan: Plan) -> str:
@@ -235,7 +241,7 @@ def _as_json(plan: Plan) -> dict[str, Any]:
         "study": plan.study.name,
         "cells": len(plan.rows) * len(plan.seeds),
         "runs": runs,
-        "groups": [[spec.run_id for spec in group.specs] for group in group_runs(plan.pending)],
+        "groups": [[spec.run_id for spec in group.specs] for group in _groups(plan)],
         "jobs": plan.jobs,
         "seconds": cost.seconds,
         "memory_mb": cost.memory_mb,

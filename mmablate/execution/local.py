@@ -19,7 +19,7 @@ from mmablate.execution.fitting import check_conditions, check_sizes
 from mmablate.execution.foreman import train_elsewhere
 from mmablate.execution.grouping import Group, group_runs
 from mmablate.execution.manifest import manifest
-from mmablate.execution.modes import Choice, Stacks, choose_stacks, measured
+from mmablate.execution.modes import Choice, Stacks, across_groups, choose_stacks, measured, wanted_mode
 from mmablate.execution.options import Options, Outcome
 from mmablate.execution.orders import Order
 from mmablate.execution.pending import earlier_records, over, pending_runs
@@ -87,6 +87,7 @@ def run_study(
     execution |= {"stacks": [list(some) for some in stacks]} if stacks else {}
     execution |= {"compared": list(choice.compared)} if choice.compared else {}
     execution |= {"backend": options.backend} if backend is not None else {}
+    execution |= {"ordered": options.mode} if options.mode != "auto" else {}
     samples = choose_samples(data, study.recipe.report.samples) if isinstance(data, SegmentationData) else None
     if is_lead():
         store.update_study(lambda old: manifest(study, wanted, data, summary, _execution(execution, old), old))
@@ -174,10 +175,8 @@ def _choice(
         say = (lambda text: None) if options.quiet else (lambda text: print(text, file=sys.stderr))
         return measured(groups, task, Pool(1, devices), say)
 
-    mode = study.recipe.execution if options.mode == "auto" else options.mode
-    # Linear classifiers are stacked over seeds and settings; whoever goes in turn has groups of their own.
-    across = mode == "stacked" or (mode == "auto" and (before or {}).get("mode") == "stacked")
-    groups = group_runs(pending, {spec.run_id for spec in pending} if across else ())
+    mode = wanted_mode(options.mode, study.recipe.execution, before)
+    groups = group_runs(pending, {spec.run_id for spec in pending} if across_groups(mode, before) else ())
     return choose_stacks(groups, mode, before, faster)
 
 
@@ -385,6 +384,8 @@ def _execution(new: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any
     """A call that trains nothing leaves what the last one said."""
     if old and new["device"] is None:
         return dict(old["execution"])
+    if old and "ordered" in old["execution"]:  # by --mode, until it says otherwise
+        new = {"ordered": old["execution"]["ordered"], **new}
     if old and "backend" in new:  # workers elsewhere train in turn; what was decided for this machine stays known
         return {**new, **{key: old["execution"][key] for key in ("stacks", "compared") if key in old["execution"]}}
     earlier = [list(some) for some in old["execution"].get("stacks", ())] if old else []

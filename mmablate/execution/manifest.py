@@ -42,7 +42,12 @@ def manifest(
         rows = [r for r in entry["rows"] if cells.get(r) == entry["cells"].get(r) and (r, entry["seed"]) not in served]
         if run_id not in here and rows:
             earlier.append({**entry, "rows": rows})
-    needed = {upstream for entry in earlier for upstream in entry["depends_on"]} - here
+    needed: set[str] = set()
+    waiting = [upstream for entry in earlier for upstream in entry["depends_on"]]
+    while waiting:  # a teacher may read a pair
+        if (run_id := waiting.pop()) not in needed | here:
+            needed.add(run_id)
+            waiting += before[run_id]["depends_on"] if run_id in before else ()
     kept = [entry for run_id, entry in before.items() if run_id in needed]
     counted = {*here, *needed, *(entry["run_id"] for entry in earlier)}
     superseded = [entry for run_id, entry in before.items() if run_id not in counted]

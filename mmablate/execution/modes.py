@@ -28,6 +28,26 @@ class Choice:
     compared: tuple[str, ...] = ()
 
 
+def wanted_mode(asked: str, recipe: str, before: Mapping[str, Any] | None) -> str:
+    """The mode of a call: by order of --mode, as the study was executed before, or as its recipe says.
+
+    Args:
+        asked: by --mode.
+        recipe: `execution` of the recipe.
+        before: `execution` of the study's last call; None for the first.
+    """
+    before = before or {}
+    if asked == "auto" and recipe == "stacked" and before.get("ordered") == "in-turn":
+        return "in-turn"
+    decided = before.get("mode") == "stacked" or bool(before.get("compared"))
+    return recipe if asked == "auto" and not decided else asked
+
+
+def across_groups(mode: str, before: Mapping[str, Any] | None) -> bool:
+    """Whether linear classifiers are stacked over seeds and settings; those in turn have groups of their own."""
+    return mode == "stacked" or (mode == "auto" and (before or {}).get("mode") == "stacked")
+
+
 def choose_stacks(
     groups: Sequence[Group],
     mode: str,
@@ -54,9 +74,10 @@ def choose_stacks(
     pending = {spec.run_id for group in groups for spec in group.specs}
     kept = tuple(own for some in known if len(own := tuple(run for run in some if run in pending)) > 1)
     replayed = {run for some in known for run in some}
-    able = [g for g in able if not any(spec.run_id in replayed for spec in g.specs)]
     if before.get("mode") == "stacked" and not compared:  # ordered so: runs of more seeds follow
-        return Choice(kept + _stacks(able))
+        new = [Group.of(own) for g in able if (own := [spec for spec in g.specs if spec.run_id not in replayed])]
+        return Choice(kept + _stacks(new))
+    able = [g for g in able if not any(spec.run_id in replayed for spec in g.specs)]
     stacked_before = {_shape(g) for g in groups if any(spec.run_id in replayed for spec in g.specs)}
     shapes = {shape: g for g in able if (shape := _shape(g)) not in compared | stacked_before}
     answers = faster(list(shapes.values())) if shapes else None

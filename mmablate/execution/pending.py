@@ -92,10 +92,17 @@ def _with_lost_teachers(
     store: StudyStore, wanted: Sequence[RunSpec], pending: list[RunSpec], outcome: Outcome
 ) -> list[RunSpec]:
     """Adds teachers that are finished but whose weights are gone (and no sibling's), where a pending run reads them."""
-    ids = {spec.run_id for spec in pending}
-    needed = {run_id for spec in pending for run_id in spec.depends_on} - ids
-    failed = {record.run_id for record in outcome.failed}
-    gone = {run_id for run_id in needed - failed if not store.has_weights(run_id)}
-    lost = {run_id for run_id in gone if not store.adopt(run_id, weights=True)}
+    by_id = {spec.run_id: spec for spec in wanted}
+    looked_at = {spec.run_id for spec in pending} | {record.run_id for record in outcome.failed}
+    lost: set[str] = set()
+    waiting = [run_id for spec in pending for run_id in spec.depends_on]
+    while waiting:  # what is trained again reads others in its turn
+        run_id = waiting.pop()
+        if run_id in looked_at:
+            continue
+        looked_at.add(run_id)
+        if not store.has_weights(run_id) and not store.adopt(run_id, weights=True):
+            lost.add(run_id)
+            waiting += by_id[run_id].depends_on if run_id in by_id else ()
     outcome.reused = [record for record in outcome.reused if record.run_id not in lost]
     return [spec for spec in wanted if spec.run_id in lost] + pending

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmablate.catalog import find
 from mmablate.recipe import Recipe
+from mmablate.recipe.schema import RowSpec
 
 ACCURACY, TEACHER, TAG = "Acc", "Teacher", "Tag"
 
@@ -23,6 +24,8 @@ def accuracy_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
 
 def tags_known(recipe: Recipe) -> bool:
     """Whether the channels that a focus finds can be held against the truth."""
-    focused = recipe.focus is not None or any("focus" in str(key) for levels in recipe.factors.values() for some in
-                                              levels.values() for key in some)  # fmt: skip
+    rows = recipe.rows if isinstance(recipe.rows, list) else []
+    levels = [level for some in recipe.factors.values() for level in some.values()]
+    overrides = [*levels, *(row.overrides for row in rows if isinstance(row, RowSpec))]
+    focused = recipe.focus is not None or any(key.partition(".")[0] == "focus" for some in overrides for key in some)
     return focused and find("dataset", recipe.data.name).known_general

@@ -41,6 +41,7 @@ def linear_key(spec: RunSpec) -> str | None:
         or train["precision"] == "bf16"
         or (teacher and ("run" not in teacher or teacher.get("focus")))
         or not all(_is_linear_term(loss) for loss in settings["losses"])
+        or (spec.role == "pair" and [loss["weight"] for loss in settings["losses"] if loss["term"] == "sup"] != [1])
     ):
         return None
     return json.dumps([spec.role, train, settings["evaluate"], settings["method"]], sort_keys=True)
