@@ -75,8 +75,8 @@ def choose_stacks(
     kept = tuple(own for some in known if len(own := tuple(run for run in some if run in pending)) > 1)
     replayed = {run for some in known for run in some}
     if before.get("mode") == "stacked" and not compared:  # ordered so: runs of more seeds follow
-        new = [Group.of(own) for g in able if (own := [spec for spec in g.specs if spec.run_id not in replayed])]
-        return Choice(kept + _stacks(new))
+        new = [[spec for spec in g.specs if spec.run_id not in replayed] for g in able]
+        return Choice(kept + _stacks([Group.of(specs) for specs in new if specs]))
     able = [g for g in able if not any(spec.run_id in replayed for spec in g.specs)]
     stacked_before = {_shape(g) for g in groups if any(spec.run_id in replayed for spec in g.specs)}
     shapes = {shape: g for g in able if (shape := _shape(g)) not in compared | stacked_before}

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmablate.cli.planning import _as_json, make_plan, summary
-from mmablate.execution import grouping
+from mmablate.data.summary import summarise
+from mmablate.errors import RecipeError
+from mmablate.execution import grouping, run_study
 from mmablate.execution.grouping import group_runs
 from mmablate.execution.manifest import _entry, manifest
 from mmablate.execution.modes import across_groups, choose_stacks, wanted_mode
@@ -22,6 +24,7 @@ from mmablate.results import RunRecord, StudyStore
 from mmablate.results.record import Role
 from mmablate.results.store import CHECKPOINT
 from mmablate.study import RunSpec, Study, open_study
+from mmablate.study.datasets import dataset_settings, open_dataset
 from mmablate.study.plan import STAGES
 from mmablate.study.stacks import linear_key
 
@@ -133,7 +136,8 @@ def test_a_row_wants_what_its_runs_stand_on(study: Any) -> None:
 def record_of(spec: RunSpec, study: str) -> RunRecord:
     """A record of a run that is well."""
     return RunRecord(
-        run_id=spec.run_id, study=study, row=spec.rows[0] if spec.rows else None, seed=spec.seed, status="ok", error=None,
+        run_id=spec.run_id, study=study, row=spec.rows[0] if spec.rows else None, seed=spec.seed, status="ok",
+        error=None,
         metrics={"Acc": 50.0}, n_parameters=1, seconds=1.0, steps=1, depends_on=list(spec.depends_on),
         digests={"init": None, "order": None, "final": None}, environment={}, role=cast(Role, spec.role),
     )  # fmt: skip
@@ -181,9 +185,6 @@ def test_a_plan_keeps_the_pairs_of_the_teachers_of_earlier_calls() -> None:
 
 @cache
 def described() -> tuple[Any, Any]:
-    from mmablate.data.summary import summarise
-    from mmablate.study.datasets import dataset_settings, open_dataset
-
     data = open_dataset(dataset_settings(focus().recipe), None, seed=0)
     return data, summarise(data)
 
@@ -195,7 +196,9 @@ def never(groups: Any) -> list[bool]:
     raise AssertionError("nothing is measured here")
 
 
-def chosen(specs: Any, asked: str, before: dict[str, Any] | None, recipe: str = "stacked") -> tuple[Any, dict[str, Any]]:
+def chosen(
+    specs: Any, asked: str, before: dict[str, Any] | None, recipe: str = "stacked"
+) -> tuple[Any, dict[str, Any]]:
     mode = wanted_mode(asked, recipe, before)
     groups = group_runs(specs, ids(specs) if across_groups(mode, before) else ())
     choice = choose_stacks(groups, mode, before, lambda some: None)
@@ -257,3 +260,44 @@ def test_a_dry_run_counts_groups_as_they_will_be_trained(tmp_path: Path) -> None
     assert "15 pairs of teacher and student, trained jointly for the saliency of channels" in lines[0]
     groups = _as_json(plan)["groups"]
     assert [len(group) for group in groups] == [sum(s.role == role for s in focus().runs) for role in STAGES]
+
+
+# --- what fails ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["stacked", "in-turn"])
+def test_a_joint_training_that_fails_fails_what_reads_it_by_its_name(tmp_path: Path, mode: str) -> None:
+    study = open_study("gauss_focus", seeds=[0], overrides=["focus.train.lr=1e30", "train.steps=20"])
+    assert isinstance(study, Study)
+    rows = ["0.25+no_kd", "0.25+kd", "0.25+kd_general"]
+    pair, *_ = wanted = wanted_runs(study, rows, [0])
+    outcome = run_study(study, wanted, Options(tmp_path, "cpu", 1, quiet=True, mode=mode), described()[0], None)
+    by_row = {spec.rows[0]: spec for spec in wanted if spec.rows}
+    last = by_row["0.25+kd_general"]
+    (teacher,) = last.depends_on
+    told = {record.run_id: record.error for record in outcome.failed}
+    assert told.keys() == {pair.run_id, teacher, last.run_id}
+    assert told[teacher].message == f"its joint training, run {pair.run_id}, failed"
+    assert told[last.run_id].message == f"its teacher, run {teacher}, failed"
+    assert {record.row for record in outcome.trained if record.row} == set(rows[:2])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["focus.keep=random", "focus.count=26"], "focus.count: at most the 25 channels of modality x1, got 26"),
+        (["focus.keep=general", "focus.split=val"], "focus.split: the data have no validation split: train, got 'val'"),
+        (["train.select=best"], "train.select: the data have no validation split to select on: last, got 'best'"),
+    ],
+)
+def test_what_only_the_data_can_tell_is_told_before_anything_is_trained(
+    tmp_path: Path, overrides: list[str], told: str
+) -> None:
+    rows = ["factors={}", "rows=[[sup],[sup,kd]]", "baseline=sup", "claims=[]"]
+    study = open_study("gauss_gamma", seeds=[0], overrides=[*rows, *overrides])
+    assert isinstance(study, Study)
+    data = open_dataset(dataset_settings(study.recipe), None, seed=0)
+    with pytest.raises(RecipeError) as error:
+        run_study(study, study.runs, Options(tmp_path, "cpu", 1, quiet=True), data, None)
+    assert told in error.value.problems
+    assert not (tmp_path / study.name).exists()
