@@ -96,6 +96,19 @@ def _resnet_places(options: Mapping[str, Any]) -> tuple[str, ...]:
     return ("input", "stem", *(f"layer{i + 1}" for i in range(len(options["widths"]))), "pool", "logits")
 
 
+def _ravdess_widths(options: Mapping[str, Any]) -> dict[str, int]:
+    return dict(zip(_ravdess_places(options)[1:-1], (*options["widths"], *options["hidden"]), strict=True))
+
+
+def _mlp_widths(options: Mapping[str, Any]) -> dict[str, int]:
+    return dict(zip(_mlp_places(options)[1:-1], options["hidden"], strict=True))
+
+
+def _resnet_widths(options: Mapping[str, Any]) -> dict[str, int]:
+    widths = options["widths"]
+    return dict(zip(_resnet_places(options)[1:-1], (widths[0], *widths, widths[-1]), strict=True))
+
+
 CLASSIFIERS = (
     ModelEntry(
         name="linear",
@@ -113,6 +126,7 @@ CLASSIFIERS = (
         target="mmablate.models.classification:mlp",
         task="classification",
         places=_mlp_places,
+        widths=_mlp_widths,
     ),
     ModelEntry(
         name="ravdess_image",
@@ -122,6 +136,7 @@ CLASSIFIERS = (
         source=f"{_MFH}: RAVDESS",
         task="classification",
         places=_ravdess_places,
+        widths=_ravdess_widths,
     ),
     ModelEntry(
         name="ravdess_audio",
@@ -131,6 +146,7 @@ CLASSIFIERS = (
         source=f"{_MFH}: RAVDESS",
         task="classification",
         places=_ravdess_places,
+        widths=_ravdess_widths,
     ),
     ModelEntry(
         name="resnet18",
@@ -140,6 +156,7 @@ CLASSIFIERS = (
         source=f"{_MFH}: VGGSound; arXiv:1512.03385",
         task="classification",
         places=_resnet_places,
+        widths=_resnet_widths,
     ),
     ModelEntry(
         name="resnet3d",
@@ -149,6 +166,7 @@ CLASSIFIERS = (
         source=f"{_MFH}: VGGSound",
         task="classification",
         places=_resnet_places,
+        widths=_resnet_widths,
     ),
 )
 

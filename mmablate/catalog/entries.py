@@ -92,10 +92,12 @@ class ModelEntry(Entry):
         task: what it predicts.
         places: options -> names of the places between its stages, the last one that of the logits; () where its
             channels cannot be looked at.
+        widths: options -> place -> its channels, for places of which the options say so.
     """
 
     task: Task = "segmentation"
     places: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda options: ()
+    widths: Callable[[Mapping[str, Any]], Mapping[str, int]] = lambda options: {}
 
     kind = "model"
 

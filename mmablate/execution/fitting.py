@@ -11,7 +11,7 @@ from mmablate.data.base import AnyData, conditions_of
 from mmablate.data.summary import DatasetSummary
 from mmablate.errors import DataError, RecipeError
 from mmablate.execution.processes import world_size
-from mmablate.recipe.schema import Train
+from mmablate.recipe.schema import Focus, Teacher, Train
 from mmablate.study import Study
 from mmablate.study.datasets import dataset_settings
 
@@ -24,7 +24,8 @@ def check_sizes(study: Study, summary: DatasetSummary) -> None:
             hint = "; without the test split, validation is scored" if split == "test" else ""
             raise DataError(f"{summary.name}: the {split} split has no labelled pixel{hint}")
     base = dataset_settings(study.recipe)
-    on_val = any(row.sections.focus is not None and row.sections.focus.split == "val" for row in study.rows)
+    pairs = [run.settings for run in study.runs if run.role == "pair"]
+    on_val = any(settings["focus"]["split"] == "val" for settings in pairs)
     if on_val and not summary.n_val:
         problems["focus", "split"] = "focus.split: the data have no validation split: train, got 'val'"
     for row in study.rows:
@@ -48,8 +49,19 @@ def check_sizes(study: Study, summary: DatasetSummary) -> None:
                 if stem is not None and channels > stem:
                     text = f"{key}.in_channels: at least the {channels} channels of modality {name}, got {stem}"
                     problems[key, name] = text
+        if teacher is not None and row.recipe.focus is not None:
+            problems |= _count_problems(row.recipe.focus, teacher, summary)
     if problems:
         raise RecipeError(list(problems.values()))
+
+
+def _count_problems(focus: Focus, teacher: Teacher, summary: DatasetSummary) -> dict[Any, str]:
+    """More channels of the input asked for than the teacher's modality has."""
+    name = teacher.options.get("modality")
+    channels = summary.modalities.get(str(name))
+    if focus.place != "input" or not isinstance(focus.count, int) or channels is None or focus.count <= channels:
+        return {}
+    return {("focus", "count"): f"focus.count: at most the {channels} channels of modality {name}, got {focus.count}"}
 
 
 def _train_problems(key: str, train: Train, summary: DatasetSummary) -> Iterator[tuple[str, str]]:

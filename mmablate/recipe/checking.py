@@ -184,7 +184,10 @@ def report_validation(draft: Draft, error: ValidationError, prefix: KeyPath, *op
     """Notes what pydantic found below `prefix`, where `options` are models beside that of the recipe."""
     grouped: dict[KeyPath, list[str]] = {}
     values: dict[KeyPath, Any] = {}
-    for detail in error.errors():
+    details = error.errors()
+    for detail in details:
+        if detail["type"] == "too_short" and any(_below(other["loc"], detail["loc"]) for other in details):
+            continue  # of a list whose items are faulty pydantic counts the sound ones alone
         path = (*prefix, *_real_path(detail, _at(draft.source.data, prefix)))
         grouped.setdefault(path, []).append(_rule(detail, path, prefix, draft.form, options))
         values[path] = detail.get("input")
@@ -192,6 +195,10 @@ def report_validation(draft: Draft, error: ValidationError, prefix: KeyPath, *op
         text = " or ".join(dict.fromkeys(rules))
         shown = "" if text.startswith(("missing", "unknown")) else f", got {_short(values[path])}"
         draft.report(path, text + shown)
+
+
+def _below(path: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
+    return len(path) > len(other) and path[: len(other)] == other
 
 
 def _real_path(detail: ErrorDetails, data: Any) -> KeyPath:
@@ -399,18 +406,17 @@ def check_focus(draft: Draft) -> None:
     if teacher.name not in entries("model"):
         return
     entry: ModelEntry = find("model", teacher.name)
-    if not entry.options.model_fields.keys() <= teacher.options.keys():
-        return  # not filled in, for a fault that is told elsewhere
-    places = entry.places(teacher.options)
+    options = _complete_options(entry, teacher)
+    if options is None or (draft.has("data") and _task_of("dataset", draft.sections["data"]) not in (None, entry.task)):
+        return  # told elsewhere
+    places = entry.places(options)
     if not places:
         draft.report(("focus",), f"the model {teacher.name!r} has no places whose channels could be looked at")
     elif focus.place not in places[:-1]:
         draft.report(("focus", "place"), f"a place of {teacher.name} ({', '.join(places[:-1])}), got {focus.place!r}")
-    known = draft.has("data") and _known_general(draft.sections["data"])
-    if "known" in (focus.keep, focus.count) and draft.has("data") and not known:
-        key = "keep" if focus.keep == "known" else "count"
-        text = f"which channels are general is not known of the data {draft.sections['data'].name!r}, got 'known'"
-        draft.report(("focus", key), text)
+    elif isinstance(focus.count, int) and focus.count > (width := entry.widths(options).get(focus.place, focus.count)):
+        draft.report(("focus", "count"), f"at most the {width} channels of {focus.place}, got {focus.count}")
+    _check_known(draft, focus)
     counted = focus.keep == "random" and focus.number == "significant"
     if teacher.checkpoint is not None and focus.saliency is None and (focus.keep in ("general", "specific") or counted):
         text = (
@@ -429,6 +435,30 @@ def check_focus(draft: Draft) -> None:
             Train.model_validate(merge(dict(teacher.train), focus.train))
         except ValidationError as error:
             report_validation(draft, error, ("focus", "train"), Train)
+
+
+def _complete_options(entry: ModelEntry, teacher: Teacher) -> dict[str, Any] | None:
+    """All options of the teacher; None where it was not filled in, for a fault that is told elsewhere."""
+    if not Train().model_dump().keys() <= teacher.train.keys():
+        return None
+    try:
+        return entry.options.model_validate(teacher.options).model_dump(mode="json")
+    except ValidationError:
+        return None
+
+
+def _check_known(draft: Draft, focus: Focus) -> None:
+    """Which channels are general, where a focus asks for them, is known of the data."""
+    if "known" not in (focus.keep, focus.count) or not draft.has("data"):
+        return
+    key = "keep" if focus.keep == "known" else "count"
+    if not _known_general(draft.sections["data"]):
+        text = f"which channels are general is not known of the data {draft.sections['data'].name!r}, got 'known'"
+        draft.report(("focus", key), text)
+    elif focus.place != "input":
+        draft.report(
+            ("focus", key), f"which channels are general is known of input alone, not of {focus.place}, got 'known'"
+        )
 
 
 # --- one section against another --------------------------------------------------------------------------

@@ -70,8 +70,8 @@ class Checked:
 
 _ABSENT = object()
 _PLACE = {name: index for index, name in enumerate(Recipe.model_fields)}
-# Numbers of the steps in `check`: 0 sections and what a task needs, 1 modalities, 2 components, 3 generate, 4 method, 5 teacher, 6 subsets,
-# 7 claims, 8 what belongs to a task, 9 focus.
+# Numbers of the steps in `check`: 0 sections and what a task needs, 1 modalities, 2 components, 3 generate, 4 method,
+# 5 teacher, 6 subsets, 7 claims, 8 what belongs to a task, 9 focus.
 _METHOD, _TEACHER, _SUBSETS, _CLAIMS, _TASK, _FOCUS = 4, 5, 6, 7, 8, 9
 
 

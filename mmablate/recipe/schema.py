@@ -44,7 +44,7 @@ def _seed_range(value: Any) -> Any:
     found: list[int] = []
     for part in value.split(","):
         ends = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", part)
-        if ends is None or int(ends[2] or ends[1]) - int(ends[1]) >= 100_000:
+        if ends is None or not 0 <= int(ends[2] or ends[1]) - int(ends[1]) < 100_000:
             raise ValueError("seeds such as 0-49 or 0,1,2")
         found += range(int(ends[1]), int(ends[2] or ends[1]) + 1)
     return found
@@ -56,7 +56,14 @@ def _distinct(seeds: list[int]) -> list[int]:
     return seeds
 
 
-Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct), BeforeValidator(_seed_range)]
+_Listed = Annotated[list[Seed], Field(min_length=1)]
+_Range = Annotated[str, StringConstraints(pattern=r"^\s*\d+\s*(-\s*\d+\s*)?(,\s*\d+\s*(-\s*\d+\s*)?)*$")]
+Seeds = Annotated[
+    list[Seed],
+    Field(min_length=1),
+    AfterValidator(_distinct),
+    BeforeValidator(_seed_range, json_schema_input_type=_Listed | _Range),
+]
 
 # Discriminators: which form of a key a user meant, so that a fault is told for that form only.
 

@@ -160,9 +160,7 @@ def _runs_of(row: PlainRow, seed: int, base: Recipe, fingerprint: str) -> Iterat
     yield PlainRun(plain_id(settings), "student", seed, settings, depends_on, (row.name,), {row.name: cell})
 
 
-def _upstream_runs(
-    recipe: Recipe, teacher: Teacher, seed: int, base: Recipe, fingerprint: str
-) -> dict[str, PlainRun]:
+def _upstream_runs(recipe: Recipe, teacher: Teacher, seed: int, base: Recipe, fingerprint: str) -> dict[str, PlainRun]:
     """Role -> the run of it that a row's student stands on.
 
     An ordinary teacher where nothing is taken away of its inputs; where channels are replaced in the jointly trained
