@@ -26,7 +26,7 @@ ROWS = ("no_kd", "kd", "kd_random", "kd_general", "kd_specific")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smallest synthetic RAVDESS, as arrays."""
     root = tmp_path_factory.mktemp("ravdess") / "set"
-    make_ravdess(root, actors=4, clips=2, size=(16, 16), audio_size=(32, 32))
+    make_ravdess(root, actors=5, clips=3, size=(16, 16), audio_size=(32, 32), difficulty=0.3, speaker=0.1)
     return root
 
 
