@@ -54,7 +54,7 @@ def compare(one: Path, two: Path, alone: dict[str, Any], shared: dict[str, Any],
             weights = [load_weights(folder / "checkpoint.safetensors") for folder in (first, second)]
             assert weights[0].keys() == weights[1].keys()
             for name, value in weights[0].items():
-                assert_close(weights[1][name], value, rtol=2e-3, atol=2e-4, msg=lambda text, n=name: f"{n}: {text}")
+                assert_close(weights[1][name], value, rtol=1e-3, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
         curves = [
             [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
             for folder in (first, second)
@@ -62,7 +62,7 @@ def compare(one: Path, two: Path, alone: dict[str, Any], shared: dict[str, Any],
         assert len(curves[0]) == len(curves[1])
         for a, b in zip(*curves, strict=True):
             assert b["step"] == a["step"]
-            assert b["losses"] == pytest.approx(a["losses"], rel=2e-3, abs=1e-5)
+            assert b["losses"] == pytest.approx(a["losses"], rel=1e-4, abs=1e-6)
             assert (b["val"] or {}) == pytest.approx(a["val"] or {}, abs=points)
         if ours["role"] == "pair":
             saliency = [read_saliency(folder)[0] for folder in (first, second)]
@@ -88,7 +88,8 @@ def test_a_teacher_trained_anew_over_two_processes(tmp_path: Path) -> None:
     recipe = str(ROOT / "recipes" / "gauss_focus.yaml")
     arguments = [
         "train.steps=30", "train.accumulate=2", "seeds=[1]", "focus.permutations=5", "checkpoints=all",
-        "data.n_val=100", "execution=in-turn", "evaluate.batch_size=7", "--only", "0.50+no_kd,0.50+kd_general,0.50+kd_known",
+        "data.n_val=100", "execution=in-turn", "evaluate.batch_size=7",
+        "--only", "0.50+no_kd,0.50+kd_general,0.50+kd_known",
     ]  # fmt: skip
     alone, _ = ablated(tmp_path / "one", recipe, arguments)
     shared, _ = ablated(tmp_path / "two", recipe, arguments, *LAUNCHER)
@@ -99,10 +100,10 @@ def test_a_teacher_trained_anew_over_two_processes(tmp_path: Path) -> None:
 RESNETS = """
 name: clips
 data: {name: vggsound, modalities: [audio, video]}
-model: {name: resnet3d, modality: video, widths: [2, 2, 3, 3]}
-teacher: {name: resnet18, modality: audio, widths: [2, 2, 3, 3]}
+model: {name: resnet3d, modality: video, widths: [4, 6], depths: [1, 1]}
+teacher: {name: resnet18, modality: audio, widths: [4, 6], depths: [1, 1]}
 method: crossmodal
-train: {epochs: 4, batch_size: 8, accumulate: 2, optimizer: sgd, lr: 1e-3, schedule: constant, select: last}
+train: {epochs: 3, batch_size: 16, accumulate: 2, optimizer: sgd, lr: 1e-3, schedule: constant, select: last}
 losses: {sup: {weight: 1}, kd: {weight: 1}}
 rows:
   - {name: no_kd, losses: [sup]}
@@ -115,27 +116,14 @@ evaluate: {metric: accuracy}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("val", [0.25, 0], ids=["with validation", "without"])
-def test_residual_networks_of_sound_and_pictures_over_two_processes(tmp_path: Path, val: float) -> None:
-    """Batch norm sees a part of the batch in either case; its running statistics are gathered otherwise.
-
-    One process moves them twice a step, each of two once, so that those of a teacher, and what it says, are near but
-    not equal.
-    """
-    make_vggsound(tmp_path / "clips", classes=2, train=48, test=24, frames=4, size=(16, 16), seconds=0.3)
+@pytest.mark.parametrize(("val", "parts"), [(0.25, 2), (0, 4)], ids=["with validation", "without"])
+def test_residual_networks_of_sound_and_pictures_over_two_processes(tmp_path: Path, val: float, parts: int) -> None:
+    """Batch norm sees a part of the batch in either case, and its running statistics are those of one process."""
+    make_vggsound(tmp_path / "clips", classes=2, train=64, test=24, frames=8, size=(24, 24), seconds=0.3)
     (tmp_path / "recipe.yaml").write_text(RESNETS)
-    arguments = [f"data.val_fraction={val}", "--data-root", str(tmp_path / "clips")]
-    alone, _ = ablated(tmp_path / "one", str(tmp_path / "recipe.yaml"), arguments)
-    shared, _ = ablated(tmp_path / "two", str(tmp_path / "recipe.yaml"), arguments, *LAUNCHER)
+    recipe = str(tmp_path / "recipe.yaml")
+    arguments = [f"data.val_fraction={val}", f"train.accumulate={parts}", "--data-root", str(tmp_path / "clips")]
+    alone, _ = ablated(tmp_path / "one", recipe, arguments)
+    shared, _ = ablated(tmp_path / "two", recipe, arguments, *LAUNCHER)
     assert sorted(record["role"] for record in alone.values()) == ["student", "student", "teacher"]
-    for run_id, ours in alone.items():
-        theirs = shared[run_id]
-        for name in ("role", "steps", "n_parameters", "flops", "selected_epoch"):
-            assert theirs[name] == ours[name], name
-        (first,) = (tmp_path / "one").glob(f"results/*/runs/{run_id}/checkpoint.safetensors")
-        (second,) = (tmp_path / "two").glob(f"results/*/runs/{run_id}/checkpoint.safetensors")
-        weights = [load_weights(path) for path in (first, second)]
-        for name, value in weights[0].items():
-            print(ours["role"], ours["row"], name, float((weights[1][name]-value).float().norm()/value.float().norm().clamp(min=1e-9)))
-        print(ours["metrics"], theirs["metrics"], ours["validation"], theirs["validation"])
-    assert 0
+    compare(tmp_path / "one", tmp_path / "two", alone, shared, points=4.2)  # of 24 clips one
