@@ -58,7 +58,8 @@ def check_sizes(study: Study, summary: DatasetSummary) -> None:
 def _count_problems(focus: Focus, teacher: Teacher, summary: DatasetSummary) -> dict[Any, str]:
     """More channels of the input asked for than the teacher's modality has."""
     name = teacher.options.get("modality")
-    channels = summary.modalities.get(str(name))
+    shape = summary.modalities.get(str(name))
+    channels = shape[0] if isinstance(shape, tuple) else shape
     if focus.place != "input" or not isinstance(focus.count, int) or channels is None or focus.count <= channels:
         return {}
     return {("focus", "count"): f"focus.count: at most the {channels} channels of modality {name}, got {focus.count}"}
