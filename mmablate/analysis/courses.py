@@ -94,7 +94,7 @@ class _History:
 def load_training(
     store: StudyStore, study: Mapping[str, Any], by_row: Mapping[str, Sequence[RunRecord]]
 ) -> Training | None:
-    """The curves of a study, None where no history tells anything.
+    """The curves of a study, None where no history tells of two epochs or more.
 
     Args:
         store: of the study.
@@ -114,7 +114,8 @@ def load_training(
     panels = [_term_panel(study, term, rows, list(read.values())) for term in terms]
     validation = _validation_panel(column, rows, list(read.values()))
     panels = [panel for panel in panels if panel.courses]
-    if not panels and not validation.courses:
+    courses = [course for panel in (*panels, validation) for course in panel.courses]
+    if all(len(course.points) < 2 for course in courses):  # one epoch is no curve
         return None
     return Training(
         terms=tuple(panels),

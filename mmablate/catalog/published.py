@@ -33,12 +33,12 @@ class PublishedTable:
         return FOLDER / f"{self.name}.csv"
 
     def read(self) -> tuple[tuple[str, ...], dict[str, dict[str, float]]]:
-        """Columns, and row name -> column -> percent; rows are named as those of `study`."""
+        """Columns, and row name -> column -> percent, where there is one; rows are named as those of `study`."""
         with self.path.open(encoding="utf-8", newline="") as file:
             lines = list(csv.reader(file))
         columns = tuple(lines[0][1:])
         rows = {
-            self.row_prefix + line[0]: {column: float(value) for column, value in zip(columns, line[1:], strict=True)}
+            self.row_prefix + line[0]: {c: float(value) for c, value in zip(columns, line[1:], strict=True) if value}
             for line in lines[1:]
         }
         return columns, rows
@@ -53,6 +53,21 @@ PUBLISHED = (
         "muses_alpha", "α on MUSES, row sup+mad+umd", "muses_losses_full_alpha", "PRISM documentation", "alpha="
     ),
     PublishedTable("muses_methods", "methods on MUSES", None, "AnySeg README, arXiv:2411.17141"),
+    PublishedTable(
+        "mfh_gamma",
+        "cross-modal distillation by γ, Gaussian data",
+        "gauss_gamma",
+        "what the released code of arXiv:2206.06487 prints, 10 seeds",
+    ),
+    PublishedTable(
+        "mfh_alpha",
+        "cross-modal distillation by α, Gaussian data",
+        "gauss_alpha",
+        "what the released code of arXiv:2206.06487 prints, 10 seeds",
+    ),
+    PublishedTable(
+        "mfh_focus", "distillation from general channels, Gaussian data", "gauss_focus", "arXiv:2206.06487, Table 2"
+    ),
     PublishedTable("deliver_methods", "methods on DELIVER", None, "AnySeg and MAGIC, as reported"),
 )
 

@@ -72,13 +72,61 @@ def parallel(model: nn.Module, device: torch.device, *, unused: bool) -> nn.Modu
     return nn.parallel.DistributedDataParallel(
         model,
         device_ids=[device.index] if device.type == "cuda" else None,
-        broadcast_buffers=False,  # each process gathers its own, see `average_buffers`
+        broadcast_buffers=False,  # see `RunningStatistics`
         find_unused_parameters=unused,
     )
 
 
+class RunningStatistics:
+    """Batch norm's running statistics over the processes, which each see other parts of a batch.
+
+    One process takes the parts one after the other and moves the statistics at each. Here every process moves its
+    own at its own parts, and after the step all get what the parts of all, in their order, would have made: with
+    rate m and k parts a process, r0 at the beginning and r_i at the end of process i of W,
+
+        r = sum over i of (1 - m)^(k (W - 1 - i)) (r_i - (1 - m)^k r0) + (1 - m)^(k W) r0.
+
+    Args:
+        model: in the same state in all processes.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.layers: list[tuple[float, Tensor, Tensor, Tensor]] = [
+            (1.0 - layer.momentum, layer.num_batches_tracked, layer.running_mean, layer.running_var)
+            for layer in model.modules()
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm)
+            and layer.momentum is not None
+            and layer.running_mean is not None
+            and layer.running_var is not None
+            and layer.num_batches_tracked is not None
+        ]
+        self._note()
+
+    def _note(self) -> None:
+        self.before = [(count.clone(), mean.clone(), var.clone()) for _, count, mean, var in self.layers]
+
+    @torch.no_grad()
+    def gather(self) -> None:
+        """Makes them equal in all processes, once a step; nothing where there is one process, or no batch norm."""
+        if not (self.layers and _running()):
+            return
+        rank, world = dist.get_rank(), dist.get_world_size()
+        own: list[Tensor] = []
+        for (keep, count, *now), (first, *then) in zip(self.layers, self.before, strict=True):
+            keeps = keep ** (count - first).double()
+            for value, start in zip(now, then, strict=True):
+                moved = (value.double() - keeps * start.double()) * keeps ** (world - 1 - rank)
+                own.append(moved + keeps**world * start.double() / world)
+        parts = iter(summed(torch.cat(own)).split([len(part) for part in own]))
+        for (_, count, *now), (first, *_) in zip(self.layers, self.before, strict=True):
+            count += (count - first) * (world - 1)
+            for value in now:
+                value.copy_(next(parts))
+        self._note()
+
+
 def average_buffers(model: nn.Module) -> None:
-    """Makes running statistics (batch norm's) the mean over the processes, which each saw other parts."""
+    """Makes other running statistics than batch norm's (see `RunningStatistics`) the mean over the processes."""
     if not _running():
         return
     world = dist.get_world_size()

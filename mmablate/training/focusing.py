@@ -130,7 +130,7 @@ class Focusing:
         count = self._count(focus, n_channels, saliency, known)
         stays = n_channels - count if focus["keep"] == "specific" and not _is_ratio(focus) else count
         if not 1 <= stays <= n_channels:
-            raise DataError(f"focus.count: 1 to {n_channels} channels at {focus['place']}, got {count}")
+            raise DataError(_impossible(focus, n_channels, count))
         kept = chosen_channels(
             saliency, n_channels, keep=focus["keep"], count=stays,
             generator=generator(seed, "focus", "random"), replacement=focus.get("replacement", False),
@@ -296,6 +296,16 @@ def _known(known: Sequence[int] | None) -> tuple[int, ...]:
     if not known:
         raise DataError("focus: which channels are general is not known here, or none are")
     return tuple(known)
+
+
+def _impossible(focus: Mapping[str, Any], n_channels: int, count: int) -> str:
+    """What is wrong with a number of channels at a place that has so many."""
+    place = focus["place"]
+    if _is_ratio(focus):
+        return f"focus.ratio: at least one of the {n_channels} channels at {place} must stay, got {focus['number']:g}"
+    if focus["keep"] == "specific":
+        return f"focus.count: 1 to {n_channels - 1} of the {n_channels} channels at {place} go, got {count}"
+    return f"focus.count: 1 to {n_channels} channels at {place}, got {count}"
 
 
 def _significant(focus: Mapping[str, Any]) -> bool:

@@ -17,11 +17,12 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from mmablate.catalog import file_hash
 from mmablate.data.augment import Augmentation
 from mmablate.data.base import AnyData, ClassificationData
 from mmablate.data.batches import Batch, TrainingBatches
 from mmablate.data.loading import BatchReader
-from mmablate.errors import LeaseLost, StoreError
+from mmablate.errors import DataError, LeaseLost, StoreError
 from mmablate.methods.crossmodal import TEACHER
 from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.results.shown import write_predictions
@@ -390,6 +391,9 @@ class _Group:
             return None
         if self.task.teacher_checkpoint is not None:
             path = Path(self.task.teacher_checkpoint).expanduser()
+            known = described.get("checkpoint")
+            if known is not None and path.is_file() and file_hash(path) != known:
+                raise DataError(f"{path}: the file has changed since the study was planned")
         else:
             path = self.store.run_folder(described["run"]) / CHECKPOINT
         if isinstance(self.data, ClassificationData):

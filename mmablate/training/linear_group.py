@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmablate.data.base import ClassificationData
+from mmablate.data.base import ClassificationData, LabelledSplit
 from mmablate.data.streams import generator
 from mmablate.errors import LeaseLost, StoreError
 from mmablate.methods.crossmodal import ACCURACY, TEACHER
@@ -38,6 +41,8 @@ from mmablate.training.usage import Usage
 if TYPE_CHECKING:
     from mmablate.training.group import GroupTask
 
+WRITERS = 8
+
 LAYER = "stages.logits."
 """Of a linear classifier, as its state dict calls it."""
 
@@ -49,17 +54,26 @@ class _Views:
         self.device = device
         self._views: dict[str, dict[str, Tensor]] = {}
         self._known: dict[str, ClassificationData] = {}
+        self._of_run: dict[str, ClassificationData] = {}
+        self._of_side: dict[tuple[str, str], dict[str, Tensor]] = {}
 
     def data(self, spec: RunSpec) -> ClassificationData:
-        """All that a run reads."""
-        settings = {key: value for key, value in spec.settings["data"].items() if key != "fingerprint"}
-        key = json.dumps([settings, spec.seed], sort_keys=True)
-        if key not in self._known:
-            self._known[key] = open_dataset(settings, None, seed=spec.seed)
-        return self._known[key]
+        """All that a run reads, without its samples."""
+        if spec.run_id not in self._of_run:
+            settings = {key: value for key, value in spec.settings["data"].items() if key != "fingerprint"}
+            key = json.dumps([settings, spec.seed], sort_keys=True)
+            if key not in self._known:
+                self._known[key] = _bare(open_dataset(settings, None, seed=spec.seed))
+            self._of_run[spec.run_id] = self._known[key]
+        return self._of_run[spec.run_id]
 
     def of(self, spec: RunSpec, modality: str) -> dict[str, Tensor]:
         """Split -> inputs (N, D) of one modality, and "train labels" and so on."""
+        if (spec.run_id, modality) not in self._of_side:
+            self._of_side[spec.run_id, modality] = self._view(spec, modality)
+        return self._of_side[spec.run_id, modality]
+
+    def _view(self, spec: RunSpec, modality: str) -> dict[str, Tensor]:
         settings = restricted(spec.settings["data"], (modality,))
         key = json.dumps([settings, spec.seed], sort_keys=True)
         if key not in self._views:
@@ -71,6 +85,12 @@ class _Views:
                 found[f"{name} labels"] = torch.from_numpy(labels).to(self.device)
             self._views[key] = found
         return self._views[key]
+
+
+def _bare(data: ClassificationData) -> ClassificationData:
+    """The data without their samples, which the views hold; a study may have hundreds of them."""
+    nothing = LabelledSplit({name: np.zeros((0, 1)) for name in data.modalities}, np.zeros(0))
+    return replace(data, splits=dict.fromkeys(data.splits, nothing))
 
 
 class LinearGroup:
@@ -89,6 +109,7 @@ class LinearGroup:
         self.train_settings: Mapping[str, Any] = specs[0].settings["train"]
         self.views = _Views(self.device)
         self.chosen: dict[str, tuple[tuple[int, ...], float | None]] = {}
+        self.begun: dict[str, tuple[dict[str, Tensor], str]] = {}  # by run; many begin alike
         self.initial: dict[str, tuple[dict[str, Tensor], str]] = {}
         self.read: dict[str, tuple[dict[str, Tensor], float | None]] = {}
         self.records: list[RunRecord] = []
@@ -113,8 +134,10 @@ class LinearGroup:
             **environment(self.device, "float32"), "processes": 1, "stack": len(self.specs), **usage.figures()
         }  # fmt: skip
         self.seconds = (time.perf_counter() - began) / len(self.specs)
-        for write in scored:
-            write()
+        # Each record waits for the disk several times; the disk does many of these waits at once.
+        with ThreadPoolExecutor(WRITERS) as pool:
+            for written in [pool.submit(write) for write in scored]:
+                self._tell(written.result())
         return self.records
 
     # --- before -------------------------------------------------------------------------------------------------
@@ -141,12 +164,15 @@ class LinearGroup:
 
     def _initial(self, spec: RunSpec) -> tuple[dict[str, Tensor], str]:
         """Initial weights, as in turn, and their digest; drawn once for all runs that begin alike."""
+        if spec.run_id in self.begun:
+            return self.begun[spec.run_id]
         data, kept = self.views.data(spec), self._kept(spec)[0]
         key = json.dumps([spec.settings["model"], spec.seed, spec.role, kept, dict(data.modalities)])
         if key not in self.initial:
             model = initial_model(spec.settings["model"], data, seed=spec.seed, role=spec.role, kept=kept)
             weights = {name: value.detach() for name, value in model.state_dict().items()}
             self.initial[key] = weights, digest(weights)
+        self.begun[spec.run_id] = self.initial[key]
         return self.initial[key]
 
     def _kept(self, spec: RunSpec) -> tuple[tuple[int, ...] | None, float | None]:
@@ -185,7 +211,7 @@ class LinearGroup:
 
     # --- runs ---------------------------------------------------------------------------------------------------
 
-    def _train_runs(self, specs: Sequence[RunSpec]) -> Iterator[Callable[[], None]]:
+    def _train_runs(self, specs: Sequence[RunSpec]) -> Iterator[Callable[[], RunRecord]]:
         """Trains students or teachers; yields what writes each of them down."""
         problems, chosen = [], {}
         for spec in specs:
@@ -260,7 +286,7 @@ class LinearGroup:
 
     # --- pairs --------------------------------------------------------------------------------------------------
 
-    def _train_pairs(self, specs: Sequence[RunSpec]) -> Iterator[Callable[[], None]]:
+    def _train_pairs(self, specs: Sequence[RunSpec]) -> Iterator[Callable[[], RunRecord]]:
         """Algorithm 1: joint training, then the saliency of the teacher's channels."""
         problems = []
         for spec in specs:
@@ -329,8 +355,8 @@ class LinearGroup:
         losses: dict[str, float],
         final: dict[str, Tensor],
         begun: str,
-    ) -> Callable[[], None]:
-        def write() -> None:
+    ) -> Callable[[], RunRecord]:
+        def write() -> RunRecord:
             settings, data = self.train_settings, self.views.data(spec)
             line = {
                 "epoch": 1, "step": settings["steps"], "losses": losses, "lr": settings["lr"],
@@ -339,7 +365,7 @@ class LinearGroup:
             self.store.append_history(spec.run_id, line)
             if spec.role != "student" or self.task.keep == "all":
                 save_weights(self.store.run_folder(spec.run_id) / CHECKPOINT, final)
-            self._finish(
+            return self._finish(
                 run_record(
                     spec,
                     self.task.study,
@@ -359,20 +385,27 @@ class LinearGroup:
 
         return write
 
-    def _failing(self, spec: RunSpec, fault: Any) -> Callable[[], None]:
+    def _failing(self, spec: RunSpec, fault: Any) -> Callable[[], RunRecord]:
         keys = {kind: term["key"] for term, kind, _ in self._terms(spec)} if spec.role != "pair" else {}
         name = keys.get(fault.term, fault.term)
         error = type(fault)(name, fault.value, fault.step)
-        return lambda: self._fail(spec, failure(error, fault.step))
+        return lambda: self._finish(self._failed(spec, failure(error, fault.step)))
+
+    def _failed(self, spec: RunSpec, error: RunError) -> RunRecord:
+        steps = error.step - 1 if error.step else 0  # the bad one was not taken
+        return run_record(spec, self.task.study, error=error, environment={}, steps=steps)
 
     def _fail(self, spec: RunSpec, error: RunError) -> None:
-        steps = error.step - 1 if error.step else 0  # the bad one was not taken
-        self._finish(run_record(spec, self.task.study, error=error, environment={}, steps=steps))
+        self._tell(self._finish(self._failed(spec, error)))
 
-    def _finish(self, record: RunRecord) -> None:
+    def _finish(self, record: RunRecord) -> RunRecord:
+        """Writes the record; called from several threads."""
         if not self.store.leases.mine(record.run_id):
             raise LeaseLost(record.run_id)
         self.store.finish_run(record)
+        return record
+
+    def _tell(self, record: RunRecord) -> None:
         self.records.append(record)
         self.report(Progress(finished=(record,)))
 

@@ -93,6 +93,7 @@ class Trainee:
         by_features = all(find("loss", loss["term"]).compares_features for loss in settings["losses"])
         self.forward: Any = distributed.parallel(self.model, device, unused=by_features)
         self.world = distributed.share().world
+        self.statistics = distributed.RunningStatistics(self.model) if self.world > 1 else None
         self.optimizer: Any = build_optimizer(self.model, self.train_settings)
         self.n_parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         self.initial_digest = digest(self.model.state_dict())
@@ -140,6 +141,8 @@ class Trainee:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.train_settings["clip"])
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.statistics is not None:
+            self.statistics.gather()
         for key, value in self._pending.items():
             self._sums[key] = self._sums.get(key, 0.0) + value
         self._pending = {}
@@ -256,7 +259,7 @@ class Trainee:
 
     def release(self) -> None:
         """Gives back the memory of a run that is over."""
-        self.model = self.forward = self.optimizer = self.best = None
+        self.model = self.forward = self.optimizer = self.best = self.statistics = None
         self._sums = self._pending = {}
 
     def _check(self, values: dict[str, Tensor], loss: Tensor) -> None:

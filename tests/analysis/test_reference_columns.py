@@ -211,11 +211,21 @@ def test_conditions_of_an_accuracy_say_nothing_of_iou(tmp_path) -> None:
 def test_the_validation_curve_is_of_the_rows_wherever_the_columns_stand(tmp_path) -> None:
     store = samples.write(tmp_path, table={"columns": ["Teacher", "Acc", "Tag"]})
     for seed in SEEDS:
-        line = {"epoch": 1, "losses": {"ce": 1.0}, "val": {"Acc": 50.0 + seed, "Teacher": 99.0}}
-        (store.run_folder(f"1+focus-{seed}") / "history.jsonl").write_text(json.dumps(line) + "\n")
+        lines = [
+            {"epoch": epoch, "losses": {"ce": 1.0}, "val": {"Acc": 50.0 + seed, "Teacher": 99.0}} for epoch in (1, 2)
+        ]
+        (store.run_folder(f"1+focus-{seed}") / "history.jsonl").write_text("\n".join(map(json.dumps, lines)))
     training = load_details(store).training
     assert training.validation.name == "Acc"
     assert training.validation.courses[0].points[0].mean == 51.5
+
+
+def test_one_epoch_is_no_curve(tmp_path) -> None:
+    store = samples.write(tmp_path)
+    for seed in SEEDS:
+        line = {"epoch": 1, "losses": {"ce": 1.0}, "val": {"Acc": 50.0}}
+        (store.run_folder(f"1+focus-{seed}") / "history.jsonl").write_text(json.dumps(line))
+    assert load_details(store).training is None
 
 
 def test_what_pairs_used_is_told_apart_from_teachers(tmp_path) -> None:
