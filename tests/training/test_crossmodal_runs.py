@@ -325,3 +325,19 @@ def test_a_batch_in_parts_is_the_batch(tmp_path: Path, parts: int) -> None:
     pair = [ran.weights(ran.upstream("pix_fou+kd", 1)[0]) for ran in found]
     for name, value in pair[0].items():
         torch.testing.assert_close(pair[1][name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_stacked_networks_are_those_in_turn(tmp_path: Path) -> None:
+    """Students of one teacher as one model with a further axis; those of other views keep to themselves."""
+    more = "rows=[{name: no_kd, losses: [sup]}, {name: kd, losses: [kd]}, {name: both, losses: [sup, kd]}]"
+    study = shipped("mfeat_focus", *DIGITS, "seeds=[1]", "factors={}", more, "baseline=no_kd", "claims=[]")
+    rows = ["no_kd", "kd", "both"]
+    ran = {mode: run(study, tmp_path / mode, rows=rows, mode=mode) for mode in ("in-turn", "stacked")}
+    stacks = ran["stacked"].store.read_study()["execution"]["stacks"]
+    assert sorted(map(len, stacks)) == [2], "both that have a teacher"
+    for row in rows:
+        ours, theirs = ran["in-turn"], ran["stacked"]
+        assert theirs.record(row, 1).metrics == pytest.approx(ours.record(row, 1).metrics, abs=0.2)
+        other = theirs.weights(theirs.spec(row, 1))
+        for name, value in ours.weights(ours.spec(row, 1)).items():
+            torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-5)
