@@ -72,3 +72,14 @@ def mini_muses(tmp_path_factory):
     root = tmp_path_factory.mktemp("muses") / "set"
     make_muses(root, **SMALL_MUSES)
     return root
+
+
+@pytest.fixture(scope="session")
+def mini_clips(tmp_path_factory):
+    """The smallest synthetic sets of clips, made once a test process: name of the dataset -> root."""
+    from mmablate.data.mini_clips import make_ravdess, make_vggsound
+
+    roots = {name: tmp_path_factory.mktemp(name) / "set" for name in ("ravdess", "vggsound")}
+    make_ravdess(roots["ravdess"], actors=6, clips=1, size=(32, 64), audio_size=(40, 64))
+    make_vggsound(roots["vggsound"], classes=3, train=40, test=8, frames=8, size=(24, 24), seconds=0.3)
+    return roots

@@ -162,7 +162,8 @@ def test_every_published_table_can_be_read():
         columns, rows = about.read()
         table = load_tables(about.path)[0][0]
         assert table.columns == columns
-        assert {r.name: {c: r.cells[c].mean for c in columns} for r in table.rows} == (
+        means = {r.name: {c: m for c in columns if (m := r.cells[c].mean) is not None} for r in table.rows}
+        assert means == (
             rows if about.row_prefix else {r.name: rows[r.name] for r in table.rows}
         ), name
         assert len(table.rows) == len(rows)

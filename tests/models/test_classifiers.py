@@ -300,7 +300,7 @@ def test_options_that_do_not_fit_are_told_before_anything_is_built(name, options
 def test_a_pair_gives_each_network_its_own_input():
     teacher, student = linear(shape=(4,), n_classes=3), mlp(shape=(2, 3), n_classes=3)
     x1, x2 = torch.randn(5, 4), torch.randn(5, 2, 3)
-    ours, theirs = Pair(teacher, student)(x1, x2)
+    ours, theirs = Pair(teacher, student)((x1, x2))
     assert torch.equal(ours, teacher(x1))
     assert torch.equal(theirs, student(x2))
     assert count(Pair(teacher, student)) == count(teacher) + count(student)
