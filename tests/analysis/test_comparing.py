@@ -163,9 +163,7 @@ def test_every_published_table_can_be_read():
         table = load_tables(about.path)[0][0]
         assert table.columns == columns
         means = {r.name: {c: m for c in columns if (m := r.cells[c].mean) is not None} for r in table.rows}
-        assert means == (
-            rows if about.row_prefix else {r.name: rows[r.name] for r in table.rows}
-        ), name
+        assert means == (rows if about.row_prefix else {r.name: rows[r.name] for r in table.rows}), name
         assert len(table.rows) == len(rows)
 
 
