@@ -462,3 +462,22 @@ def test_a_row_of_segmentation_that_speaks_of_classification_is_told_as_by_itsel
         assert list(told.value.problems) == list(expected.problems)
     else:
         assert_plain(opened(rows=rows, baseline=None), str(opened.path))
+
+
+# --- warnings ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warned"),
+    [
+        ({"data__x1__decisive": [0, 10]}, False),  # of the teacher's modality alone
+        ({"data__x2__decisive": [2, 12]}, True),
+        ({"data__n_train": 100}, True),
+        ({"focus__keep": "random"}, False),
+    ],
+)
+def test_rows_that_read_the_data_otherwise_warn_where_their_students_see_it(opened, overrides, warned):
+    rows = [row("base"), row("other", **overrides)]
+    told = list(opened(rows=rows, baseline="base", focus={"keep": "general"}).warnings)
+    assert any("rows read the data with different options" in text for text in told) == warned
+    assert len(told) == warned
