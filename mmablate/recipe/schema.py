@@ -359,7 +359,7 @@ class Focus(Section):
     """
 
     keep: Literal["all", "general", "specific", "random", "known"] = "all"
-    ratio: float | None = Field(None, ge=0, le=1)
+    ratio: float | None = Field(None, ge=0, lt=1)
     count: Annotated[int, Field(ge=1)] | Literal["significant", "known"] | None = None
     replacement: bool = False
     place: str = "input"

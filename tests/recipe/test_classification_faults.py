@@ -62,7 +62,7 @@ def spoilt(*pairs: tuple[str, str]) -> str:
 
 # name -> (what stands there, what is written instead, the whole message after "file:line: ")
 FAULTS = {
-    "ratio above 1": (FOCUS, "focus: {ratio: 1.5}", "focus.ratio: should be less than or equal to 1, got 1.5"),
+    "ratio above 1": (FOCUS, "focus: {ratio: 1.5}", "focus.ratio: should be less than 1, got 1.5"),
     "ratio below 0": (FOCUS, "focus: {ratio: -0.5}", "focus.ratio: should be greater than or equal to 0, got -0.5"),
     "ratio as text": (
         FOCUS,
@@ -242,7 +242,7 @@ def test_every_fault_ends_the_command_with_one_message(tmp_path, mmablate):
 ROW = "  - {name: general, losses: [sup, kd]}"
 ROWS = {
     "focus.place: fc2": "focus.place: a place of mlp (input, hidden1, hidden2), got 'fc2'",
-    "focus.ratio: 2": "focus.ratio: should be less than or equal to 1, got 2",
+    "focus.ratio: 2": "focus.ratio: should be less than 1, got 2",
     "focus: {removal: drop, place: hidden1}": "focus: removal: drop leaves out inputs, place: input, got hidden1",
     "data.x1: {channels: 4, decisive: [0, 5]}": "data.x1: 5 decisive channels from 0 on do not fit into 4",
     "data.xs: 3": "data: x1.decisive [5, 15] must lie within the 3 channels of xs",
