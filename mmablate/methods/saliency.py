@@ -23,6 +23,7 @@ from mmablate.models.places import PlacedNetwork
 
 Beyond = Callable[[Tensor], Tensor]
 
+IN_CACHE = 2**16  # values of a linear rest at a time: four times as fast as what leaves the cache
 ELEMENTS = 2**22
 """Values that are held at once where no `chunk` is given: 16 MiB of float32."""
 
@@ -126,7 +127,7 @@ def channel_saliency(
         orders = _draw(n, permutations, generator).to(hidden.device)
     if flat:
         assert isinstance(beyond, nn.Linear)
-        received, given, clean = _through_linear(beyond, hidden, student_logits, orders, distance, chunk or ELEMENTS)
+        received, given, clean = _through_linear(beyond, hidden, student_logits, orders, distance, chunk or IN_CACHE)
     else:
         assert orders is not None
         at_once = chunk or max(1, ELEMENTS // hidden[0].numel())

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import itertools
 import json
 import os
+import platform
+import re
 import stat
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mmablate.errors import StoreError
 
@@ -81,6 +86,56 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+class Barrier:
+    """Makes everything that was written to a folder's file system durable at once: one wait in place of hundreds.
+
+    By Linux' syncfs, which tells of write errors since 5.8; elsewhere `reached` says False, and files are synced one
+    by one. It is opened before the writes that it is for, since errors before that are not told.
+
+    Args:
+        folder: that is there.
+
+    Raises:
+        OSError: the folder cannot be opened.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._call = _syncfs()
+        self._handle = os.open(folder, os.O_RDONLY) if self._call is not None else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def reached(self) -> bool:
+        """Waits until all writes so far are durable; False where the system cannot be relied on to say so.
+
+        Raises:
+            OSError: something could not be written; nothing is known of what the disk holds.
+        """
+        if self._call is None or self._handle is None:
+            return False
+        if self._call(self._handle) == 0:
+            return True
+        number = ctypes.get_errno()
+        if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):
+            return False
+        raise OSError(number, os.strerror(number))
+
+
+@cache
+def _syncfs() -> Callable[[int], int] | None:
+    release = re.match(r"(\d+)\.(\d+)", platform.release())
+    if sys.platform != "linux" or release is None or (int(release[1]), int(release[2])) < (5, 8):
+        return None
+    call: Callable[[int], int] | None = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    return call
 
 
 def make_folder(folder: Path) -> None:

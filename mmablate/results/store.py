@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from pydantic import ValidationError
 
 from mmablate.errors import StoreError
 from mmablate.results.files import (
+    Barrier,
     CannotRead,
     clear_litter,
     make_folder,
@@ -39,6 +42,9 @@ _LONGEST_NAME = 100
 _NOT_THERE = (FileNotFoundError, NotADirectoryError)
 
 
+WRITERS = 4
+"""Threads that write many records at once: each waits for the disk most of its time."""
+
 # Folders of runs whose entries this process has made durable, many at a time.
 _DURABLE: set[Path] = set()
 
@@ -60,6 +66,7 @@ class StudyStore:
         self.out, self.name, self.folder = out, name, out / name
         self.runs = self.folder / "runs"
         self.leases = Leases(out)
+        self._read: dict[Path, tuple[tuple[int, ...], RunRecord]] = {}  # a page reads all records several times
 
     # --- the study --------------------------------------------------------------------------------------
 
@@ -177,6 +184,56 @@ class StudyStore:
             raise
         self.drop_state(record.run_id)
 
+    def barrier(self) -> Barrier:
+        """To be opened before the files of runs that `finish_runs` is to finish together."""
+        with telling(self.runs, "opened"):
+            return Barrier(self.runs)
+
+    def finish_runs(self, records: Sequence[RunRecord], barrier: Barrier) -> None:
+        """As `finish_run`, of many runs at once.
+
+        All that the runs wrote is on the disk before any of the records is there, and when this returns the records
+        are too; their folders and files need not have been made durable before.
+
+        Raises:
+            StoreError: something could not be written; records that may be gone after a power cut are taken away.
+        """
+        with telling(self.runs, "written"):
+            together = barrier.reached()
+        if not together:
+            for record in records:
+                self._sync_files(record.run_id)
+                self.finish_run(record)
+            return
+        before = {record.run_id: _inode(self.run_folder(record.run_id) / RECORD) for record in records}
+        try:
+            with ThreadPoolExecutor(WRITERS) as pool:
+                for written in [pool.submit(self._write_record, record) for record in records]:
+                    written.result()
+            with telling(self.runs, "written"):
+                if not barrier.reached():
+                    raise OSError(errno.EIO, "the file system was synced a moment ago and is not now")
+        except StoreError:
+            for run_id, inode in before.items():
+                path = self.run_folder(run_id) / RECORD
+                if _inode(path) != inode:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+            raise
+        for record in records:
+            self.drop_state(record.run_id)
+
+    def _write_record(self, record: RunRecord) -> None:
+        write_json(self.run_folder(record.run_id) / RECORD, record.model_dump(mode="json"), durable=False)
+
+    def _sync_files(self, run_id: str) -> None:
+        """Makes the files of a run durable, one by one; what another writer has in hand is left to it."""
+        folder = self.run_folder(run_id)
+        with telling(folder, "written"):
+            for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if not file.name.startswith("."):
+                    sync_file(file)
+
     def drop_state(self, run_id: str) -> None:
         """Removes the state of a run in training, where there is one."""
         state = self.run_folder(run_id) / STATE
@@ -201,6 +258,18 @@ class StudyStore:
         except StoreError:
             return None
 
+    def _read_once(self, path: Path) -> RunRecord:
+        """The valid record there, parsed again only where the file has changed; raises as `_valid_record`."""
+        try:
+            about = os.stat(path)
+        except OSError:
+            return _valid_record(path)  # which says what is wrong
+        identity = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+        known = self._read.get(path)
+        if known is None or known[0] != identity:
+            known = self._read[path] = identity, _valid_record(path)
+        return known[1]
+
     def records(self) -> tuple[list[RunRecord], list[str]]:
         """All valid records by folder name, and one line for each that is not.
 
@@ -219,7 +288,7 @@ class StudyStore:
         for name in names:
             path = self.runs / name / RECORD
             try:
-                good.append(_valid_record(path))
+                good.append(self._read_once(path))
             except StoreError as error:
                 if not isinstance(error.__cause__, _NOT_THERE):
                     bad.append(_clean(str(error)))

@@ -16,10 +16,10 @@ from mmablate.errors import DataError
 from mmablate.results.files import write_atomic
 
 
-def save_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Writes weights atomically."""
+def save_weights(path: Path, weights: Mapping[str, Tensor], *, durable: bool = True) -> None:
+    """Writes weights atomically; `durable` as in `write_atomic`."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    write_atomic(path, safetensors.torch.save(tensors))
+    write_atomic(path, safetensors.torch.save(tensors), durable=durable)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

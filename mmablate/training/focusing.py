@@ -191,8 +191,10 @@ class Focusing:
         )  # fmt: skip
         self.keep(found, focus, modalities[0], folder)
 
-    def keep(self, found: Saliency, focus: Mapping[str, Any], modality: str, folder: Path) -> None:
-        """Writes what was measured."""
+    def keep(
+        self, found: Saliency, focus: Mapping[str, Any], modality: str, folder: Path, *, durable: bool = True
+    ) -> None:
+        """Writes what was measured; `durable` as in `write_atomic`."""
         known = self.data.general.get(modality) if focus["place"] == "input" else None
         count = significant_count(found)
         write_saliency(
@@ -211,6 +213,7 @@ class Focusing:
                 side="general",
                 synthetic=self.data.synthetic,
             ),
+            durable=durable,
         )
 
     def _count(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from mmablate.errors import LeaseLost, StoreError
 from mmablate.methods.crossmodal import ACCURACY, TEACHER
 from mmablate.methods.saliency import channel_saliency
 from mmablate.results import RunError, RunRecord, StudyStore
+from mmablate.results.files import Barrier
 from mmablate.results.store import CHECKPOINT
 from mmablate.study import RunSpec
 from mmablate.study.datasets import open_dataset
@@ -41,7 +42,7 @@ from mmablate.training.usage import Usage
 if TYPE_CHECKING:
     from mmablate.training.group import GroupTask
 
-WRITERS = 8
+WRITERS = 4
 
 LAYER = "stages.logits."
 """Of a linear classifier, as its state dict calls it."""
@@ -112,14 +113,27 @@ class LinearGroup:
         self.begun: dict[str, tuple[dict[str, Tensor], str]] = {}  # by run; many begin alike
         self.initial: dict[str, tuple[dict[str, Tensor], str]] = {}
         self.read: dict[str, tuple[dict[str, Tensor], float | None]] = {}
+        self.folders: dict[str, Future[None]] = {}
         self.records: list[RunRecord] = []
         self.seconds = 0.0
 
     def train(self) -> list[RunRecord]:
         """Trains, scores and records all runs."""
+        # Hundreds of runs end at once: their files become durable together, not each by itself.
+        with self.store.barrier() as barrier:
+            self._train(barrier)
+        return self.records
+
+    def _train(self, barrier: Barrier) -> None:
         began = time.perf_counter()
         prepare_threads(self.device, self.task.threads)
         usage = Usage(self.device, self.task.threads)
+        with ThreadPoolExecutor(WRITERS) as self.pool:
+            self._train_all(barrier, began, usage)
+
+    def _train_all(self, barrier: Barrier, began: float, usage: Usage) -> None:
+        # Making files waits for the disk, and need not be waited for before the training.
+        self.folders = {spec.run_id: self.pool.submit(self._make_folder, spec) for spec in self.specs}
         ready = [spec for spec in self.specs if self._start(spec)]
         finish = self._train_pairs if self.specs[0].role == "pair" else self._train_runs
         try:
@@ -129,23 +143,29 @@ class LinearGroup:
         except Exception as error:
             for spec in ready:
                 self._fail(spec, failure(error))
-            return self.records
+            return
         self.where = {
             **environment(self.device, "float32"), "processes": 1, "stack": len(self.specs), **usage.figures()
         }  # fmt: skip
         self.seconds = (time.perf_counter() - began) / len(self.specs)
-        # Each record waits for the disk several times; the disk does many of these waits at once.
-        with ThreadPoolExecutor(WRITERS) as pool:
-            for written in [pool.submit(write) for write in scored]:
-                self._tell(written.result())
-        return self.records
+        for made in self.folders.values():
+            made.result()
+        records = list(self.pool.map(lambda write: write(), scored))
+        ours = [record for record in records if self.store.leases.mine(record.run_id)]
+        self.store.finish_runs(ours, barrier)
+        for record in ours:
+            self._tell(record)
+        if len(ours) < len(records):
+            raise LeaseLost(next(record.run_id for record in records if record not in ours))
+
+    def _make_folder(self, spec: RunSpec) -> None:
+        self.store.start_run(spec.run_id, {"run_id": spec.run_id, **spec.settings})
+        self.store.drop_state(spec.run_id)
 
     # --- before -------------------------------------------------------------------------------------------------
 
     def _start(self, spec: RunSpec) -> bool:
         """Opens what the run reads; a run for which that fails is recorded, and the others go on."""
-        self.store.start_run(spec.run_id, {"run_id": spec.run_id, **spec.settings})
-        self.store.drop_state(spec.run_id)
         try:
             if spec.role == "pair":
                 for side in ("teacher", "student"):
@@ -341,8 +361,9 @@ class LinearGroup:
             permutations=focus["permutations"], distance=focus["distance"],
             generator=generator(spec.seed, "focus", "permutations"),
         )  # fmt: skip
+        self.folders[spec.run_id].result()
         Focusing(self.store, self.views.data(spec), self.task.weight_files).keep(
-            found, focus, settings["teacher"]["modality"], self.store.run_folder(spec.run_id)
+            found, focus, settings["teacher"]["modality"], self.store.run_folder(spec.run_id), durable=False
         )
 
     # --- records ------------------------------------------------------------------------------------------------
@@ -364,23 +385,21 @@ class LinearGroup:
             }  # fmt: skip
             self.store.append_history(spec.run_id, line)
             if spec.role != "student" or self.task.keep == "all":
-                save_weights(self.store.run_folder(spec.run_id) / CHECKPOINT, final)
-            return self._finish(
-                run_record(
-                    spec,
-                    self.task.study,
-                    metrics=metrics,
-                    validation=validation,
-                    synthetic=data.synthetic,
-                    n_parameters=sum(x.numel() for name, x in final.items() if not name.endswith("kept")),
-                    flops=float(sum(2 * x.numel() for name, x in final.items() if name.endswith("weight"))),
-                    seconds=round(self.seconds, 3),
-                    steps=settings["steps"],
-                    environment=self.where,
-                    selected_epoch=1,
-                    scored_on=data.scored_split,
-                    digests={"init": begun, "order": None, "final": digest(final)},
-                )
+                save_weights(self.store.run_folder(spec.run_id) / CHECKPOINT, final, durable=False)
+            return run_record(
+                spec,
+                self.task.study,
+                metrics=metrics,
+                validation=validation,
+                synthetic=data.synthetic,
+                n_parameters=sum(x.numel() for name, x in final.items() if not name.endswith("kept")),
+                flops=float(sum(2 * x.numel() for name, x in final.items() if name.endswith("weight"))),
+                seconds=round(self.seconds, 3),
+                steps=settings["steps"],
+                environment=self.where,
+                selected_epoch=1,
+                scored_on=data.scored_split,
+                digests={"init": begun, "order": None, "final": digest(final)},
             )
 
         return write
@@ -389,21 +408,20 @@ class LinearGroup:
         keys = {kind: term["key"] for term, kind, _ in self._terms(spec)} if spec.role != "pair" else {}
         name = keys.get(fault.term, fault.term)
         error = type(fault)(name, fault.value, fault.step)
-        return lambda: self._finish(self._failed(spec, failure(error, fault.step)))
+        return lambda: self._failed(spec, failure(error, fault.step))
 
     def _failed(self, spec: RunSpec, error: RunError) -> RunRecord:
         steps = error.step - 1 if error.step else 0  # the bad one was not taken
         return run_record(spec, self.task.study, error=error, environment={}, steps=steps)
 
     def _fail(self, spec: RunSpec, error: RunError) -> None:
-        self._tell(self._finish(self._failed(spec, error)))
-
-    def _finish(self, record: RunRecord) -> RunRecord:
-        """Writes the record; called from several threads."""
+        """Records a run that cannot be trained, by itself."""
+        self.folders[spec.run_id].result()
+        record = self._failed(spec, error)
         if not self.store.leases.mine(record.run_id):
             raise LeaseLost(record.run_id)
         self.store.finish_run(record)
-        return record
+        self._tell(record)
 
     def _tell(self, record: RunRecord) -> None:
         self.records.append(record)
