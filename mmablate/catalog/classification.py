@@ -96,6 +96,7 @@ CLASSIFICATION = (
         synthetic=True,
         task="classification",
         seeded=True,
+        together=lambda options: options.get("draws") == "released",  # one sequence of draws for both
         known_general=True,
     ),
     DatasetEntry(

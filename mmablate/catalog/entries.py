@@ -62,6 +62,7 @@ class DatasetEntry(Entry):
         conditions: axis -> values that samples are described by.
         task: what is predicted.
         seeded: the data are drawn anew for every seed of a run, which `target` takes as `seed`.
+        together: options -> whether what is read of one modality hangs on the others, so that every run reads all.
         known_general: it is known which channels carry modality-general decisive information.
     """
 
@@ -77,6 +78,7 @@ class DatasetEntry(Entry):
     conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     task: Task = "segmentation"
     seeded: bool = False
+    together: Callable[[Mapping[str, Any]], bool] = lambda options: False
     known_general: bool = False
 
     kind = "dataset"

@@ -95,4 +95,5 @@ RAVDESS = DatasetEntry(
     make_target="mmablate.data.mini_clips:make_ravdess",
     make_options=RavdessMakeOptions,
     task="classification",
+    together=lambda options: options.get("on_fault") == "drop",  # a clip is dropped for all rows, or for none
 )

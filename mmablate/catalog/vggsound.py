@@ -96,4 +96,5 @@ VGGSOUND = DatasetEntry(
     make_target="mmablate.data.mini_clips:make_vggsound",
     make_options=VggsoundMakeOptions,
     task="classification",
+    together=lambda options: options.get("on_fault") == "drop",  # a clip is dropped for all rows, or for none
 )

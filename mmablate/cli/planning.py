@@ -175,7 +175,10 @@ def cost_line(plan: Plan) -> str:
     if cost.memory_mb is not None:
         text += f", {cost.memory_mb:.0f} MB at the peak of a group"
     when = f", measured {cost.measured[:10]}" if cost.measured else ""
-    return f"{text} (with -j {plan.jobs} on {', '.join(cost.devices)}{when})"
+    recipe = plan.study.recipe
+    stacked = getattr(recipe, "execution", "auto") == "stacked"
+    mode = ", in turn; stacked, as the recipe says, less" if stacked else ""
+    return f"{text} (with -j {plan.jobs} on {', '.join(cost.devices)}{when}{mode})"
 
 
 def within_budget(plan: Plan, budget: float, again: Any) -> Plan:

@@ -78,7 +78,7 @@ def open_gaussian(
         modalities: of x1, x2; the data hold these alone, in this order.
         xs: latent channels, all of which decide the label.
         x1, x2: channels, decisive and at, as in `View`; `at` None is the number of the first latent channel copied.
-            A modality that is not asked for may be left out, but for `draws` released with `normal` ones.
+            A modality that is not asked for may be left out, but for `draws` released.
         normal: the vector a: "gaussian", drawn from N(0, 1), or "ones".
         n_train, n_test, n_val: samples of each split; without validation samples there is no such split.
         draws: "keyed" or "released".
@@ -173,7 +173,7 @@ def _problems(
         problems.append(f"gaussian: xs: expected {wanted}, found {xs}")
     if draws == "released" and not 0 <= seed < 2**32 - 1:  # what the published generator takes
         problems.append(f"gaussian: seed: expected 0 to {2**32 - 2} with draws: released, found {seed}")
-    all_needed = draws == "released" and normal == "ones"  # x1 is drawn before x2 there
+    all_needed = draws == "released"  # one sequence of draws for both
     for name, options in given.items():
         if options is not None:
             problems.extend(_view_problems(name, options, xs))

@@ -363,6 +363,7 @@ class StudyStore:
                     if file.is_file() and not file.name.startswith(".") and not _own_alone(file.name):
                         _link(file, target / file.name)
                 sync_folder(target)  # before the record, which stands for them all
+                sync_file(source / RECORD)  # of many that are finished together, it may be there and not durable yet
                 _link(source / RECORD, target / RECORD)
                 for folder in (target, self.runs):
                     sync_folder(folder)

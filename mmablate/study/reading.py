@@ -1,6 +1,7 @@
 """Which of the data a run reads: data of one label a sample are read one modality at a time.
 
-An option of the data that is called as a modality concerns that modality alone. A run that does not read it does
+An option of the data that is called as a modality concerns that modality alone, unless the dataset says that they
+hang together (`DatasetEntry.together`). A run that does not read it does
 not have it among its settings: a student without a teacher is the same run whatever the teacher's modality.
 """
 
@@ -10,12 +11,14 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from mmablate.catalog import find
+from mmablate.catalog.entries import DatasetEntry
 from mmablate.recipe.schema import Component, Data
 
 
 def modalities_read(data: Data, *models: Component) -> tuple[str, ...] | None:
     """The modalities that these models see, in the order of the data; None where every run reads all."""
-    if find("dataset", data.name).task != "classification":
+    entry: DatasetEntry = find("dataset", data.name)
+    if entry.task != "classification" or entry.together(data.options):
         return None
     seen = [model.options.get("modality") for model in models]
     return None if None in seen else tuple(name for name in data.modalities or () if name in seen)
@@ -23,7 +26,7 @@ def modalities_read(data: Data, *models: Component) -> tuple[str, ...] | None:
 
 def restricted(settings: Mapping[str, Any], modalities: Collection[str] | None) -> dict[str, Any]:
     """The settings of the data without what concerns other modalities alone."""
-    if modalities is None:
+    if modalities is None or find("dataset", settings["name"]).together(settings):
         return dict(settings)
     others = [name for name in settings["modalities"] if name not in modalities]
     kept = {key: value for key, value in settings.items() if key not in others}

@@ -38,7 +38,7 @@ def linear_key(spec: RunSpec) -> str | None:
         any(own["name"] != "linear" for own in models)
         or any(train[key] != value for key, value in plain.items())
         or not train.get("steps")
-        or train["precision"] == "bf16"
+        or train["precision"] != "float32"  # "auto" is another one on CUDA, where in turn keeps to it
         or (teacher and ("run" not in teacher or teacher.get("focus")))
         or not all(_is_linear_term(loss) for loss in settings["losses"])
         or (spec.role == "pair" and [loss["weight"] for loss in settings["losses"] if loss["term"] == "sup"] != [1])

@@ -166,9 +166,17 @@ def _train(
     stopping: Callable[[], bool],
 ) -> list[RunRecord]:
     stacked = {run_id for some in task.stacks for run_id in some}
-    if distributed.share().world == 1 and all(s.run_id in stacked and linear_key(s) is not None for s in task.specs):
+    # A stack of which one run is left is no stack any more, but the group is of all seeds still.
+    keys = {linear_key(spec) for spec in task.specs}
+    if distributed.share().world == 1 and len(keys) == 1 and None not in keys and (stacked or _several(task.specs)):
         return LinearGroup(task, specs, store, report).train()
     return _Group(task, specs, store, report, stepper or _stepper(task), stopping).train()
+
+
+def _several(specs: Sequence[RunSpec]) -> bool:
+    """Whether the runs are of several seeds or data, which only linear classifiers may be."""
+    first = specs[0]
+    return any((s.seed, s.settings["data"]) != (first.seed, first.settings["data"]) for s in specs)
 
 
 def _stepper(task: GroupTask) -> Stepper:
@@ -208,6 +216,8 @@ class _Group:
         stepper: Stepper,
         stopping: Callable[[], bool],
     ) -> None:
+        if _several(specs):
+            raise ValueError("the runs of a lockstep group have one seed and read the same data")
         self.task, self.specs, self.store, self.report, self.stepper = task, specs, store, report, stepper
         self.stopping = stopping
         self.device = torch.device(task.device)
@@ -553,7 +563,9 @@ class _Group:
         """What describes the teacher that the students saw: its accuracy, and whether its channels are general."""
         if self.teacher is None or not isinstance(self.data, ClassificationData):
             return Evaluated({})
-        method = next(t.method for t in self.trainees if t.spec.settings["teacher"])
+        method = next((t.method for t in self.trainees if t.spec.settings["teacher"]), None)
+        if method is None:  # none of those that learn from it could be built
+            return Evaluated({})
         predict = lambda batch: {TEACHER: method.reference(self.teacher, batch).logits}  # noqa: E731
         reader, size = self._reader(self.data.scored_split), self.settings["evaluate"]["batch_size"]
         found = score_accuracy(

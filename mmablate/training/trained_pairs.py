@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from mmablate.catalog import find, fingerprint
+from mmablate.catalog.entries import DatasetEntry
 from mmablate.data.base import ClassificationData
 from mmablate.data.loading import BatchReader
 from mmablate.data.streams import generator
@@ -71,7 +74,8 @@ def measure_pairs(
         DataError: weights that cannot be read, or a split that the data do not have.
     """
     prepare_threads(device, 1)
-    good = [r for r in store.records()[0] if r.status == "ok" and only in (None, r.run_id)]
+    aside = {entry["run_id"] for entry in store.read_study().get("superseded", ())}
+    good = [r for r in store.records()[0] if r.status == "ok" and r.run_id not in aside and only in (None, r.run_id)]
     pairs = [record for record in good if record.role == "pair" and store.has_weights(record.run_id)]
     found = pairs or [r for r in good if r.role == "student" and store.has_weights(r.run_id) and _taught(store, r)]
     if not found:
@@ -101,6 +105,7 @@ def _measure(
     store: StudyStore, record: RunRecord, wanted: Wanted, data_root: str | None, device: torch.device
 ) -> Measured:
     settings = _settings(store, record)
+    _check_data(settings["data"], data_root)
     data = open_data(settings["data"], data_root, seed=record.seed)
     if not isinstance(data, ClassificationData):
         raise UsageError(f"{store.folder}: saliency is of classifiers, the study's data are {data.name}")
@@ -120,6 +125,21 @@ def _measure(
     kept = sorted(saliency.ranking()[: significant_count(saliency)])
     top = recovery(saliency.ranking()[: len(general)], general).precision if general else None
     return Measured(record, saliency, tuple(kept), general, None if top is None else 100 * top)
+
+
+def _check_data(settings: Mapping[str, Any], data_root: str | None) -> None:
+    """The data are those that the pair was trained on.
+
+    Raises:
+        DataError: they are others, or are not there.
+    """
+    entry: DatasetEntry = find("dataset", settings["name"])
+    root = Path(data_root).expanduser() if data_root and entry.needs_root else None
+    if entry.needs_root and root is None:
+        raise DataError(f"--data-root: {entry.name} reads a folder of yours; say which")
+    found = fingerprint(entry.files(root, settings), relative_to=root)
+    if found != settings["fingerprint"]:
+        raise DataError(f"{root or entry.name}: these are not the data that the pairs were trained on")
 
 
 def _networks(

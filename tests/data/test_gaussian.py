@@ -182,7 +182,8 @@ def test_faults_are_told(changes: dict[str, Any], message: str) -> None:
 
 def test_what_is_not_asked_for_may_be_absent() -> None:
     assert check_gaussian(modalities=["x2"], x2=X2) == []
-    assert open_gaussian(seed=0, modalities=["x2"], x2=X2, draws="released").modalities == {"x2": (50,)}
+    with pytest.raises(DataError, match="x1: expected its channels"):  # one sequence of draws for both
+        open_gaussian(seed=0, modalities=["x2"], x2=X2, draws="released")
 
 
 def test_options_of_a_recipe() -> None:

@@ -45,22 +45,22 @@ def assert_plain(study: Study, path: str, **options: Any) -> None:
 
 
 IDS = {
-    "0+no_kd": "7ad32ef4b7de5995",
-    "0+kd": "8b934440704d33e5",
-    "0.11+kd": "6ecebda7ac4c1fae",
-    "0.25+kd": "c7cb42cf250bfbf1",
-    "0.43+kd": "1e818d72fa235427",
-    "0.67+kd": "0020d1037b182826",
-    "1+kd": "41153daffed34b05",
+    "0+no_kd": "1ce35dc520dbfe3b",
+    "0+kd": "3f4333b2b617a0d2",
+    "0.11+kd": "8be5f7d0075e8086",
+    "0.25+kd": "5f4a8582fdba61c9",
+    "0.43+kd": "7d47192a1c0e6169",
+    "0.67+kd": "a9de94f08573924f",
+    "1+kd": "575a70c959ddf30a",
 }
-TEACHERS = ["fa5b8b54acdfe2e5", "381c40745ab03157", "be1fb8aa5b9379f5", "72bde8ff3ff79053",
-            "52b1469040f18798", "9c4786d21ac308f5"]  # fmt: skip
+TEACHERS = ["26a01de787faeeb6", "c882f4a4f51ae850", "17246254878d3425", "4061b7d192038449",
+            "c52311ec4831ae92", "82c1d403c1845b4f"]  # fmt: skip
 FOCUS_IDS = {
-    "0.25+no_kd": "ce2d6d914e7f26d0",
-    "0.25+kd": "8b2b559ca4984ed9",
-    "0.25+kd_random": "acc881c829b79600",
-    "0.25+kd_known": "003998c42e6fe742",
-    "0.25+kd_general": "826095b2e272ffaa",
+    "0.25+no_kd": "cf4b476f6074628f",
+    "0.25+kd": "7ea1bfee0903cac3",
+    "0.25+kd_random": "c2562d78ff21b773",
+    "0.25+kd_known": "e018a83ea6abf2f2",
+    "0.25+kd_general": "a605e976894c6a44",
 }
 
 

@@ -10,7 +10,10 @@ import torch
 from crossmodal_samples import GAUSS, Ran, run, shipped
 from torch.testing import assert_close
 
+from mmablate.results import StudyStore
 from mmablate.results.saliency import read_saliency
+from mmablate.study import RunSpec, open_study
+from mmablate.training.group import GroupTask, train_group
 
 # What 20 to 60 steps of float32 sums in another order amount to.
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
@@ -192,3 +195,19 @@ def test_nothing_that_is_stacked_hangs_on_its_neighbours(tmp_path: Path, gamma: 
         for name, value in gamma["stacked"].weights(spec).items():
             assert_close(alone.weights(spec)[name], value, **TOLERANCE)
         assert torch.equal(alone.weights(spec)["stages.logits.bias"].isfinite(), torch.ones(2, dtype=torch.bool))
+
+
+def test_a_group_of_several_seeds_never_goes_in_turn_as_one(tmp_path: Path) -> None:
+    """What is left of two stacks, one of them of a single run, is trained on the data of each seed."""
+    study = open_study("gauss_gamma", overrides=["train.steps=30", "data.n_test=200"], seeds=[0, 1])
+    teachers = [run for run in study.runs if run.role == "teacher"]
+    some = [teachers[0], next(run for run in teachers if run.seed != teachers[0].seed)]
+
+    def trained(name: str, *specs: RunSpec) -> dict[str, dict[str, float]]:
+        StudyStore(tmp_path / name, name).prepare()
+        task = GroupTask(specs=specs, study=name, out=tmp_path / name, data_root=None, device="cpu")
+        return {record.run_id: record.metrics for record in train_group(task, lambda progress: None)}
+
+    alone = {**trained("a", some[0]), **trained("b", some[1])}
+    assert trained("together", *some) == alone
+    assert len({tuple(metrics.items()) for metrics in alone.values()}) == 2

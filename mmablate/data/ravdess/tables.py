@@ -83,7 +83,7 @@ def _row(split: str, path: Path, number: int, cells: list[str]) -> Row | Fault:
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if not parts or ".." in parts or name.startswith(("/", "\\")) or ":" in parts[0]:
             return Fault(f"{place}: expected a name below its folder, found {name!r}", "names outside of the folder")
-    if not (label.isascii() and label.isdigit() and int(label) < len(EMOTIONS)):
+    if not (len(label) == 1 and label.isascii() and label.isdigit() and int(label) < len(EMOTIONS)):
         text = f"{place}: expected a label from 0 to {len(EMOTIONS) - 1}, found {label!r}"
         return Fault(text, "labels outside of 0..7")
     return Row(split, audio, image, int(label), place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from mmablate.catalog import find
 from mmablate.recipe import Recipe
 from mmablate.recipe.schema import Data
 from mmablate.study.linting.sharing import Texts
@@ -25,6 +26,15 @@ def teacher_of_other_samples(recipe: Recipe, rows: Sequence[Row], texts: Texts) 
         yield (
             f"the rows {listed(other, 4)} read the data with other options than the recipe, under the same "
             "teacher.checkpoint: it may have been trained on what they are scored on"
+        )
+
+
+def teacher_of_other_data(recipe: Recipe) -> Iterator[str]:
+    """One teacher for all seeds, on data that every seed draws for itself."""
+    if recipe.teacher is not None and recipe.teacher.seed != "paired" and find("dataset", recipe.data.name).seeded:
+        yield (
+            f"teacher.seed is {recipe.teacher.seed}, and every seed draws data of its own: of those of the others "
+            "its teacher may know nothing"
         )
 
 
