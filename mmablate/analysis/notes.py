@@ -236,7 +236,8 @@ def _twins(table: Table, told: Sequence[frozenset[str]]) -> Iterator[str]:
             alike.setdefault(repr([row.cells[column].values for column in columns]), []).append(row.name)
     for twins in alike.values():
         if len(twins) > 1 and not set(twins) <= _reached(twins[0], told):
-            yield f"The rows {', '.join(twins)} have the same scores to the last digit: their difference does nothing."
+            rows = ", ".join(twins)
+            yield f"The rows {rows} have the same scores to the last digit: their difference may do nothing."
 
 
 def _reached(name: str, groups: Sequence[frozenset[str]]) -> set[str]:

@@ -113,8 +113,8 @@ def _measured(request: SaliencyRequest, store: StudyStore, run_id: str | None) -
         row = SaliencyRow(
             run=label, seed=found.record.seed, place=place, scores=found.saliency.scores.tolist(),
             normalised=found.saliency.normalised().tolist(),
-            standard_errors=found.saliency.standard_errors.tolist(), general=found.general, kept=found.kept,
-            count=len(found.kept),
+            standard_errors=found.saliency.standard_errors.tolist(), general=found.general, kept=None,
+            count=found.count,
         )  # fmt: skip
         rows.append((order, row))
     rows.sort(key=lambda item: (item[0], item[1].run, item[1].seed))

@@ -202,7 +202,7 @@ class Focusing:
             scores=found.scores.tolist(),
             standard_errors=found.standard_errors.tolist(),
             normalised=found.normalised().tolist(),
-            kept=sorted(found.ranking()[:count]),
+            kept=None,  # that is for each student's teacher to say
             general=known,
             info=SaliencyInfo(
                 place=focus["place"],
@@ -210,7 +210,6 @@ class Focusing:
                 permutations=focus["permutations"],
                 count=count,
                 rule="significant at a false discovery rate of 5 %",
-                side="general",
                 synthetic=self.data.synthetic,
             ),
             durable=durable,

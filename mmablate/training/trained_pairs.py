@@ -52,14 +52,14 @@ class Measured:
     Attributes:
         record: of the run that holds the pair, or of a student whose teacher is the other one.
         saliency: of the teacher's channels.
-        kept: those that are significant, ascending.
+        count: how many of them are significant.
         general: those that are general in truth; None where nobody knows.
         tag: share of as many of the most salient as are general that are so, in percent; None likewise.
     """
 
     record: RunRecord
     saliency: Saliency
-    kept: tuple[int, ...]
+    count: int
     general: tuple[int, ...] | None
     tag: float | None
 
@@ -122,9 +122,8 @@ def _measure(
         generator=generator(record.seed, "focus", "permutations"), batch_size=settings["evaluate"]["batch_size"],
     )  # fmt: skip
     general = data.general.get(modalities[0]) if wanted.place == "input" else None
-    kept = sorted(saliency.ranking()[: significant_count(saliency)])
     top = recovery(saliency.ranking()[: len(general)], general).precision if general else None
-    return Measured(record, saliency, tuple(kept), general, None if top is None else 100 * top)
+    return Measured(record, saliency, significant_count(saliency), general, None if top is None else 100 * top)
 
 
 def _check_data(settings: Mapping[str, Any], data_root: str | None) -> None:
@@ -139,7 +138,9 @@ def _check_data(settings: Mapping[str, Any], data_root: str | None) -> None:
         raise DataError(f"--data-root: {entry.name} reads a folder of yours; say which")
     found = fingerprint(entry.files(root, settings), relative_to=root)
     if found != settings["fingerprint"]:
-        raise DataError(f"{root or entry.name}: these are not the data that the pairs were trained on")
+        raise DataError(
+            f"{root or entry.name}: these are not the data that the pairs were trained on; --data-root DIR names others"
+        )
 
 
 def _networks(
