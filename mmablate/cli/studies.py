@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -235,7 +237,14 @@ def _train(request: Request, study: AnyStudy, rows: Collection[str], seeds: Coll
         data = open_dataset(dataset_settings(study.recipe), root)
     for warning in study.warnings if is_lead() else ():
         print(f"warning: {warning}", file=sys.stderr)
+    # What draws the page takes half a second to import; that passes while the runs wait for the disk or compute.
+    threading.Thread(target=_import_figures, daemon=True).start()
     return run_study(study, wanted_runs(study, rows, seeds), _options(request), data, root)
+
+
+def _import_figures() -> None:
+    with contextlib.suppress(Exception):  # the page will say what is wrong
+        import mmablate.report.figures  # noqa: F401
 
 
 def _options(request: Request) -> Options:
