@@ -96,7 +96,50 @@ def shown_stride(shape: tuple[int, int]) -> int:
     return -(-shape[1] // SHOWN_WIDTH)
 
 
-class ArraySplit:
+class _InMemory:
+    """What splits that lie in memory have in common, whatever the shape of a sample and of its label.
+
+    Args:
+        inputs: modality -> float32 (N, ...).
+        labels: int64 (N, ...).
+        infos: one a sample, or None.
+
+    Raises:
+        ValueError: another number of infos than of samples.
+    """
+
+    def __init__(
+        self, inputs: Mapping[str, np.ndarray], labels: np.ndarray, infos: Sequence[SampleInfo] | None
+    ) -> None:
+        if infos is not None and len(infos) != len(labels):
+            raise ValueError(f"{len(infos)} infos for {len(labels)} samples")
+        self._infos = infos
+        self._inputs = {name: np.asarray(values, dtype=np.float32) for name, values in inputs.items()}
+        self._labels = np.asarray(labels, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that inputs and labels take."""
+        return sum(values.nbytes for values in self._inputs.values()) + self._labels.nbytes
+
+    def describe(self, index: int) -> SampleInfo:
+        """The sample's own info, or its number where none was given."""
+        return self._infos[index] if self._infos is not None else SampleInfo(str(index))
+
+    def labels_of(self, indices: Sequence[int]) -> np.ndarray:
+        """Copies of the labels at `indices`, int64 (B, ...)."""
+        return self._labels[np.asarray(indices, dtype=np.int64)]
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Copies of the samples at `indices`; see `Split.batch`. Raises IndexError outside the split."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return {name: values[chosen] for name, values in self._inputs.items()}, self._labels[chosen]
+
+
+class ArraySplit(_InMemory):
     """A split that lies in memory.
 
     Args:
@@ -116,37 +159,12 @@ class ArraySplit:
         for name, values in inputs.items():
             if values.ndim != 4 or (values.shape[0], *values.shape[2:]) != labels.shape:
                 raise ValueError(f"modality {name!r} is {values.shape}, labels are {labels.shape}")
-        if infos is not None and len(infos) != len(labels):
-            raise ValueError(f"{len(infos)} infos for {len(labels)} samples")
-        self._infos = infos
-        self._inputs = {name: np.asarray(values, dtype=np.float32) for name, values in inputs.items()}
-        self._labels = np.asarray(labels, dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self._labels)
+        super().__init__(inputs, labels, infos)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of every sample, in pixels."""
         return self._labels.shape[1], self._labels.shape[2]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that inputs and labels take."""
-        return sum(values.nbytes for values in self._inputs.values()) + self._labels.nbytes
-
-    def describe(self, index: int) -> SampleInfo:
-        """The sample's own info, or its number where none was given."""
-        return self._infos[index] if self._infos is not None else SampleInfo(str(index))
-
-    def labels_of(self, indices: Sequence[int]) -> np.ndarray:
-        """Copies of the labels at `indices`, int64 (B, H, W)."""
-        return self._labels[np.asarray(indices, dtype=np.int64)]
-
-    def batch(self, indices: Sequence[int]) -> Batch:
-        """Copies of the samples at `indices`; see `Split.batch`. Raises IndexError outside the split."""
-        chosen = np.asarray(indices, dtype=np.int64)
-        return {name: values[chosen] for name, values in self._inputs.items()}, self._labels[chosen]
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +206,7 @@ class SegmentationData:
         return "test" if "test" in self.splits else "val"
 
 
-class LabelledSplit:
+class LabelledSplit(_InMemory):
     """A split of whole samples with one label each that lies in memory.
 
     Args:
@@ -208,37 +226,12 @@ class LabelledSplit:
         for name, values in inputs.items():
             if values.ndim < 2 or len(values) != len(labels):
                 raise ValueError(f"modality {name!r} is {values.shape}, labels are {labels.shape}")
-        if infos is not None and len(infos) != len(labels):
-            raise ValueError(f"{len(infos)} infos for {len(labels)} samples")
-        self._infos = infos
-        self._inputs = {name: np.asarray(values, dtype=np.float32) for name, values in inputs.items()}
-        self._labels = np.asarray(labels, dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self._labels)
+        super().__init__(inputs, labels, infos)
 
     @property
     def shape(self) -> tuple[int, int]:
         """One label a sample."""
         return 1, 1
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that inputs and labels take."""
-        return sum(values.nbytes for values in self._inputs.values()) + self._labels.nbytes
-
-    def describe(self, index: int) -> SampleInfo:
-        """The sample's own info, or its number where none was given."""
-        return self._infos[index] if self._infos is not None else SampleInfo(str(index))
-
-    def labels_of(self, indices: Sequence[int]) -> np.ndarray:
-        """Copies of the labels at `indices`, int64 (B,)."""
-        return self._labels[np.asarray(indices, dtype=np.int64)]
-
-    def batch(self, indices: Sequence[int]) -> Batch:
-        """Copies of the samples at `indices`; see `Split.batch`. Raises IndexError outside the split."""
-        chosen = np.asarray(indices, dtype=np.int64)
-        return {name: values[chosen] for name, values in self._inputs.items()}, self._labels[chosen]
 
 
 @dataclass(frozen=True, eq=False)
