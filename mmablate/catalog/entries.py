@@ -96,8 +96,8 @@ class ModelEntry(Entry):
             channels cannot be looked at.
         widths: options -> place -> its channels, for places of which the options say so.
         multimodal: it fuses several modalities: those of its option `modalities`, or all of the data.
-        encoder_options: of a multimodal model, the options that make its encoders; models that are alike in these
-            may start from the same pre-trained encoders.
+        encoders: options of a multimodal model -> those of `contrastive_encoders` whose encoders fit it; models that
+            are alike in these start from the same pre-trained encoders.
         faults: options and modalities seen -> what is wrong with them together, a line each.
     """
 
@@ -105,7 +105,7 @@ class ModelEntry(Entry):
     places: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda options: ()
     widths: Callable[[Mapping[str, Any]], Mapping[str, int]] = lambda options: {}
     multimodal: bool = False
-    encoder_options: tuple[str, ...] = ()
+    encoders: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: {}
     faults: Callable[[Mapping[str, Any], tuple[str, ...]], list[str]] = lambda options, modalities: []
 
     kind = "model"

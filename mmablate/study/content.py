@@ -108,9 +108,7 @@ class Content:
         return self._teachers[key]
 
     def _pretraining_parts(self, sections: Sections, pretrain: Pretrain, seed: int | None) -> dict[str, _Part]:
-        model = self._model(sections.model)
-        kept = find("model", sections.model.name).encoder_options
-        encoders = {key: value for key, value in model.items() if key == "name" or key in kept}
+        encoders = find("model", sections.model.name).encoders(sections.model.options)
         train = {**merge(sections.train.model_dump(mode="json"), pretrain.train), "select": "last"}
         own = {key: value for key, value in train.items() if key not in ("encoder_lr",)}
         return {
@@ -118,7 +116,7 @@ class Content:
             "role": self._role["pretraining"],
             "seed": _part(seed),
             "method": _part({"name": "contrastive"}),
-            "model": _part({"name": "contrastive_encoders", "dim": pretrain.dim, "encoders": encoders}),
+            "model": _part({"name": "contrastive_encoders", "dim": pretrain.dim, **encoders}),
             "losses": _part([{"key": "nce", "term": "nce", "weight": 1.0, "definition": "infonce"}]),
             "train": _part(Train.model_validate(own).model_dump(mode="json")),
             "masks": self._all,
