@@ -7,7 +7,7 @@ importing torch. A plugin offers entries of the same types (see `registry`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -89,17 +89,21 @@ class ModelEntry(Entry):
     """A model; `target` builds an nn.Module from flat arguments.
 
     A model of classification is given `shape`, that of one sample of the modality that its option `modality` names.
+    One without that option sees several modalities, and is given `shapes`, modality -> shape of one sample.
 
     Attributes:
         task: what it predicts.
         places: options -> names of the places between its stages, the last one that of the logits; () where its
             channels cannot be looked at.
         widths: options -> place -> its channels, for places of which the options say so.
+        faults: options, modalities of the data -> what does not fit, each as "option: what is wrong"; checked before
+            anything is built.
     """
 
     task: Task = "segmentation"
     places: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda options: ()
     widths: Callable[[Mapping[str, Any]], Mapping[str, int]] = lambda options: {}
+    faults: Callable[[Mapping[str, Any], Sequence[str]], list[str]] = lambda options, modalities: []
 
     kind = "model"
 
