@@ -7,7 +7,7 @@ importing torch. A plugin offers entries of the same types (see `registry`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -89,6 +89,7 @@ class ModelEntry(Entry):
     """A model; `target` builds an nn.Module from flat arguments.
 
     A model of classification is given `shape`, that of one sample of the modality that its option `modality` names.
+    One without that option sees several modalities, and is given `shapes`, modality -> shape of one sample.
 
     Attributes:
         task: what it predicts.
@@ -98,7 +99,8 @@ class ModelEntry(Entry):
         multimodal: it fuses several modalities: those of its option `modalities`, or all of the data.
         encoders: options of a multimodal model -> those of `contrastive_encoders` whose encoders fit it; models that
             are alike in these start from the same pre-trained encoders.
-        faults: options and modalities seen -> what is wrong with them together, a line each.
+        faults: options, modalities of the data -> what does not fit, each as "option: what is wrong"; checked before
+            anything is built.
     """
 
     task: Task = "segmentation"
@@ -106,7 +108,7 @@ class ModelEntry(Entry):
     widths: Callable[[Mapping[str, Any]], Mapping[str, int]] = lambda options: {}
     multimodal: bool = False
     encoders: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: {}
-    faults: Callable[[Mapping[str, Any], tuple[str, ...]], list[str]] = lambda options, modalities: []
+    faults: Callable[[Mapping[str, Any], Sequence[str]], list[str]] = lambda options, modalities: []
 
     kind = "model"
 

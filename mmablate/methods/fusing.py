@@ -33,6 +33,8 @@ class FusingRule(UpdateRule):
     Args:
         modalities: that the model sees.
         ignore_label: that no sample has.
+        trains_unimodal: a term of the run trains the unimodal outputs; without one, only those that come through what
+            the joint loss trains are worth a score.
         clip: "separate" bounds the gradient of every encoder and of the rest apart, "joint" all together. Experts
             are bounded by themselves in any case, so that a weight of 0 leaves the others as they are to the bit.
 
@@ -45,8 +47,9 @@ class FusingRule(UpdateRule):
     detach_head = False  # the unimodal losses do not train a head that is shared
     compares = False  # unimodal outputs are looked at whatever the terms
 
-    def __init__(self, *, modalities: Sequence[str], ignore_label: int, clip: str) -> None:
+    def __init__(self, *, modalities: Sequence[str], ignore_label: int, trains_unimodal: bool, clip: str) -> None:
         self.modalities, self.ignore_label, self.clip = tuple(modalities), ignore_label, clip
+        self.trains_unimodal = trains_unimodal
         self.emphasis: dict[str, float] = dict.fromkeys(self.modalities, 0.0)
         self.memory: dict[str, Any] = {}
 
@@ -100,6 +103,12 @@ class FusingRule(UpdateRule):
         )
         return {term.key: term(step) for term in terms}
 
+    def predict(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """As of every rule; each modality's own output where something has trained it."""
+        jointly = bool(model.get_submodule("fusion").trained_jointly)
+        own = len(self.modalities) > 1 and (self.trains_unimodal or jointly)
+        return self.scored(model(self.inputs(batch, ()), unimodal=own))
+
     def scored(self, outputs: Fused) -> dict[str, Tensor]:
         """Column -> the logits (B, K) whose accuracy it is: the fused output, and what there is beside it."""
         own = {f"{name} {OWN}": logits for name, logits in outputs.unimodal.items()}
@@ -139,16 +148,25 @@ class DisentangledGradients(FusingRule):
 
     Args:
         truncate, detach_head: False switches that part of the method off.
-        modalities, ignore_label, clip: as of `FusingRule`; the released code bounds all gradients jointly, at 40.
+        modalities, ignore_label, trains_unimodal, clip: as of `FusingRule`; the released code bounds all gradients jointly, at 40.
 
     Source: definitions, section 5; the seed of DGL, whose α stands nowhere in its text (in the code it multiplies
     ΣL_m).
     """
 
     def __init__(
-        self, *, modalities: Sequence[str], ignore_label: int, clip: str, truncate: bool, detach_head: bool
+        self,
+        *,
+        modalities: Sequence[str],
+        ignore_label: int,
+        trains_unimodal: bool,
+        clip: str,
+        truncate: bool,
+        detach_head: bool,
     ) -> None:
-        super().__init__(modalities=modalities, ignore_label=ignore_label, clip=clip)
+        super().__init__(
+            modalities=modalities, ignore_label=ignore_label, trains_unimodal=trains_unimodal, clip=clip
+        )
         self.truncate, self.detach_head = truncate, detach_head
 
 
@@ -160,7 +178,7 @@ class GradientModulation(FusingRule):
         noise: add noise of the gradient's own deviation (GE).
         scope: "all" weights of an encoder, or its "convolutions" as in the released code.
         first_epoch, last_epoch: between which gradients are modulated, from 1 on; None is the last of all.
-        modalities, ignore_label, clip: as of `FusingRule`.
+        modalities, ignore_label, trains_unimodal, clip: as of `FusingRule`.
 
     Source: Peng et al., CVPR 2022, arXiv:2203.15332, equations 8 to 10.
     """
@@ -172,6 +190,7 @@ class GradientModulation(FusingRule):
         *,
         modalities: Sequence[str],
         ignore_label: int,
+        trains_unimodal: bool,
         clip: str,
         alpha: float,
         noise: bool,
@@ -179,7 +198,9 @@ class GradientModulation(FusingRule):
         first_epoch: int,
         last_epoch: int | None,
     ) -> None:
-        super().__init__(modalities=modalities, ignore_label=ignore_label, clip=clip)
+        super().__init__(
+            modalities=modalities, ignore_label=ignore_label, trains_unimodal=trains_unimodal, clip=clip
+        )
         self.alpha, self.noise, self.scope = alpha, noise, scope
         self.first_epoch, self.last_epoch = first_epoch, last_epoch
         self._scores: Tensor | None = None  # of the step at hand, one a modality

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmablate.data.batches import Batch
+
 Summed = Callable[[Tensor], Tensor]
 
 
@@ -29,6 +31,11 @@ class Moment:
 
 class UpdateRule:
     """Defaults: one gradient of the whole model, which nothing is done to, and no memory from step to step."""
+
+    def predict(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        """Column -> the logits (B, K) whose accuracy it is, of a model in eval mode."""
+        scored: Mapping[str, Tensor] = self.scored(model(self.inputs(batch, ())))  # type: ignore[attr-defined]
+        return scored
 
     def clipped(self, model: nn.Module) -> list[list[nn.Parameter]]:
         """The parameters whose gradients are bounded together by `train.clip`, set by set."""

@@ -101,6 +101,8 @@ def build_method(settings: Mapping[str, Any], data: AnyData) -> AnyMethod:
         settings["model"]["name"] == "contrastive_encoders" or _fuses(settings["model"])
     ):
         options = {key: value for key, value in settings["method"].items() if key != "name"}
+        if find("method", settings["method"]["name"]).fuses:
+            options["trains_unimodal"] = any(loss["term"] == "uni" for loss in settings["losses"])
         return rule(
             modalities=seen_modalities(settings["model"], data), ignore_label=data.ignore_label, **options
         )

@@ -196,7 +196,7 @@ def _over(task: GroupTask, store: StudyStore, spec: RunSpec) -> bool:
 
 def predictor(model: nn.Module, method: Any) -> Predict:
     """A batch -> column -> the logits whose accuracy it is."""
-    return lambda batch: method.scored(model(method.inputs(batch, ())))
+    return lambda batch: method.predict(model, batch)
 
 
 def _finished(store: StudyStore, spec: RunSpec) -> bool:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from mmablate.data.batches import Batch
 
 SAMPLES = 256  # of the training split, evenly spread
+LARGE = 10**7  # parameters of a fusion that is not copied to float64: the outer product of wide vectors
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def suppression(model: nn.Module, method: Any, batch: Batch) -> dict[str, Suppre
 
     Gradients are those of L_multi and of L_m with respect to the features that go into the fusion, sample by sample
     (in eval mode no sample touches another's). The condition is looked at where the fused logits are the sum of
-    contributions of the modalities; elsewhere it is None.
+    contributions of the modalities; elsewhere it is None. A fusion of more than `LARGE` parameters is left in float32.
 
     Args:
         model: in eval mode; a copy in float64 is made of its fusion alone.
@@ -62,8 +63,11 @@ def suppression(model: nn.Module, method: Any, batch: Batch) -> dict[str, Suppre
         return {}
     with torch.no_grad():
         features = {m: z.double() for m, z in model.encode(method.inputs(batch, ())).items()}  # type: ignore[operator]
-    kind = next(iter(model.get_submodule("fusion").parameters())).dtype
-    head = model.get_submodule("fusion").double()
+    head = model.get_submodule("fusion")
+    kind = next(iter(head.parameters())).dtype
+    if sum(p.numel() for p in head.parameters()) > LARGE:
+        return _measure(model, {m: z.to(kind) for m, z in features.items()}, batch.labels)
+    head.double()
     try:
         return _measure(model, features, batch.labels)
     finally:
@@ -80,7 +84,7 @@ def _measure(model: Any, features: Mapping[str, Tensor], labels: Tensor) -> dict
         own = model.unimodal_logits(leaves, name, detach_head=False)
         (alone,) = torch.autograd.grad(F.cross_entropy(own, labels, reduction="sum"), [leaves[name]])
         found[name] = _compare(
-            _norms(alone), _norms(whole), own.detach(), fused.detach(), labels, additive=model.additive
+            _norms(alone), _norms(whole), own.detach(), fused.detach(), labels, additive=model.fusion.additive
         )
     return found
 

@@ -1,0 +1,475 @@
+"""Classifiers of several modalities: values against numpy, zeroed features, names, sizes, faults."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mmablate.models.fusion.building import (
+    contrastive_encoders,
+    fusion_classifier,
+    map_fusion_classifier,
+    n_parameters,
+)
+from mmablate.models.fusion.encoders import ResNetEncoder, vector_encoder
+from mmablate.models.fusion.layers import by_modality, module_key
+from mmablate.models.fusion.maps import MAP_FUSIONS, map_fusion
+from mmablate.models.fusion.vectors import VECTOR_FUSIONS, vector_fusion
+from mmablate.training.building import initialise
+
+TWO = {"audio": (5,), "video": (2, 3)}
+THREE = {"audio": (5,), "text": (4,), "video": (2, 3)}
+MLP = {"kind": "mlp", "hidden": (4,)}
+OF_ANY = ("concat", "sum", "late")
+OF_TWO = ("gated", "film", "bilinear")
+PICTURES = {"lidar": (4, 8, 8), "rgb": (3, 8, 8)}
+SMALL = {"widths": (3, 4), "hidden": 6}
+
+
+def batch(shapes, n=7, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(n, *shape, generator=generator) for name, shape in shapes.items()}
+
+
+def double(module, seed=0):
+    """The module in float64, every parameter drawn, so that biases and norms are not at 0 and 1."""
+    generator = torch.Generator().manual_seed(seed)
+    module = module.double()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    return module
+
+
+def vectors(widths, n=6, seed=3):
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(n, width, generator=generator, dtype=torch.float64) for name, width in widths.items()}
+
+
+def affine(layer, x):
+    return x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+# --- what a batch comes to ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unimodal", ["principled", "released"])
+@pytest.mark.parametrize(
+    ("fusion", "shapes"),
+    [(fusion, shapes) for fusion in VECTOR_FUSIONS for shapes in (TWO, THREE) if shapes is TWO or fusion in OF_ANY],
+)
+def test_shapes_of_what_vectors_come_to(fusion, shapes, unimodal):
+    model = fusion_classifier(n_classes=3, shapes=shapes, encoder=MLP, fusion=fusion, unimodal=unimodal, experts=2)
+    assert model.modalities == tuple(shapes)
+    fused = model(batch(shapes))
+    assert fused.logits.shape == (7, 3)
+    assert {name: tuple(z.shape) for name, z in fused.features.items()} == dict.fromkeys(shapes, (7, 4))
+    assert fused.unimodal == {}
+    assert fused.experts == {}
+    fused = model(batch(shapes), unimodal=True, truncate=True, detach_head=True, experts=True)
+    assert {name: tuple(z.shape) for name, z in fused.unimodal.items()} == dict.fromkeys(shapes, (7, 3))
+    told = {name: (tuple(u.shape), tuple(z.shape)) for name, (u, z) in fused.experts.items()}
+    assert told == dict.fromkeys(shapes, ((7, 2), (7, 3)))
+
+
+@pytest.mark.parametrize("downsampling", ["max", "strided"])
+@pytest.mark.parametrize(
+    ("fusion", "n_modalities"),
+    [(fusion, n) for fusion in MAP_FUSIONS for n in (2, 3) if n == 2 or not fusion.startswith("matmul")],
+)
+def test_shapes_of_what_maps_come_to(fusion, n_modalities, downsampling):
+    shapes = dict(list({**PICTURES, "depth": (1, 8, 8)}.items())[:n_modalities])
+    model = map_fusion_classifier(n_classes=3, shapes=shapes, fusion=fusion, downsampling=downsampling, **SMALL)
+    features = model.encode(batch(shapes))
+    assert {tuple(z.shape) for z in features.values()} == {(7, 4, 2, 2)}
+    fused = model(batch(shapes), unimodal=True)
+    assert fused.logits.shape == (7, 3)
+    assert {name: tuple(z.shape) for name, z in fused.features.items()} == dict.fromkeys(shapes, (7, 4))
+    assert {name: tuple(z.shape) for name, z in fused.unimodal.items()} == dict.fromkeys(shapes, (7, 3))
+
+
+def test_one_modality_with_concat_is_a_plain_network():
+    model = fusion_classifier(n_classes=3, shapes={"audio": (5,)}, encoder=MLP)
+    fused = model(batch({"audio": (5,)}), unimodal=True)
+    torch.testing.assert_close(fused.unimodal["audio"], fused.logits, rtol=0, atol=0)
+    torch.testing.assert_close(fused.logits, model.fusion.head.out(fused.features["audio"]), rtol=0, atol=0)
+
+
+def test_the_model_sees_what_it_names_in_that_order():
+    model = fusion_classifier(n_classes=2, shapes=THREE, modalities=("video", "audio"), encoder=MLP)
+    assert model.modalities == ("video", "audio")
+    assert set(model(batch(THREE)).features) == {"video", "audio"}
+
+
+# --- values against numpy -----------------------------------------------------------------------------------
+
+
+def test_gated_fusion_by_hand():
+    fusion, z = double(vector_fusion("gated", {"a": 4, "v": 5}, 3)), vectors({"a": 4, "v": 5})
+    x, y = z["a"].numpy(), z["v"].numpy()
+    expected = affine(fusion.fc_out, sigmoid(affine(fusion.fc_x, x)) * affine(fusion.fc_y, y))
+    np.testing.assert_allclose(fusion(z).detach().numpy(), expected, rtol=1e-12)
+    assert fusion.fc_x.out_features == 5
+    released = double(vector_fusion("gated", {"a": 4, "v": 5}, 3, hidden=2, unimodal="released"))
+    h = affine(released.fc_y, y)
+    expected = affine(released.fc_out, sigmoid(h) * h)
+    np.testing.assert_allclose(released.unimodal(z, "v").detach().numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("hidden", [None, 2])
+def test_film_is_affine_in_what_it_modulates_and_not_in_what_conditions_it_twice(hidden):
+    widths = {"a": 4, "v": 5}
+    fusion, z, w = double(vector_fusion("film", widths, 3, hidden=hidden)), vectors(widths), vectors(widths, seed=4)
+
+    def logits(v):
+        return fusion({"a": z["a"], "v": v}).detach()
+
+    middle = logits(0.3 * z["v"] + 0.7 * w["v"])
+    torch.testing.assert_close(middle, 0.3 * logits(z["v"]) + 0.7 * logits(w["v"]), rtol=1e-10, atol=1e-10)
+    x, y = z["a"].numpy(), z["v"].numpy()
+    gamma, beta = np.split(affine(fusion.fc_x, x), 2, axis=1)
+    y = y if hidden is None else affine(fusion.fc_y, y)
+    np.testing.assert_allclose(fusion(z).detach().numpy(), affine(fusion.fc_out, gamma * y + beta), rtol=1e-10)
+
+
+def test_the_second_modality_conditions_where_it_is_told_to():
+    widths = {"a": 4, "v": 5}
+    fusion = double(vector_fusion("film", widths, 3, conditions="v"))
+    assert (fusion.fc_x.in_features, fusion.fc_x.out_features, fusion.fc_out.in_features) == (5, 8, 4)
+    other, z = double(vector_fusion("film", {"v": 5, "a": 4}, 3)), vectors(widths)
+    torch.testing.assert_close(fusion(z), other(z))
+
+
+def test_bilinear_fusion_is_the_outer_product():
+    widths = {"a": 3, "v": 4}
+    fusion, z = double(vector_fusion("bilinear", widths, 2, hidden=5)), vectors(widths)
+    outer = np.stack([np.outer(x, y).ravel() for x, y in zip(z["a"].numpy(), z["v"].numpy(), strict=True)])
+    np.testing.assert_allclose(fusion(z).detach().numpy(), affine(fusion.fc_out, affine(fusion.fc, outer)), rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["film", "bilinear"])
+def test_released_film_and_bilinear_fuse_a_modality_with_itself(name):
+    widths = {"a": 4, "v": 4}
+    fusion, z = double(vector_fusion(name, widths, 3, unimodal="released")), vectors(widths)
+    torch.testing.assert_close(fusion.unimodal(z, "v"), fusion({"a": z["v"], "v": z["v"]}), rtol=0, atol=0)
+    assert len(fusion.own_heads) == 0
+
+
+@pytest.mark.parametrize("hidden", [None, 3])
+@pytest.mark.parametrize("name", ["concat", "sum"])
+def test_one_modality_alone_is_the_fusion_of_literal_zeros(name, hidden):
+    widths = {"a": 4, "t": 2, "v": 5}
+    fusion, z = double(vector_fusion(name, widths, 3, hidden=hidden)), vectors(widths)
+    alone = fusion({"a": torch.zeros_like(z["a"]), "t": z["t"], "v": torch.zeros_like(z["v"])})
+    torch.testing.assert_close(fusion.unimodal(z, "t"), alone, rtol=0, atol=0)
+
+
+def test_sum_keeps_all_biases_and_the_released_one_its_own():
+    widths = {"a": 4, "v": 5}
+    z = vectors(widths)
+    principled, released = (double(vector_fusion("sum", widths, 3, unimodal=u)) for u in ("principled", "released"))
+    both = released.branches["v"].out.bias
+    torch.testing.assert_close(principled.unimodal(z, "a"), released.unimodal(z, "a") + both)
+    own = affine(released.branches["a"].out, z["a"].numpy())
+    np.testing.assert_allclose(released.unimodal(z, "a").detach().numpy(), own, rtol=1e-12)
+
+
+@pytest.mark.parametrize("hidden", [None, 3])
+def test_late_fusion_is_the_mean_of_what_each_says(hidden):
+    widths = {"a": 4, "t": 2, "v": 5}
+    fusion, z = double(vector_fusion("late", widths, 3, hidden=hidden)), vectors(widths)
+    mean = sum(fusion.unimodal(z, name) for name in widths) / 3
+    torch.testing.assert_close(fusion(z), mean)
+    maps = double(map_fusion("late", {"a": (2, 4, 4), "v": (3, 2, 6)}, 3, hidden=4)).eval()
+    z = {"a": torch.randn(5, 2, 4, 4).double(), "v": torch.randn(5, 3, 2, 6).double()}
+    torch.testing.assert_close(maps(z), (maps.unimodal(z, "a") + maps.unimodal(z, "v")) / 2)
+
+
+@pytest.mark.parametrize("join", ["concat", "add", "matmul", "matmul_unscaled", "hadamard"])
+def test_what_the_embedder_sees_of_two_maps(join):
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(2, 5, 3, 4, 4))
+    fusion = map_fusion(join, {"a": (3, 4, 4), "v": (3, 4, 4)}, 2, hidden=4).double()
+    caught = []
+    fusion.embedder.register_forward_pre_hook(lambda module, args: caught.append(args[0].numpy()))
+    fusion({"a": torch.from_numpy(x), "v": torch.from_numpy(y)})
+    expected = {
+        "concat": np.concatenate([x, y], 1),
+        "add": x + y,
+        "matmul": np.einsum("bchk,bckw->bchw", x, y) / 2,
+        "matmul_unscaled": np.einsum("bchk,bckw->bchw", x, y),
+        "hadamard": x * y,
+    }[join]
+    np.testing.assert_allclose(caught[0], expected, rtol=1e-12, atol=1e-14)
+
+
+def test_the_product_of_maps_keeps_their_variance():
+    x, y = torch.randn(2, 40, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    fusion = map_fusion("matmul", {"a": (3, 32, 32), "v": (3, 32, 32)}, 2, hidden=4)
+    caught = []
+    fusion.embedder.register_forward_pre_hook(lambda module, args: caught.append(args[0]))
+    fusion({"a": x, "v": y})
+    assert 0.95 < caught[0].var().item() < 1.05
+
+
+# --- encoders -----------------------------------------------------------------------------------------------
+
+
+def test_the_published_backbones_have_the_published_parameters():
+    with torch.device("meta"):
+        assert n_parameters(ResNetEncoder(shape=(1, 257, 188))) == 11_170_240
+        assert n_parameters(ResNetEncoder(shape=(3, 1, 224, 224))) == 11_176_512
+        model = fusion_classifier(n_classes=6, shapes={"audio": (1, 257, 188), "video": (3, 1, 224, 224)})
+        assert n_parameters(model) == 11_170_240 + 11_176_512 + 1024 * 6 + 6
+        hundred = fusion_classifier(
+            n_classes=6, shapes={"audio": (1, 257, 188), "video": (3, 1, 224, 224)}, fusion="bilinear"
+        )
+        assert sum(p.numel() for p in hundred.parts()["fusion"]) == 512**3 + 512 + 512 * 6 + 6
+
+
+@pytest.mark.parametrize("options", [{"kind": "resnet18", "widths": (4, 6), "depths": (1, 1)}, {"kind": "conv"}])
+def test_the_frames_of_a_clip_are_seen_one_by_one_and_averaged(options):
+    encoder = vector_encoder(options, (3, 4, 16, 20)).eval()
+    clip = torch.randn(2, 3, 4, 16, 20)
+    frames = torch.stack([encoder(clip[:, :, t]) for t in range(4)]).mean(0)
+    torch.testing.assert_close(encoder(clip), frames, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_of_torchvisions_network_fit_by_name():
+    encoder = ResNetEncoder(shape=(3, 32, 32), widths=(4, 6), depths=(1, 1))
+    theirs = {"conv1.weight": torch.ones(4, 3, 7, 7), "layer2.0.downsample.0.weight": torch.ones(6, 4, 1, 1)}
+    assert set(encoder.own_names(theirs)) <= set(encoder.state_dict())
+
+
+@pytest.mark.parametrize("edge", [1, 2, 7, 8])
+def test_both_kinds_of_down_sampling_give_maps_of_one_size(edge):
+    models = [
+        map_fusion_classifier(n_classes=2, shapes={"a": (1, edge, edge)}, downsampling=kind, **SMALL)
+        for kind in ("max", "strided")
+    ]
+    shapes = {tuple(model.eval().encode(batch({"a": (1, edge, edge)}))["a"].shape[1:]) for model in models}
+    assert shapes == {models[0].encoders["a"].map_shape}
+
+
+def test_strided_convolutions_cost_about_a_third_more():
+    shapes = {"lidar": (4, 64, 64), "rgb": (3, 64, 64)}
+    with torch.device("meta"):
+        pooled, strided = (
+            n_parameters(map_fusion_classifier(n_classes=2, shapes=shapes, downsampling=d)) for d in ("max", "strided")
+        )
+    assert 1.30 < strided / pooled < 1.36
+
+
+# --- weights and names --------------------------------------------------------------------------------------
+
+
+def initial(model):
+    initialise(model, seed=3, role="student")
+    return model.state_dict()
+
+
+def of_encoders(weights):
+    return {name: value for name, value in weights.items() if name.startswith("encoders.")}
+
+
+def test_models_with_the_same_encoders_begin_with_the_same_encoders():
+    shapes = {"audio": (1, 16, 16), "video": (3, 2, 16, 16)}
+    encoder = {"kind": "resnet18", "widths": (2, 3), "depths": (1, 1)}
+    models = [
+        *(fusion_classifier(n_classes=3, shapes=shapes, encoder=encoder, fusion=f, experts=2) for f in VECTOR_FUSIONS),
+        contrastive_encoders(shapes=shapes, encoder=encoder),
+        fusion_classifier(n_classes=3, shapes={"audio": (1, 16, 16)}, encoder=encoder),
+    ]
+    first, *others = [initial(model) for model in models]
+    names = set(of_encoders(first))
+    assert any(name.endswith("running_var") for name in names)
+    for other in others:
+        shared = set(of_encoders(other))
+        assert shared == names or shared == {name for name in names if name.startswith("encoders.audio.")}
+        assert all(torch.equal(first[name], other[name]) for name in shared)
+    assert torch.equal(first["experts.audio.embed.weight"], others[0]["experts.audio.embed.weight"])
+
+
+def test_encoders_of_maps_begin_alike_and_take_what_contrastive_pre_training_gave():
+    models = [map_fusion_classifier(n_classes=3, shapes=PICTURES, fusion=f, **SMALL) for f in MAP_FUSIONS]
+    pair = contrastive_encoders(shapes=PICTURES, encoder={"kind": "conv", "widths": (3, 4)}, dim=5)
+    first, *others = [of_encoders(initial(model)) for model in (*models, pair)]
+    for other in others:
+        assert first.keys() == other.keys()
+        assert all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_initial_weights_as_published():
+    model = fusion_classifier(n_classes=40, shapes={"audio": (1, 32, 32)}, encoder={"kind": "resnet18"})
+    initialise(model, seed=0, role="student")
+    conv = model.encoders["audio"].stages["layer4"][0].conv2.weight
+    assert conv.std().item() == pytest.approx((2 / (512 * 9)) ** 0.5, rel=0.01)
+    head = model.fusion.head.out
+    assert head.weight.std().item() == pytest.approx((2 / (512 + 40)) ** 0.5, rel=0.03)
+    assert not head.bias.any()
+    norm = model.encoders["audio"].stages["stem"][1]
+    assert bool((norm.weight == 1).all())
+    assert not norm.bias.any()
+
+
+@pytest.mark.parametrize("modality", ["type", "a.b", "values", "training", "_modules", "a%2eb", "", "0", "left eye"])
+def test_modalities_may_be_called_anything(modality):
+    model = fusion_classifier(n_classes=2, shapes={modality: (3,), "other": (2,)}, encoder=MLP, fusion="gated")
+    fused = model(batch({modality: (3,), "other": (2,)}), unimodal=True)
+    assert set(fused.unimodal) == {modality, "other"}
+    assert f"encoder.{modality}" in model.parts()
+
+
+def test_no_two_modalities_share_a_module():
+    names = ["a.b", "a%2eb", "a%252eb", "a%b", "type", "type%", "type%25", "", "%", "%25"]
+    assert len({module_key(name) for name in names}) == len(names)
+    assert len(by_modality({name: nn.Identity() for name in names})) == len(names)
+
+
+@pytest.mark.parametrize("fusion", VECTOR_FUSIONS)
+@pytest.mark.parametrize("unimodal", ["principled", "released"])
+def test_every_parameter_is_in_exactly_one_part(fusion, unimodal):
+    model = fusion_classifier(n_classes=3, shapes=TWO, encoder=MLP, fusion=fusion, unimodal=unimodal, experts=2)
+    parts = model.parts()
+    assert set(parts) == {"encoder.audio", "encoder.video", "fusion", "own_heads", "experts"}
+    listed = [id(parameter) for part in parts.values() for parameter in part]
+    assert sorted(listed) == sorted(id(parameter) for parameter in model.parameters())
+    empty = {name for name, part in parts.items() if not part}
+    own = fusion == "late" or (fusion in OF_TWO and unimodal == "principled")
+    assert empty == ({"fusion"} if fusion == "late" else set() if own else {"own_heads"})
+
+
+def test_running_statistics_are_part_of_the_state_and_count_a_batch_once():
+    model = map_fusion_classifier(n_classes=2, shapes=PICTURES, fusion="late", **SMALL)
+    initialise(model, seed=0, role="student")
+    twin = map_fusion_classifier(n_classes=2, shapes=PICTURES, fusion="late", **SMALL)
+    twin.load_state_dict(model.state_dict())
+    inputs = batch(PICTURES)
+    model(inputs, unimodal=True, truncate=True, detach_head=True)
+    twin(inputs)
+    ours, theirs = model.state_dict(), twin.state_dict()
+    counted = [name for name in ours if name.endswith("num_batches_tracked")]
+    assert len(counted) == 6
+    assert all(ours[name].item() == 1 for name in counted)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert all(part.track_running_stats for part in model.modules() if isinstance(part, nn.BatchNorm2d))
+
+
+# --- sizes --------------------------------------------------------------------------------------------------
+
+
+def test_parameter_matched_vectors():
+    shapes = {"audio": (1, 257, 188), "video": (3, 1, 224, 224)}
+    with torch.device("meta"):
+        target = n_parameters(fusion_classifier(n_classes=6, shapes=shapes))
+        for fusion in VECTOR_FUSIONS:
+            model = fusion_classifier(n_classes=6, shapes=shapes, fusion=fusion, match={"fusion": "concat"})
+            assert abs(n_parameters(model) - target) <= 0.02 * target
+
+
+@pytest.mark.parametrize("fusion", [name for name in VECTOR_FUSIONS if name != "bilinear"])
+def test_parameter_matched_small_vectors(fusion):
+    shapes = {"pixels": (240,), "shapes": (216,)}
+    encoder = {"kind": "mlp", "hidden": (32,)}
+    with torch.device("meta"):
+        target = n_parameters(fusion_classifier(n_classes=10, shapes=shapes, encoder=encoder, hidden=24))
+        for match in ({"fusion": "concat"}, {"fusion": "concat", "hidden": 24}):
+            model = fusion_classifier(
+                n_classes=10, shapes=shapes, encoder=encoder, fusion=fusion, hidden=24, match=match, experts=3
+            )
+            experts = sum(parameter.numel() for parameter in model.parts()["experts"])
+            assert abs(n_parameters(model) - experts - target) <= 0.02 * target
+
+
+def test_a_model_that_matches_as_it_is_stays_as_it_is():
+    shapes = {"pixels": (240,), "shapes": (216,)}
+    model = fusion_classifier(n_classes=10, shapes=shapes, encoder=MLP, fusion="sum", match={"fusion": "concat"})
+    assert all(branch.hidden is None for branch in model.fusion.branches.values())
+
+
+@pytest.mark.parametrize("downsampling", ["max", "strided"])
+@pytest.mark.parametrize("fusion", MAP_FUSIONS)
+def test_parameter_matched_maps(fusion, downsampling):
+    shapes = {"lidar": (4, 64, 64), "rgb": (3, 64, 64)}
+    with torch.device("meta"):
+        for own in ({}, {"widths": (4, 8, 16), "hidden": 48}):
+            target = n_parameters(map_fusion_classifier(n_classes=2, shapes=shapes, **own))
+            match = {"fusion": "concat", "downsampling": "max"}
+            model = map_fusion_classifier(
+                n_classes=2, shapes=shapes, fusion=fusion, downsampling=downsampling, match=match, **own
+            )
+            assert abs(n_parameters(model) - target) <= 0.02 * target
+
+
+# --- faults -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"shapes": THREE, "fusion": "gated"}, "gated joins exactly two modalities, got audio, text, video"),
+        ({"shapes": {"audio": (5,)}, "fusion": "film"}, "film joins exactly two modalities, got audio"),
+        ({"fusion": "sideways"}, "no fusion of vectors is called 'sideways'"),
+        ({"unimodal": "both"}, "principled or released, got 'both'"),
+        ({"modalities": ("audio", "smell")}, "the data have no 'smell' \\(there are: audio, video\\)"),
+        ({"modalities": ("audio", "audio")}, "name each once"),
+        ({"modalities": ("audio",), "encoders": {"video": MLP}}, "sees no 'video'"),
+        ({"fusion": "film", "conditions": "smell"}, "'smell' is none of the modalities"),
+        ({"encoder": {"kind": "resnet18"}}, "modality audio: encoder resnet18 takes samples"),
+        ({"encoder": {"kind": "nose"}}, "no encoder is of kind 'nose'"),
+        ({"shapes": {}}, "at least one modality"),
+        (
+            {"fusion": "bilinear", "unimodal": "released", "encoders": {"video": {"kind": "linear", "dim": 3}}},
+            "vectors must be of one width",
+        ),
+        ({"fusion": "bilinear", "match": {"fusion": "concat"}, "encoder": {"kind": "mlp", "hidden": (40,)}}, "match: "),
+    ],
+)
+def test_faults_of_a_fusion_of_vectors(options, told):
+    with pytest.raises(ValueError, match=told):
+        fusion_classifier(n_classes=2, **{"shapes": TWO, "encoder": MLP, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"fusion": "matmul", "shapes": {**PICTURES, "depth": (1, 8, 8)}}, "matmul joins exactly two"),
+        ({"fusion": "matmul", "shapes": {"a": (1, 8, 4), "b": (1, 8, 4)}}, "square feature maps"),
+        ({"fusion": "add", "shapes": {"a": (1, 8, 8), "b": (1, 12, 8)}}, "maps of one shape"),
+        ({"fusion": "sideways"}, "no fusion of maps is called 'sideways'"),
+        ({"shapes": {"a": (5,)}}, "samples \\(C, H, W\\)"),
+        ({"norm": "layer"}, "norm must be batch or none"),
+        ({"downsampling": "none"}, "max or strided"),
+        ({"shapes": {}, "fusion": "late"}, "at least one modality"),
+        ({"match": {"hidden": 1, "widths": (2, 2)}}, "match: no hidden width"),
+    ],
+)
+def test_faults_of_a_fusion_of_maps(options, told):
+    with pytest.raises(ValueError, match=told):
+        map_fusion_classifier(n_classes=2, **{"shapes": PICTURES, **SMALL, **options})
+
+
+def test_experts_must_be_there_to_be_asked():
+    with pytest.raises(ValueError, match="built without experts"):
+        fusion_classifier(n_classes=2, shapes=TWO, encoder=MLP)(batch(TWO), experts=True)
+
+
+# --- contrastive pre-training -------------------------------------------------------------------------------
+
+
+def test_contrastive_encoders():
+    model = contrastive_encoders(shapes=THREE, encoder=MLP, dim=5)
+    initialise(model, seed=0, role="student")
+    projected, scale = model(batch(THREE))
+    assert {name: tuple(z.shape) for name, z in projected.items()} == dict.fromkeys(THREE, (7, 5))
+    assert scale.item() == pytest.approx(np.log(1 / 0.07))
+    assert scale.requires_grad
+    assert all(layer.bias is None for layer in model.projections.values())
+    with pytest.raises(ValueError, match="at least two modalities, got audio"):
+        contrastive_encoders(shapes=TWO, modalities=("audio",), encoder=MLP)
