@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from mmablate.catalog.audiovisual import AUDIOVISUAL
 from mmablate.catalog.classification import CLASSIFICATION
 from mmablate.catalog.entries import DatasetEntry, Options
 from mmablate.catalog.image_folder import IMAGE_FOLDER
@@ -97,4 +98,5 @@ DATASETS = (
     *CLASSIFICATION,
     RAVDESS,
     VGGSOUND,
+    *AUDIOVISUAL,
 )
