@@ -5,6 +5,7 @@ partial information decomposition of predictions (`information`).
 """
 
 from mmablate.metrics.classification import expected_calibration_error, log_loss, macro_f1, multiclass_scores
+from mmablate.metrics.probes import LinearProbe, cross_fitted_temperature, fit_temperature
 from mmablate.metrics.segmentation import (
     SegmentationMeter,
     confusion_matrix,
@@ -14,9 +15,12 @@ from mmablate.metrics.segmentation import (
 )
 
 __all__ = [
+    "LinearProbe",
     "SegmentationMeter",
     "confusion_matrix",
+    "cross_fitted_temperature",
     "expected_calibration_error",
+    "fit_temperature",
     "iou_per_class",
     "log_loss",
     "macro_f1",
