@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from mmablate.data.batches import Batch
 from mmablate.data.streams import generator
 from mmablate.methods.crossmodal import ACCURACY
-from mmablate.methods.modulation import coefficients, discrepancy, modulate_
 from mmablate.methods.rules import Moment, UpdateRule
 from mmablate.methods.terms import FusedStep, PairedStep, Reference, Term
 from mmablate.models.fusion import Fused
