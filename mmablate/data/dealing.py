@@ -19,9 +19,7 @@ def shuffled(names: Sequence[str | int], seed: int, *purpose: str | int) -> Rows
     return np.array(sorted(range(len(names)), key=keys.__getitem__), dtype=np.int64)
 
 
-def deal(
-    labels: Rows, names: Sequence[str | int], fractions: Sequence[float], seed: int, dataset: str
-) -> list[Rows]:
+def deal(labels: Rows, names: Sequence[str | int], fractions: Sequence[float], seed: int, dataset: str) -> list[Rows]:
     """The samples of each split, shuffled; every split gets its fraction of each class, to the nearest sample.
 
     Args:

@@ -93,10 +93,10 @@ def open_mfeat(
     if problems:
         raise DataError(problems)
     views, labels = load_digits(digits)
-    weak = {name: weak[name] for name in modalities if weak.get(name)}
+    changed = {name: how for name in modalities if (how := weak.get(name)) is not None}
     dealt = dict(zip(SPLITS, deal(labels, fractions, split_seed), strict=True))
     values = {name: _standardised(views[name], dealt["train"]) for name in modalities}
-    for name, how in weak.items():
+    for name, how in changed.items():
         values[name] = weakened(values[name], name, split_seed, **how)
     splits: dict[str, Split] = {
         name: LabelledSplit(
@@ -115,7 +115,7 @@ def open_mfeat(
         synthetic=False,
         attribution=ATTRIBUTION,
         content=(digits,),
-        notes=tuple(_weak_note(name, **how) for name, how in weak.items()),
+        notes=tuple(_weak_note(name, **how) for name, how in changed.items()),
     )
 
 
@@ -201,7 +201,9 @@ def _weak_problems(view: str, modalities: Sequence[str], how: Mapping[str, Any])
     if view not in modalities:
         return [f"mfeat: {view}: expected one of the modalities ({', '.join(modalities)}) to be made weaker"]
     noise, keep = how.get("noise", 0.0), how.get("keep")
-    problems = [f"mfeat: {view}: expected noise and keep, found {name}" for name in how if name not in ("noise", "keep")]
+    problems = [
+        f"mfeat: {view}: expected noise and keep, found {name}" for name in how if name not in ("noise", "keep")
+    ]
     if not noise >= 0 or noise == float("inf"):
         problems.append(f"mfeat: {view}.noise: expected 0 or more, found {noise}")
     if keep is not None and not 1 <= keep <= MODALITIES.get(view, 0):
