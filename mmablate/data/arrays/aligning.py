@@ -133,7 +133,7 @@ def agreed(what: str, column: Column, contents: Sequence[Content], aligned: Alig
         if len(unlike):
             first = unlike[0]
             text = f"the {what} of {having[0][0].path.name} (are the rows in one order?)"
-            told = f"{found[first]!r} for {values[0][first]!r} in row {rows[first] + 1}"
+            told = f"{str(found[first])!r} for {str(values[0][first])!r} in row {rows[first] + 1}"
             problems.append(f"{content.path}: expected {text}, found {len(unlike)} others, first {told}")
     if problems:
         raise DataError(problems)
