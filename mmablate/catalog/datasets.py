@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from mmablate.catalog.arrays import ARRAYS
 from mmablate.catalog.audiovisual import AUDIOVISUAL
 from mmablate.catalog.classification import CLASSIFICATION
 from mmablate.catalog.entries import DatasetEntry, Options
@@ -96,6 +97,7 @@ DATASETS = (
     MUSES,
     IMAGE_FOLDER,
     *CLASSIFICATION,
+    ARRAYS,
     RAVDESS,
     VGGSOUND,
     *AUDIOVISUAL,

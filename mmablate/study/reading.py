@@ -36,6 +36,8 @@ def restricted(settings: Mapping[str, Any], modalities: Collection[str] | None) 
     """The settings of the data without what concerns other modalities alone."""
     if modalities is None or find("dataset", settings["name"]).together(settings):
         return dict(settings)
-    others = [name for name in settings["modalities"] if name not in modalities]
+    # A mapping of modalities is a list of pairs here (see `datasets.data_settings`).
+    named = [(one if isinstance(one, str) else one[0], one) for one in settings["modalities"]]
+    others = {name for name, _ in named if name not in modalities}
     kept = {key: value for key, value in settings.items() if key not in others}
-    return {**kept, "modalities": [name for name in settings["modalities"] if name in modalities]}
+    return {**kept, "modalities": [one for name, one in named if name in modalities]}
