@@ -81,7 +81,7 @@ METHODS = (
         summary="joint training of a model that fuses modalities: one loss on the fused output",
         options=FusionOptions,
         target="mmablate.methods.fusing:JointFusion",
-        terms=("sup", "uni", "unique"),
+        terms=("sup",),
         task="classification",
         fuses=True,
     ),

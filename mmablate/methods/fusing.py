@@ -3,7 +3,7 @@
 What each parameter learns from (definitions, section 5); z_m are the features of modality m, L_m its unimodal loss:
 
     rule            encoder of m             fusion and shared head     own unimodal heads, experts
-    joint_fusion    L_multi (+ its terms)    L_multi                    L_m, L_unique
+    joint_fusion    L_multi                  L_multi                    -
     dgl             α L_m + β L_unique       L_multi on detached z      L_m, L_unique
     ogm_ge          k_m L_multi + noise      L_multi                    -
 """
@@ -137,7 +137,7 @@ class FusingRule(UpdateRule):
 
 
 class JointFusion(FusingRule):
-    """One loss on the fused output trains all; unimodal losses, where a recipe has them, are added to it."""
+    """One loss on the fused output trains all."""
 
 
 class DisentangledGradients(FusingRule):

@@ -50,6 +50,27 @@ def _fused_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
     return info
 
 
+def fused_caption(columns: Sequence[str], recipe: Recipe, split: str) -> str:
+    """What the columns of a model that fuses modalities are."""
+    names = [name for name in recipe.data.modalities or () if name in columns]
+    own = [name for name in columns if name.endswith(f" {OWN}")]
+    larger, skew = heard_columns()
+    facts = {
+        "probes": (names, f"{', '.join(names)}: accuracy of a linear probe on the frozen encoder of each"),
+        "own": (own, f"{', '.join(own)}: that of the model's own output for one modality"),
+        "gain": ([gain_column()], f"{gain_column()}: Acc less the best probe's"),
+        "scores": (["F1"], "F1: macro-F1; NLL: log-loss; ECE: calibration error"),
+        "information": (["R"], "U, R, S: unique, redundant and synergistic information of the probes' predictions"),
+        "gradients": (
+            [larger],
+            f"{larger}: share of training samples whose gradient at the features the joint loss shrinks; {skew}: how "
+            "much more of it is left to the modality with the better probe, of 100",
+        ),
+    }
+    told = [text for kind, (some, text) in facts.items() if kind in recipe.evaluate.extras and some and some[0] in columns]
+    return "; ".join([f"Acc: accuracy of the fused output in percent on the {split} split", *told])
+
+
 def gain_column() -> str:
     """Accuracy of the fused output less that of the best modality alone."""
     return "Gain"
