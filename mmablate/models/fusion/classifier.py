@@ -13,20 +13,22 @@ from mmablate.models.fusion.layers import Fusion, XavierLinear, by_modality, mod
 class Fused(NamedTuple):
     """What a classifier of several modalities gives for a batch.
 
-    A named tuple of tensors and dicts, since that is what DataParallel gathers and DistributedDataParallel looks
-    into.
+    A named tuple of tensors and dicts, since that is what DistributedDataParallel looks into for tensors.
 
     Attributes:
         logits: (B, K), of all modalities together.
         unimodal: modality -> logits (B, K) of it alone; empty unless asked for.
         features: modality -> pooled features (B, D_m) as the encoders gave them, not detached.
         experts: modality -> embedding (B, d) and logits (B, K) of its expert; empty unless asked for.
+        additive: whether the logits are a sum of what each modality contributes, and a constant. Those of a modality
+            alone are then its contribution and a constant, so that `logits` less them is what the others contribute.
     """
 
     logits: Tensor
     unimodal: dict[str, Tensor]
     features: dict[str, Tensor]
     experts: dict[str, tuple[Tensor, Tensor]]
+    additive: bool = False
 
 
 class Expert(nn.Module):
@@ -112,7 +114,12 @@ class MultimodalClassifier(nn.Module):
                 alone = {
                     name: self.unimodal_logits(features, name, detach_head=detach_head) for name in self.modalities
                 }
-        return Fused(logits, alone, pooled, self.ask_experts(pooled) if experts else {})
+        return Fused(logits, alone, pooled, self.ask_experts(pooled) if experts else {}, self.additive)
+
+    @property
+    def additive(self) -> bool:
+        """As of `Fused`."""
+        return self.fusion.additive
 
     def encode(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the fusion takes: modality -> vectors (B, D) or maps (B, C, H, W)."""

@@ -73,7 +73,11 @@ class Fusion(nn.Module):
         modalities: in the order in which they are fused.
         own_heads: modality (its `module_key`) -> head that sees that modality alone; empty where the unimodal path
             goes through the fusion itself.
+        additive: whether the logits are a sum of what each modality contributes, and a constant, and those of a
+            modality alone its contribution and a constant: concat with a linear head, and sum.
     """
+
+    additive = False
 
     def __init__(self, modalities: Sequence[str], own_heads: Mapping[str, nn.Module]) -> None:
         super().__init__()

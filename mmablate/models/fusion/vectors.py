@@ -39,6 +39,7 @@ class Concat(Fusion):
 
     def __init__(self, widths: Widths, n_classes: int, hidden: int | None = None) -> None:
         super().__init__(tuple(widths), {})
+        self.additive = hidden is None
         self.head = Head(sum(widths.values()), n_classes, hidden)
 
     def forward(self, features: Mapping[str, Tensor], detached: bool = False) -> Tensor:
@@ -61,7 +62,7 @@ class Sum(Fusion):
 
     def __init__(self, widths: Widths, n_classes: int, hidden: int | None = None, released: bool = False) -> None:
         super().__init__(tuple(widths), {})
-        self.released = released
+        self.released, self.additive = released, True
         self.branches = by_modality({name: Head(width, n_classes, hidden) for name, width in widths.items()})
 
     def forward(self, features: Mapping[str, Tensor], detached: bool = False) -> Tensor:
