@@ -180,6 +180,24 @@ def test_sum_keeps_all_biases_and_the_released_one_its_own():
     np.testing.assert_allclose(released.unimodal(z, "a").detach().numpy(), own, rtol=1e-12)
 
 
+@pytest.mark.parametrize("unimodal", ["principled", "released"])
+@pytest.mark.parametrize(
+    ("fusion", "hidden"), [*((fusion, hidden) for fusion in VECTOR_FUSIONS for hidden in (None, 3))]
+)
+def test_additive_is_what_adds_up(fusion, hidden, unimodal):
+    """What a change of one modality does to the logits does not depend on the other, and the unimodal path tells it."""
+    shapes = {"audio": (5,), "video": (5,)}
+    model = double(
+        fusion_classifier(n_classes=3, shapes=shapes, encoder=MLP, fusion=fusion, hidden=hidden, unimodal=unimodal)
+    )
+    one, two = ({name: x.double() for name, x in batch(shapes, seed=s).items()} for s in (0, 1))
+    before, after = model(one, unimodal=True), model({**one, "video": two["video"]}, unimodal=True)
+    other = model({**two, "audio": two["audio"]}).logits - model({**two, "video": one["video"]}).logits
+    alone = after.unimodal["video"] - before.unimodal["video"]
+    adds_up = all(torch.allclose(after.logits - before.logits, change) for change in (other, alone))
+    assert before.additive == model.additive == adds_up
+
+
 @pytest.mark.parametrize("hidden", [None, 3])
 def test_late_fusion_is_the_mean_of_what_each_says(hidden):
     widths = {"a": 4, "t": 2, "v": 5}

@@ -178,23 +178,3 @@ def test_features_are_given_as_the_encoders_made_them(kind, fusion, variant, hid
     model = model_of(kind, fusion, variant, hidden)
     fused = model(inputs_of(model), truncate=True)
     assert all(z.requires_grad and z.ndim == 2 for z in fused.features.values())
-
-
-def test_what_data_parallel_does_to_the_outcome():
-    """gather() of two halves, as DataParallel has it, on the CPU: dicts and tuples inside a named tuple survive."""
-    model = model_of("vectors", "gated", "principled", None, experts=2).eval()
-    inputs = inputs_of(model)
-    halves = [{name: x[:4] for name, x in inputs.items()}, {name: x[4:] for name, x in inputs.items()}]
-    outcomes = [model(half, unimodal=True, experts=True) for half in halves]
-
-    def gather(parts):
-        if isinstance(parts[0], torch.Tensor):
-            return torch.cat(parts)
-        if isinstance(parts[0], dict):
-            return {name: gather([part[name] for part in parts]) for name in parts[0]}
-        joined = map(gather, zip(*parts, strict=True))
-        return type(parts[0])._make(joined) if hasattr(parts[0], "_fields") else tuple(joined)
-
-    whole, joined = model(inputs, unimodal=True, experts=True), gather(outcomes)
-    torch.testing.assert_close(joined.logits, whole.logits)
-    torch.testing.assert_close(joined.experts["video"], whole.experts["video"])

@@ -13,15 +13,15 @@ from mmablate.models.fusion.layers import Fusion, XavierLinear, by_modality, mod
 class Fused(NamedTuple):
     """What a classifier of several modalities gives for a batch.
 
-    A named tuple of tensors and dicts, since that is what DataParallel gathers and DistributedDataParallel looks
-    into.
+    A named tuple of tensors and dicts, since that is what DistributedDataParallel looks into for tensors.
 
     Attributes:
         logits: (B, K), of all modalities together.
         unimodal: modality -> logits (B, K) of it alone; empty unless asked for.
         features: modality -> pooled features (B, D_m) as the encoders gave them, not detached.
         experts: modality -> embedding (B, d) and logits (B, K) of its expert; empty unless asked for.
-        additive: the multimodal logits less the unimodal ones of a modality are what the others add to them.
+        additive: whether the logits are a sum of what each modality contributes, and a constant. Those of a modality
+            alone are then its contribution and a constant, so that `logits` less them is what the others contribute.
     """
 
     logits: Tensor
@@ -114,7 +114,12 @@ class MultimodalClassifier(nn.Module):
                 alone = {
                     name: self.unimodal_logits(features, name, detach_head=detach_head) for name in self.modalities
                 }
-        return Fused(logits, alone, pooled, self.ask_experts(pooled) if experts else {}, self.fusion.additive)
+        return Fused(logits, alone, pooled, self.ask_experts(pooled) if experts else {}, self.additive)
+
+    @property
+    def additive(self) -> bool:
+        """As of `Fused`."""
+        return self.fusion.additive
 
     def encode(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the fusion takes: modality -> vectors (B, D) or maps (B, C, H, W)."""

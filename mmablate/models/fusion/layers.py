@@ -73,8 +73,8 @@ class Fusion(nn.Module):
         modalities: in the order in which they are fused.
         own_heads: modality (its `module_key`) -> head that sees that modality alone; empty where the unimodal path
             goes through the fusion itself.
-        additive: the multimodal logits are a sum of what each modality adds: less the unimodal ones of m, they are
-            what the others add.
+        additive: whether the logits are a sum of what each modality contributes, and a constant, and those of a
+            modality alone its contribution and a constant: concat with a linear head, and sum.
         trained_jointly: the multimodal loss trains what the unimodal logits come through; otherwise only a unimodal
             loss does.
     """

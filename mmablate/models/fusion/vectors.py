@@ -39,6 +39,7 @@ class Concat(Fusion):
 
     def __init__(self, widths: Widths, n_classes: int, hidden: int | None = None) -> None:
         super().__init__(tuple(widths), {})
+        self.additive = hidden is None
         self.head = Head(sum(widths.values()), n_classes, hidden)
         self.additive = hidden is None
 
