@@ -76,6 +76,8 @@ def _build_fusing(settings: Mapping[str, Any], data: ClassificationData, experts
     seen = seen_modalities(settings, data)
     options = {key: value for key, value in settings.items() if key not in ("name", "modalities", "weights")}
     options["shapes"] = {name: data.modalities[name] for name in seen}
+    if "encoders" in options:  # a row that leaves a modality out has no use for its encoder
+        options["encoders"] = {name: own for name, own in options["encoders"].items() if name in seen}
     if settings["name"] == "contrastive_encoders":
         model: nn.Module = load_target(find("model", settings["name"]))(**options)
         return model

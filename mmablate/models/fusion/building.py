@@ -199,9 +199,9 @@ def _seen(shapes: Shapes, modalities: Sequence[str] | None, own: Mapping[str, An
     for name in names:
         if name not in shapes:
             raise ValueError(f"modalities: the data have no {name!r} (there are: {there})")
-    for name in own:  # of those that are there, one may be left out
-        if name not in shapes:
-            raise ValueError(f"encoders: the data have no {name!r} (there are: {there})")
+    for name in own:
+        if name not in names:
+            raise ValueError(f"encoders: the model sees no {name!r} (it sees: {', '.join(names)})")
     return {name: shapes[name] for name in names}
 
 

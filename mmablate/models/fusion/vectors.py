@@ -41,7 +41,6 @@ class Concat(Fusion):
         super().__init__(tuple(widths), {})
         self.additive = hidden is None
         self.head = Head(sum(widths.values()), n_classes, hidden)
-        self.additive = hidden is None
 
     def forward(self, features: Mapping[str, Tensor], detached: bool = False) -> Tensor:
         """As `Fusion`."""
