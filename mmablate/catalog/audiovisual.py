@@ -62,7 +62,9 @@ class AudioVisualOptions(Options):
         if self.n_fft % 2:
             raise ValueError(f"n_fft must be even, not {self.n_fft}")
         if round(self.seconds * self.sample_rate) <= self.n_fft // 2:
-            raise ValueError(f"seconds {self.seconds:g} at {self.sample_rate} Hz is shorter than half of n_fft {self.n_fft}")
+            raise ValueError(
+                f"seconds {self.seconds:g} at {self.sample_rate} Hz is shorter than half of n_fft {self.n_fft}"
+            )
         return self
 
 
@@ -90,7 +92,9 @@ class AveOptions(AudioVisualOptions):
     """How AVE is read; it has a validation split of its own."""
 
     sample_rate: int = Field(22_050, ge=1_000, le=192_000, description="Hz that sounds are brought to")
-    seconds: float = Field(10.0, gt=0, le=600, description="length of the sound that is read; shorter ones are repeated")
+    seconds: float = Field(
+        10.0, gt=0, le=600, description="length of the sound that is read; shorter ones are repeated"
+    )
     n_fft: int = Field(512, ge=16, le=65_536, description="window of the spectrogram, samples")
     hop: int = Field(256, ge=1, le=65_536, description="step of the spectrogram, samples")
     audio_size: tuple[Pixels, Pixels] | None = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Literal
 
 from mmablate.data.faults import FileFault
 from mmablate.data.untrusted import BROKEN, reason
@@ -24,11 +25,11 @@ def read_rows(path: Path, *, delimiter: str = ",", what: str = "lists") -> list[
     Raises:
         FileFault: unreadable, no UTF-8, or larger than 64 MiB.
     """
-    quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
     try:
         if path.stat().st_size > MOST_BYTES:
             raise FileFault(path, f"expected at most {MOST_BYTES >> 20} MiB, found a larger file", f"large {what}")
         lines = path.read_text(encoding="utf-8-sig").splitlines()
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
         reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, skipinitialspace=True)
         return [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
     except (*BROKEN, csv.Error) as error:

@@ -15,9 +15,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmablate.data.audiovisual.listing import (
-    AUDIO, TEST, TRAIN, VAL, VISUAL, Listed, Listing, class_key, find_home, find_list, first_of, list_places, sounds_in,
+    AUDIO,
+    TEST,
+    TRAIN,
+    VAL,
+    VISUAL,
+    Listed,
+    Listing,
+    class_key,
+    find_home,
+    find_list,
+    first_of,
+    list_places,
+    sounds_in,
     visuals_in,
-)  # fmt: skip
+)
 from mmablate.data.audiovisual.reading import Layout, Reading
 from mmablate.data.faults import Fault, FileFault
 from mmablate.data.lists import read_rows
@@ -83,7 +95,12 @@ LAYOUT = Layout(
     name="ave",
     attribution="AVE (Tian et al. 2018), videos of AudioSet (Gemmeke et al. 2017, CC BY 4.0)",
     defaults={
-        "sample_rate": 22_050, "seconds": 10.0, "n_fft": 512, "hop": 256, "audio_size": (224, 224), "frames": 4,
-    },  # fmt: skip
+        "sample_rate": 22_050,
+        "seconds": 10.0,
+        "n_fft": 512,
+        "hop": 256,
+        "audio_size": (224, 224),
+        "frames": 4,
+    },
     find=find,
 )

@@ -1,4 +1,4 @@
-"""CREMA-D: six acted emotions, 91 actors; Cao et al. 2014, "CREMA-D: Crowd-sourced Emotional Multimodal Actors Dataset".
+"""CREMA-D: six acted emotions, 91 actors; Cao et al. 2014, "Crowd-sourced Emotional Multimodal Actors Dataset".
 
     CREMA-D/AudioWAV/ID.wav
     CREMA-D/Image-01-FPS/ID/*.jpg, or CREMA-D/VideoFlash/ID.flv
@@ -15,8 +15,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmablate.data.audiovisual.listing import (
-    AUDIO, TEST, TRAIN, VAL, VISUAL, Listed, Listing, find_home, find_list, first_of, list_places, sounds_in, visuals_in,
-)  # fmt: skip
+    AUDIO,
+    TEST,
+    TRAIN,
+    VAL,
+    VISUAL,
+    Listed,
+    Listing,
+    find_home,
+    find_list,
+    first_of,
+    list_places,
+    sounds_in,
+    visuals_in,
+)
 from mmablate.data.audiovisual.reading import Layout, Reading
 from mmablate.data.carving import deal_speakers
 from mmablate.data.faults import Fault, FileFault
@@ -62,7 +74,9 @@ def find(root: Path, reading: Reading, modalities: Sequence[str]) -> Listing:
     if len(paths) == 1 or (not paths and (reading.split == "published" or reading.lists is not None)):
         lacking = " and ".join(LISTS[split] for split in LISTS if split not in paths)
         where = " or ".join(map(str, places))
-        raise DataError(f"{where}: expected the lists {lacking} (option `lists`), found none; `split: speakers` needs none")
+        raise DataError(
+            f"{where}: expected the lists {lacking} (option `lists`), found none; `split: speakers` needs none"
+        )
     for split, path in paths.items():
         _read(listing, split, path)
     if not paths:
@@ -134,8 +148,13 @@ LAYOUT = Layout(
     name="cremad",
     attribution="CREMA-D (Cao et al. 2014, Open Database License)",
     defaults={
-        "sample_rate": 22_050, "seconds": 3.0, "crop": "start", "n_fft": 512, "hop": 353, "frames": 1,
+        "sample_rate": 22_050,
+        "seconds": 3.0,
+        "crop": "start",
+        "n_fft": 512,
+        "hop": 353,
+        "frames": 1,
         "split": "speakers",
-    },  # fmt: skip
+    },
     find=find,
 )

@@ -15,9 +15,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmablate.data.audiovisual.listing import (
-    AUDIO, TEST, TRAIN, VISUAL, Listed, Listing, class_key, class_table, entries, find_home, find_list, list_places,
-    shown, sounds_in, visuals_in,
-)  # fmt: skip
+    AUDIO,
+    TEST,
+    TRAIN,
+    VISUAL,
+    Listed,
+    Listing,
+    class_key,
+    class_table,
+    entries,
+    find_home,
+    find_list,
+    list_places,
+    shown,
+    sounds_in,
+    visuals_in,
+)
 from mmablate.data.audiovisual.reading import Layout, Reading
 from mmablate.data.faults import FileFault
 from mmablate.data.lists import read_rows
@@ -75,9 +88,7 @@ def _class_folders(home: Path, modalities: Sequence[str]) -> dict[tuple[str, str
     return found
 
 
-def _classes(
-    home: Path, path: Path | None, folders: dict[tuple[str, str], dict[str, list[Path]]]
-) -> dict[str, str]:
+def _classes(home: Path, path: Path | None, folders: dict[tuple[str, str], dict[str, list[Path]]]) -> dict[str, str]:
     """Of class.txt, else of the folders of both splits by name."""
     if path is None:
         there = {key: found[0].name for by_key in folders.values() for key, found in by_key.items()}
@@ -89,7 +100,9 @@ def _classes(
     table = class_table(names, str(path))
     lacking = [name for key, name in table.items() if not any(key in by_key for by_key in folders.values())]
     if lacking:
-        others = sorted({f.name for by_key in folders.values() for key, fs in by_key.items() if key not in table for f in fs})
+        others = sorted(
+            {f.name for by_key in folders.values() for key, fs in by_key.items() if key not in table for f in fs}
+        )
         text = f"expected a folder of each class of {path}, found none of {shown(lacking)}"
         more = f"; folders of no listed class: {shown(others)}" if others else ""
         raise DataError(f"{home}: {text}{more}")
@@ -101,7 +114,9 @@ def _left_out(listing: Listing, folders: dict[tuple[str, str], dict[str, list[Pa
     others = {key: found[0].name for by_key in folders.values() for key, found in by_key.items()}
     names = sorted(name for key, name in others.items() if key not in listing.classes)
     if names:
-        listing.notes.append(f"{len(names)} folders of classes that {CLASSES} does not list were left out: {shown(names)}.")
+        listing.notes.append(
+            f"{len(names)} folders of classes that {CLASSES} does not list were left out: {shown(names)}."
+        )
 
 
 def _add_split(

@@ -106,6 +106,4 @@ class Frames:
         return np.concatenate([frames[i] for i in at], axis=1)
 
     def _frames(self, path: Path) -> list[NDArray[np.uint8]]:
-        return [
-            np.asarray(resize_image(frame, self.size), dtype=np.uint8) for frame in read_frames(path, self.count)
-        ]
+        return [np.asarray(resize_image(frame, self.size), dtype=np.uint8) for frame in read_frames(path, self.count)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -85,13 +84,9 @@ def open_set(
     """
     reading = layout.reading(options)
     found = survey(layout, Path(root), modalities, reading)
-    usable, dropped = sound_clips(
-        Path(root), found.clips, found.readers, found.faults, drop=reading.on_fault == "drop"
-    )
+    usable, dropped = sound_clips(Path(root), found.clips, found.readers, found.faults, drop=reading.on_fault == "drop")
     readers = {name: _scaled(name, found.readers[name], usable[TRAIN], reading) for name in modalities}
-    splits: dict[str, Split] = {
-        split: kept(ClipSplit(clips, readers), cache_bytes) for split, clips in usable.items()
-    }
+    splits: dict[str, Split] = {split: kept(ClipSplit(clips, readers), cache_bytes) for split, clips in usable.items()}
     return ClassificationData(
         name=layout.name,
         modalities={name: readers[name].shape for name in modalities},

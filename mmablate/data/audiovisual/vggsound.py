@@ -15,9 +15,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmablate.data.audiovisual.listing import (
-    AUDIO, TEST, TRAIN, VISUAL, Listed, Listing, class_key, find_home, find_list, first_of, list_places, sounds_in,
+    AUDIO,
+    TEST,
+    TRAIN,
+    Listed,
+    Listing,
+    class_key,
+    find_home,
+    find_list,
+    first_of,
+    list_places,
+    sounds_in,
     visuals_in,
-)  # fmt: skip
+)
 from mmablate.data.audiovisual.reading import Layout, Reading
 from mmablate.data.faults import Fault, FileFault
 from mmablate.data.lists import read_rows
