@@ -487,7 +487,9 @@ def test_contrastive_encoders():
     projected, scale = model(batch(THREE))
     assert {name: tuple(z.shape) for name, z in projected.items()} == dict.fromkeys(THREE, (7, 5))
     assert scale.item() == pytest.approx(np.log(1 / 0.07))
-    assert scale.requires_grad
+    assert scale is not model.log_scale  # DistributedDataParallel takes no parameter as an output
+    scale.backward()
+    assert model.log_scale.grad == 1
     assert all(layer.bias is None for layer in model.projections.values())
     with pytest.raises(ValueError, match="at least two modalities, got audio"):
         contrastive_encoders(shapes=TWO, modalities=("audio",), encoder=MLP)
