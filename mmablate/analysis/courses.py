@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmablate.results import RunRecord, StudyStore
+from mmablate.results.history import finite_number, history_lines
 
 MOST_ROWS = 8
 MOST_SEEDS = 10
 """Rows and seeds a row whose histories are read: a study of thousands of runs is told by a few."""
-MOST_BYTES = 8_000_000
-"""Of one history; what stands behind is not read."""
 _MOST_EPOCHS = 150  # points of a curve; longer trainings are thinned
 
 
@@ -180,37 +178,14 @@ def _points(curves: Sequence[Mapping[int, float]]) -> tuple[Point, ...]:
 def _history(folder: Path, column: str, selected: int | None) -> _History:
     terms: dict[str, dict[int, float]] = {}
     validation: dict[int, float] = {}
-    for line in _lines(folder / "history.jsonl"):
+    for line in history_lines(folder / "history.jsonl"):
         epoch = line.get("epoch")
         if isinstance(epoch, bool) or not isinstance(epoch, int):
             continue
         losses, scores = line.get("losses"), line.get("val")
         for term, value in losses.items() if isinstance(losses, dict) else ():
-            if (number := _number(value)) is not None:
+            if (number := finite_number(value)) is not None:
                 terms.setdefault(str(term), {})[epoch] = number
-        if isinstance(scores, dict) and (number := _number(scores.get(column))) is not None:
+        if isinstance(scores, dict) and (number := finite_number(scores.get(column))) is not None:
             validation[epoch] = number
     return _History(terms, validation, selected)
-
-
-def _number(value: Any) -> float | None:
-    """A finite number that floats can hold and that can be drawn; anything else is left out."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) < 1e100 else None
-
-
-def _lines(path: Path) -> Iterable[dict[str, Any]]:
-    """The lines that are JSON objects: one that was half written when a run was killed is left out."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES)
-    except OSError:
-        return
-    for line in content.splitlines():
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            yield value

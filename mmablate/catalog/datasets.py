@@ -8,6 +8,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from mmablate.catalog.arrays import ARRAYS
+from mmablate.catalog.audiovisual import AUDIOVISUAL
 from mmablate.catalog.classification import CLASSIFICATION
 from mmablate.catalog.entries import DatasetEntry, Options
 from mmablate.catalog.image_folder import IMAGE_FOLDER
@@ -95,6 +97,8 @@ DATASETS = (
     MUSES,
     IMAGE_FOLDER,
     *CLASSIFICATION,
+    ARRAYS,
     RAVDESS,
     VGGSOUND,
+    *AUDIOVISUAL,
 )

@@ -174,6 +174,12 @@ class ContrastiveOptions(_Encoded):
     dim: int = Field(128, ge=1, description="width of the common space")
 
 
+def _map_encoders(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The encoders of a map_fusion_classifier, as those of vectors are described."""
+    encoder = {"kind": "conv", **{key: options[key] for key in ("widths", "downsampling", "norm")}}
+    return {"modalities": options["modalities"], "encoder": encoder, "encoders": {}}
+
+
 def seen(options: Mapping[str, Any], modalities: Sequence[str]) -> tuple[str, ...]:
     """The modalities that a model of these options sees of those that the data have, in the order of fusion."""
     return tuple(options.get("modalities") or modalities)
@@ -182,15 +188,18 @@ def seen(options: Mapping[str, Any], modalities: Sequence[str]) -> tuple[str, ..
 def faults(options: Mapping[str, Any], modalities: Sequence[str]) -> list[str]:
     """What of a model's options does not fit data of these modalities, each as "option: what is wrong".
 
-    Modalities that the data do not have, encoders of what the model does not see, and a fusion that does not exist
+    Modalities that the data do not have, encoders of such, and a fusion that does not exist
     for that many modalities.
     """
     there = f"(there are: {', '.join(modalities)})"
     sees = seen(options, modalities)
     told = [f"modalities: the data have no {name!r} {there}" for name in sees if name not in modalities]
     sight = f"(it sees: {', '.join(sees)})"
+    # Encoders of modalities that a row leaves out do no harm.
     told += [
-        f"encoders: the model sees no {name!r} {sight}" for name in options.get("encoders") or {} if name not in sees
+        f"encoders: the data have no {name!r} {there}"
+        for name in options.get("encoders") or {}
+        if name not in modalities
     ]
     conditions = options.get("conditions")
     if conditions is not None and conditions not in sees:
@@ -219,6 +228,8 @@ MULTIMODAL = (
         target="mmablate.models.fusion.building:fusion_classifier",
         source="networks of OGM-GE, arXiv:2203.15332, and DGL",
         task="classification",
+        multimodal=True,
+        encoders=lambda options: {key: options[key] for key in ("modalities", "encoder", "encoders")},
         faults=faults,
     ),
     ModelEntry(
@@ -228,6 +239,8 @@ MULTIMODAL = (
         target="mmablate.models.fusion.building:map_fusion_classifier",
         source="RGB and LiDAR fusion study",
         task="classification",
+        multimodal=True,
+        encoders=_map_encoders,
         faults=faults,
     ),
     ModelEntry(

@@ -1,5 +1,11 @@
-"""Metrics: pure functions on integer counts, with a thin accumulator."""
+"""Metrics: pure functions on counts, logits and features, with thin accumulators.
 
+Segmentation (`segmentation`), classification (`classification`), linear probes and their calibration (`probes`), and
+partial information decomposition of predictions (`information`).
+"""
+
+from mmablate.metrics.classification import expected_calibration_error, log_loss, macro_f1, multiclass_scores
+from mmablate.metrics.probes import LinearProbe, cross_fitted_temperature, fit_temperature
 from mmablate.metrics.segmentation import (
     SegmentationMeter,
     confusion_matrix,
@@ -8,4 +14,17 @@ from mmablate.metrics.segmentation import (
     mean_iou,
 )
 
-__all__ = ["SegmentationMeter", "confusion_matrix", "iou_per_class", "majority_mean_iou", "mean_iou"]
+__all__ = [
+    "LinearProbe",
+    "SegmentationMeter",
+    "confusion_matrix",
+    "cross_fitted_temperature",
+    "expected_calibration_error",
+    "fit_temperature",
+    "iou_per_class",
+    "log_loss",
+    "macro_f1",
+    "majority_mean_iou",
+    "mean_iou",
+    "multiclass_scores",
+]

@@ -166,7 +166,7 @@ def test_many_rows_and_seeds_are_told_by_a_few(tmp_path: Path, monkeypatch: pyte
     (store.folder).mkdir()
     (store.folder / "study.json").write_text(json.dumps({"name": "made", "plan": [], "table": table}))
     read: list[Path] = []
-    monkeypatch.setattr(courses, "_lines", lambda path: read.append(path) or [epoch(1, 1.0), epoch(2, 0.5)])
+    monkeypatch.setattr(courses, "history_lines", lambda path: read.append(path) or [epoch(1, 1.0), epoch(2, 0.5)])
     training = load_details(store, records=records).training
     assert training is not None
     assert len(read) == courses.MOST_ROWS * courses.MOST_SEEDS

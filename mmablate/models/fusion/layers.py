@@ -75,6 +75,8 @@ class Fusion(nn.Module):
             goes through the fusion itself.
         additive: whether the logits are a sum of what each modality contributes, and a constant, and those of a
             modality alone its contribution and a constant: concat with a linear head, and sum.
+        trained_jointly: the multimodal loss trains what the unimodal logits come through; otherwise only a unimodal
+            loss does.
     """
 
     additive = False
@@ -83,6 +85,7 @@ class Fusion(nn.Module):
         super().__init__()
         self.modalities = tuple(modalities)
         self.own_heads = by_modality(own_heads)
+        self.trained_jointly = not own_heads
 
     def forward(self, features: Mapping[str, Tensor], detached: bool = False) -> Tensor:
         """Modality -> features; returns logits (B, K). Where `detached`, the fusion's parameters get no gradient."""

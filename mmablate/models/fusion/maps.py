@@ -120,6 +120,7 @@ class LateMaps(Fusion):
     def __init__(self, shapes: Shapes, n_classes: int, hidden: int, norm: str) -> None:
         own = {name: Embedder(shape[0], n_classes, hidden, norm) for name, shape in shapes.items()}
         super().__init__(tuple(shapes), own)
+        self.trained_jointly = True
 
     def forward(self, features: Mapping[str, Tensor], detached: bool = False) -> Tensor:
         """As `Fusion`; own heads are never detached."""

@@ -85,6 +85,7 @@ class Late(Fusion):
 
     def __init__(self, widths: Widths, n_classes: int, hidden: int | None = None) -> None:
         super().__init__(tuple(widths), {name: Head(width, n_classes, hidden) for name, width in widths.items()})
+        self.trained_jointly = True
 
     def forward(self, features: Mapping[str, Tensor], detached: bool = False) -> Tensor:
         """As `Fusion`."""

@@ -1,0 +1,157 @@
+"""MLflow: an experiment a study, a run a run. By default in a SQLite file of the study's folder.
+
+`mlflow-skinny` is enough to write; to look at the runs, `mlflow ui` needs the whole of mlflow. A user who sets
+MLFLOW_TRACKING_URI asks for that server or database instead.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+# MLflow reports its use to its makers unless told not to, and repeats what fails for minutes.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from mmablate.errors import StoreError
+from mmablate.tracking.logs import SYNTHETIC, RunLog, TableLog
+from mmablate.tracking.naming import safe_keys
+from mmablate.tracking.trackers import FOLDER, TABLE
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+
+_Item = TypeVar("_Item")
+_ALLOWED = r"\w. -"
+_LONGEST_KEY = 240
+_LONGEST_PARAM = 500  # in MLflow 2 and older servers; later ones take more
+_LONGEST_TAG = 4000
+_MOST_METRICS, _MOST_PARAMS = 1000, 100  # a call
+# Tags of ours.
+_STUDY, _RUN, _DIGEST = "mmablate.study", "mmablate.run_id", "mmablate.digest"
+
+
+class MlflowTracker:
+    """One experiment.
+
+    Args:
+        study: its name.
+        folder: of the study.
+
+    Raises:
+        StoreError: an experiment of that name was deleted.
+    """
+
+    def __init__(self, study: str, folder: Path) -> None:
+        for name in ("mlflow", "alembic"):  # they tell of every table that they make
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self.study = study
+        self.uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+        self.own = not self.uri
+        artifacts = None
+        if self.own:
+            place = (folder / FOLDER).absolute()
+            place.mkdir(parents=True, exist_ok=True)
+            self.uri, artifacts = f"sqlite:///{place / 'mlflow.db'}", (place / "mlflow-artifacts").as_uri()
+        self.client = MlflowClient(tracking_uri=self.uri)
+        self.experiment = self._experiment(artifacts)
+
+    def _experiment(self, artifacts: str | None) -> str:
+        found: Experiment | None = self.client.get_experiment_by_name(self.study)
+        if found is None:
+            try:
+                return str(self.client.create_experiment(self.study, artifact_location=artifacts))
+            except MlflowException:  # another process was faster
+                found = self.client.get_experiment_by_name(self.study)
+                if found is None:
+                    raise
+        if found.lifecycle_stage != "active":
+            raise StoreError(f"the experiment {self.study} was deleted there; restore it, or give the study a new name")
+        return str(found.experiment_id)
+
+    def _logged(self, run_id: str) -> list[tuple[str, str | None]]:
+        """MLflow's id and our digest of a run or of the table; several where a process was killed at the wrong time."""
+        wanted = f"tags.`{_RUN}` = '{run_id}'"  # hexadecimal, or "table": nothing to escape
+        found = self.client.search_runs([self.experiment], filter_string=wanted)
+        return [(r.info.run_id, r.data.tags.get(_DIGEST)) for r in found if r.data.tags[_STUDY] == self.study]
+
+    def place(self) -> str:
+        """See `Tracker`."""
+        shown = re.sub(r"://[^/@]*@", "://", self.uri)  # no password
+        how = f"mlflow ui --backend-store-uri {shown}" if self.own else "as MLFLOW_TRACKING_URI says"
+        return f"experiment {self.study} in {shown} ({how})"
+
+    def digest(self, run_id: str) -> str | None:
+        """See `Tracker`."""
+        known = self._logged(run_id)
+        return known[0][1] if len(known) == 1 else None
+
+    def write_run(self, run: RunLog) -> None:
+        """See `Tracker`."""
+        tags = {
+            "status": run.status,
+            "role": str(run.config.get("role")),
+            "rows": str(run.config.get("rows")),
+            "seed": str(run.config.get("seed")),
+            "data": SYNTHETIC if SYNTHETIC in run.tags else "measured data",
+            **({"error": run.error, "mlflow.note.content": run.error} if run.error else {}),
+        }
+        own = self._create(run.run_id, run.name, run.started, tags)
+        keys = safe_keys(run.config, _ALLOWED, _LONGEST_KEY)
+        params = (Param(keys[k], "null" if v is None else str(v)[:_LONGEST_PARAM]) for k, v in run.config.items())
+        for some in _parts(params, _MOST_PARAMS):
+            self.client.log_batch(own, params=some)
+        for batch in _parts(_metrics(run), _MOST_METRICS):
+            self.client.log_batch(own, metrics=batch)
+        self._finish(own, run.digest, "FINISHED" if run.status == "ok" else "FAILED", run.ended)
+
+    def write_table(self, table: TableLog) -> None:
+        """See `Tracker`."""
+        tags = {"data": SYNTHETIC if table.synthetic else "measured data"}
+        own = self._create(TABLE, f"{TABLE}: {table.title}", None, tags)
+        for ending, text in (("md", table.markdown), ("html", table.html), ("json", table.json)):
+            self.client.log_text(own, text, f"table.{ending}")
+        self._finish(own, table.digest, "FINISHED", None)
+
+    def close(self) -> None:
+        """See `Tracker`."""
+
+    def _create(self, run_id: str, name: str, started: float | None, tags: Mapping[str, str]) -> str:
+        """A new run in MLflow, whose ids are its own; what was logged of it before goes."""
+        for earlier, _ in self._logged(run_id):
+            self.client.delete_run(earlier)
+        own = {_STUDY: self.study, _RUN: run_id, **{key: value[:_LONGEST_TAG] for key, value in tags.items()}}
+        started_ms = None if started is None else int(1000 * started)
+        run = self.client.create_run(self.experiment, start_time=started_ms, tags=own, run_name=name[:_LONGEST_KEY])
+        return str(run.info.run_id)
+
+    def _finish(self, own: str, digest: str, status: str, ended: float | None) -> None:
+        self.client.set_terminated(own, status, None if ended is None else int(1000 * ended))
+        self.client.log_batch(own, tags=[RunTag(_DIGEST, digest)])
+
+
+def _metrics(run: RunLog) -> Iterable[Metric]:
+    keys = safe_keys(
+        dict.fromkeys([*run.scores, *(name for point in run.points for name in point.values)]), _ALLOWED, _LONGEST_KEY
+    )
+    for point in run.points:
+        at = int(1000 * (run.started + point.seconds))
+        yield from (Metric(keys[name], value, at, point.step) for name, value in point.values.items())
+    last = run.points[-1].step if run.points else 0
+    yield from (Metric(keys[name], value, int(1000 * run.ended), last) for name, value in run.scores.items())
+
+
+def _parts(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    waiting = iter(items)
+    while part := list(islice(waiting, size)):
+        yield part
