@@ -172,6 +172,7 @@ def describe_options(options: type[Options]) -> list[dict[str, Any]]:
         annotation = spec.annotation
         shown = annotation.__name__ if isinstance(annotation, type) else str(annotation)
         default = "required" if spec.is_required() else spec.get_default(call_default_factory=True)
+        default = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
         text = spec.description or ""
         rows.append({"name": name, "type": shown, "default": default, "description": text})
     return rows

@@ -48,4 +48,5 @@ class ContrastiveEncoders(nn.Module):
             name: self.projections[module_key(name)](self.encoders[module_key(name)](inputs[name]))
             for name in self.modalities
         }
-        return projected, self.log_scale
+        # A parameter that is an output itself is marked ready twice by DistributedDataParallel.
+        return projected, self.log_scale.clone()
