@@ -5,6 +5,14 @@ partial information decomposition of predictions (`information`).
 """
 
 from mmablate.metrics.classification import expected_calibration_error, log_loss, macro_f1, multiclass_scores
+from mmablate.metrics.information import (
+    Decomposition,
+    UniqueNull,
+    decompose,
+    decompose_predictions,
+    decompose_tables,
+    unique_null,
+)
 from mmablate.metrics.probes import LinearProbe, cross_fitted_temperature, fit_temperature
 from mmablate.metrics.segmentation import (
     SegmentationMeter,
@@ -15,10 +23,15 @@ from mmablate.metrics.segmentation import (
 )
 
 __all__ = [
+    "Decomposition",
     "LinearProbe",
     "SegmentationMeter",
+    "UniqueNull",
     "confusion_matrix",
     "cross_fitted_temperature",
+    "decompose",
+    "decompose_predictions",
+    "decompose_tables",
     "expected_calibration_error",
     "fit_temperature",
     "iou_per_class",
@@ -27,4 +40,5 @@ __all__ = [
     "majority_mean_iou",
     "mean_iou",
     "multiclass_scores",
+    "unique_null",
 ]
