@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from mmablate.catalog.arrays import ARRAYS
+from mmablate.catalog.class_folders import CLASS_FOLDERS
 from mmablate.catalog.classification import CLASSIFICATION
 from mmablate.catalog.entries import DatasetEntry, Options
 from mmablate.catalog.image_folder import IMAGE_FOLDER
@@ -97,6 +98,7 @@ DATASETS = (
     IMAGE_FOLDER,
     *CLASSIFICATION,
     ARRAYS,
+    CLASS_FOLDERS,
     RAVDESS,
     VGGSOUND,
 )
