@@ -15,6 +15,7 @@ from mmablate.catalog.entries import DatasetEntry, Options
 from mmablate.catalog.image_folder import IMAGE_FOLDER
 from mmablate.catalog.muses import MUSES
 from mmablate.catalog.ravdess import RAVDESS
+from mmablate.catalog.rgb_lidar import RGB_LIDAR
 from mmablate.catalog.vggsound import VGGSOUND
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -99,6 +100,7 @@ DATASETS = (
     *CLASSIFICATION,
     ARRAYS,
     CLASS_FOLDERS,
+    RGB_LIDAR,
     RAVDESS,
     VGGSOUND,
 )
