@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from mmablate.data.arrays.aligning import Aligned, agreed, align
 from mmablate.data.arrays.files import ENDINGS, Column, Content, Text, Wanted, ending, read_content
 from mmablate.data.arrays.scaling import finite, standardised
-from mmablate.data.arrays.splitting import Rule, split_rows
 from mmablate.data.base import ClassificationData, LabelledSplit, SampleInfo, Split
+from mmablate.data.class_splits import Rule, split_rows
 from mmablate.data.image_folder.marks import marked
 from mmablate.data.image_folder.patterns import pattern_problems, placeholders
 from mmablate.errors import DataError
@@ -127,7 +127,7 @@ def open_arrays(
     classes, numbers = _classes(layout, texts["labels"])
     rule = Rule(tuple(fractions), val_fraction, split_seed)
     dealt, notes = split_rows(
-        layout.root, aligned.names, numbers, classes, texts.get("split"), texts.get("group"), rule
+        layout.root, aligned.names, numbers, classes, texts.get("split"), texts.get("group"), rule, "arrays"
     )
     inputs = {}
     for name, path in layout.files.items():

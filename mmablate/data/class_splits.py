@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mmablate.data.arrays.files import Text
 from mmablate.data.dealing import deal, deal_groups
 from mmablate.errors import DataError
 
 SPLITS = ("train", "val", "test")
 Rows = NDArray[np.int64]
+Text = NDArray[np.str_]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def split_rows(
     words: Text | None,
     groups: Text | None,
     rule: Rule,
-    dataset: str = "arrays",
+    dataset: str,
 ) -> tuple[dict[str, Rows], list[str]]:
     """Split -> its samples, and notes of what was drawn or leaks.
 
