@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -88,7 +89,7 @@ class MlflowTracker:
     def place(self) -> str:
         """See `Tracker`."""
         shown = re.sub(r"://[^/@]*@", "://", self.uri)  # no password
-        how = f"mlflow ui --backend-store-uri {shown}" if self.own else "as MLFLOW_TRACKING_URI says"
+        how = f"mlflow ui --backend-store-uri {shlex.quote(shown)}" if self.own else "as MLFLOW_TRACKING_URI says"
         return f"experiment {self.study} in {shown} ({how})"
 
     def digest(self, run_id: str) -> str | None:

@@ -7,6 +7,7 @@ in its HPARAMS, the curves in SCALARS, status and table in TEXT.
 from __future__ import annotations
 
 import html
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ class TensorBoardTracker:
 
     def place(self) -> str:
         """See `Tracker`."""
-        return f"event files in {self.folder} (tensorboard --logdir {self.folder})"
+        return f"event files in {self.folder} (tensorboard --logdir {shlex.quote(str(self.folder))})"
 
     def digest(self, run_id: str) -> str | None:
         """See `Tracker`."""
