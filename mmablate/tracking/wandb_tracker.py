@@ -36,7 +36,7 @@ _LONGEST = 128
 _QUIET = {
     "console": "off",
     "silent": True,
-    "host": "",
+    "host": "-",  # an empty one is filled in
     "disable_git": True,
     "disable_code": True,
     "disable_job_creation": True,
@@ -130,7 +130,7 @@ class WandbTracker:
             for place, point in enumerate(run.points):
                 # Lines of one step become one row, which is written when the next step begins.
                 last = place + 1 == len(run.points) or run.points[place + 1].step > point.step
-                own.log({**point.values, "_timestamp": run.started + point.seconds}, step=point.step, commit=last)
+                own.log(dict(point.values), step=point.step, commit=last)
             own.summary.update({**run.scores, "status": run.status, "error": run.error})
 
     def write_table(self, table: TableLog) -> None:

@@ -69,7 +69,7 @@ def test_wandb_holds_the_runs(tracked):
         about = found["run"]
         assert (about.run_id, about.project, about.run_group) == (run_id, "small", "small")
         assert (about.display_name, about.job_type) == (f"{name}, seed 3", record["role"])
-        assert (about.host, about.entity, len(about.git.remote_url)) == ("", "", 0)
+        assert (about.host, about.entity, len(about.git.remote_url)) == ("-", "", 0)
         assert list(about.tags) == [record["role"], record["status"]]
         series = {}
         for step, values in found["history"]:
