@@ -122,6 +122,9 @@ class WandbTracker:
         except (OSError, ValueError):
             return None
 
+    def follow(self, run: RunLog) -> None:
+        """Nothing: W&B gets a run when it is over, since offline nobody could look at it before."""
+
     def write_run(self, run: RunLog) -> None:
         """See `Tracker`."""
         about = {"name": run.name[:_LONGEST], "job_type": str(run.config.get("role")), "notes": run.error or None}

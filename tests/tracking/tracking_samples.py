@@ -15,6 +15,8 @@ from typing import Any
 import matplotlib
 import pytest
 
+from mmablate.results import RunError, RunRecord, StudyStore
+
 # The smallest study with everything in it: a teacher, two rows, and one that fails.
 RECIPE = """\
 name: small
@@ -163,3 +165,55 @@ def wandb_run(path: Path) -> dict[str, Any]:
         elif kind == "exit":
             found["exit"] = record.exit.exit_code
     return found
+
+
+# --- studies without training -------------------------------------------------------------------------------------
+
+
+def made_record(run_id: str, **changes: Any) -> RunRecord:
+    """A finished run."""
+    fields: dict[str, Any] = {
+        "run_id": run_id, "study": "made", "row": "sup", "seed": 0, "status": "ok", "error": None,
+        "metrics": {"V": 50.0}, "n_parameters": 10, "seconds": 1.5, "steps": 4, "depends_on": [],
+        "digests": {"init": "x", "order": "y", "final": "z"},
+        "environment": {"worker": "host:7", "device": "cpu", "torch": "2", "user": "me"},
+    }  # fmt: skip
+    return RunRecord(**{**fields, **changes})
+
+
+def made_failure(run_id: str, **changes: Any) -> RunRecord:
+    """A failed run."""
+    error = RunError(type="NonFiniteLoss", message="loss term 'mad' became nan", step=17)
+    return made_record(run_id, **{"status": "failed", "error": error, "metrics": {}, **changes})
+
+
+def made_study(out: Path, plan: dict[str, str], **changes: Any) -> StudyStore:
+    """A study without runs.
+
+    Args:
+        plan: run -> its row.
+    """
+    store = StudyStore(out, "made")
+    store.prepare()
+    entries = [
+        {"run_id": i, "role": "student", "seed": 0, "rows": [row], "cells": {row: "c"}, "depends_on": []}
+        for i, row in plan.items()
+    ]
+    table = {"columns": ["V"], "column_info": {"V": {}}, "rows": [{"name": row} for row in plan.values()]}
+    content = {"name": "made", "plan": entries, "table": table, "dataset": {"name": "d", "synthetic": False}}
+    store.update_study(lambda old: content | changes)
+    return store
+
+
+def made_lines(count: int, first: int = 1) -> list[dict[str, Any]]:
+    """Lines of a history."""
+    return [
+        {"epoch": i, "step": 10 * i, "losses": {"sup": 1 / i}, "lr": 0.1, "val": None, "seconds": float(i)}
+        for i in range(first, first + count)
+    ]
+
+
+def made_run(store: StudyStore, record: RunRecord, lines: list[dict[str, Any]] | None = None) -> None:
+    """Writes a run as a worker does."""
+    store.start_run(record.run_id, {"run_id": record.run_id, "train": {"lr": 0.1}}, lines or made_lines(2))
+    store.finish_run(record)
