@@ -140,11 +140,18 @@ def test_a_disk_that_fills_up(store, capsys, monkeypatch):
 def test_an_error_of_the_study_does_not_wait_for_trackers(store, monkeypatch):
     made_run(store, made_record("a"))
     monkeypatch.setattr(recording, "LEAVING_SECONDS", 0.1)
-    gate = threading.Event()
-    monkeypatch.setattr(recording, "read_run", lambda *arguments: gate.wait(30))
-    with pytest.raises(ZeroDivisionError), Recorder(BOARD, store.out, lambda text: None) as recorder:
-        recorder.heard("made", made_record("a"))
-        raise ZeroDivisionError
+    gate, entered = threading.Event(), threading.Event()
+    monkeypatch.setattr(recording, "read_run", lambda *arguments: entered.set() or gate.wait(30))
+    recorder = Recorder(BOARD, store.out, lambda text: None)
+
+    def study_that_fails():
+        with recorder:
+            recorder.heard("made", made_record("a"))
+            assert entered.wait(30)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        study_that_fails()
     assert recorder.thread.is_alive()
     gate.set()
     recorder.thread.join()
