@@ -19,7 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mmablate.errors import StoreError
 from mmablate.results import RunRecord, StudyStore
 from mmablate.results.store import RECORD
 from mmablate.tracking.logs import RunLog, TableLog, counted_runs, read_run, read_running
@@ -141,33 +140,41 @@ class Recorder:
                 self._guarded(name, tracker.close)
 
     def _do(self, job: _Job) -> None:
+        """One job; what cannot be read for it is told, and the rest goes on."""
         store = self.stores.setdefault(job.study, StudyStore(self.out, job.study))
         try:
             study = self._study_json(store)
             records = [job.record] if job.record is not None else counted_runs(study, store.records()[0])
-        except StoreError as error:
-            print(f"warning: tracking: {error}", file=sys.stderr)
+        except Exception as error:
+            _warn(f"tracking: {_said(error)}")
             return
         records = [record for record in records if job.only is None or record.run_id in job.only]
         self.left = len(records)
         for record in records:
             if self.leaving:
                 return
-            run = None
-            for tracker, name in self._open(store):
-                run = run or read_run(store, study, record)
-                self._log(store, name, tracker, run.run_id, run.digest, partial(_write_run, run=run))
+            try:
+                self._log_run(store, study, record)
+            except Exception as error:
+                _warn(f"tracking: run {record.run_id} of {store.name} is not logged: {_said(error)}")
             self.left -= 1
         if job.table is not None:
             table = job.table
             for tracker, name in self._open(store):
                 self._log(store, name, tracker, TABLE, table.digest, partial(_write_table, table=table))
 
+    def _log_run(self, store: StudyStore, study: Mapping[str, Any], record: RunRecord) -> None:
+        working = self._open(store)
+        if working:
+            run = read_run(store, study, record)
+            for tracker, name in working:
+                self._log(store, name, tracker, run.run_id, run.digest, partial(_write_run, run=run))
+
     def _look(self) -> None:
         """How far the runs in training are, whoever trains them. What goes wrong here can wait for the runs' end."""
         for name in list(self.followed):
             store = self.stores.setdefault(name, StudyStore(self.out, name))
-            with contextlib.suppress(StoreError, OSError):
+            with contextlib.suppress(Exception):
                 study = self._study_json(store)
                 for entry in study["plan"]:
                     if (name, entry["run_id"]) not in self.seen and not self.leaving:
@@ -238,11 +245,9 @@ class Recorder:
         try:
             act()
         except (Exception, SystemExit) as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-            print(
-                f"warning: --track {name} failed and is left out from here on; no run is lost, "
-                f"and the same command logs what is missing ({text})",
-                file=sys.stderr,
+            _warn(
+                f"--track {name} failed and is left out from here on; no run is lost, and the same command logs what "
+                f"is missing ({_said(error)})"
             )
             self.wishes = [wish for wish in self.wishes if wish.name != name]
             for key in [key for key in self.trackers if key[1] == name]:
@@ -258,3 +263,12 @@ def _write_run(tracker: Tracker, run: RunLog) -> None:
 
 def _write_table(tracker: Tracker, table: TableLog) -> None:
     tracker.write_table(table)
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:400]
+
+
+def _warn(text: str) -> None:
+    """Whatever the text holds, it is printable when it is printed."""
+    print("warning: " + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text), file=sys.stderr)

@@ -180,3 +180,26 @@ def test_the_table_is_replaced_when_it_changes(store):
         marks.append(tree(store.folder / "tensorboard/table"))
     assert marks[0] == marks[1] != marks[2]
     assert len(marks[2]) == 2
+
+
+def test_a_run_that_cannot_be_read_leaves_the_others_alone(store, capsys, monkeypatch):
+    for run_id in ("a", "b"):
+        made_run(store, made_record(run_id))
+    read = recording.read_run
+
+    def reading(store, study, record):
+        if record.run_id == "a":
+            raise RecursionError("nested\ntoo deeply")
+        return read(store, study, record)
+
+    monkeypatch.setattr(recording, "read_run", reading)
+    record_all(store)
+    told = capsys.readouterr().err
+    assert told == "warning: tracking: run a of made is not logged: RecursionError: nested too deeply\n"
+    assert scalars(store, "b", "score/V") == [(4, 50.0)]
+
+
+def test_a_study_that_is_not_there(store, capsys):
+    (store.folder / "study.json").write_text("{")
+    record_all(store)
+    assert capsys.readouterr().err.startswith("warning: tracking: StoreError")
