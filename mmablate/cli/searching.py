@@ -71,6 +71,7 @@ def search_study(request: Request, wish: SearchRequest, recorder: Recorder, *, s
     root = corners.recipe.data.root
     data = open_dataset(dataset_settings(corners.recipe), root)
     with recorder:
+        recorder.follow(corners.name)
         result = run_search(plan, replace(studies._options(request), heard=recorder.heard), data, root)
         _print_result(request, corners, result.check, recorder)
         return studies._failures(request, result.outcome)

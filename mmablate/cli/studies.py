@@ -254,6 +254,7 @@ def _train(
     # What draws the page takes half a second to import; that passes while the runs wait for the disk or compute.
     threading.Thread(target=_import_figures, daemon=True).start()
     options = replace(_options(request), heard=recorder.heard)
+    recorder.follow(study.name)
     return run_study(study, wanted_runs(study, rows, seeds), options, data, root)
 
 

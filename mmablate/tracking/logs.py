@@ -55,14 +55,14 @@ class RunLog:
     Attributes:
         study, run_id: which.
         name: for people: "sup+mad, seed 0"; "teacher, seed 0".
-        status: "ok" or "failed".
+        status: "ok", "failed", or "running".
         error: why it failed, "" where it did not.
         tags: role, status, and "synthetic data" where the data were generated.
         config: the run's settings, flat ("train.lr"), with study, rows, seed, role and the facts of the machine that
             bear upon the numbers; no paths, no names of hosts.
         points: the curves.
         scores: `score/<column>`, `score/<condition>/<column>`, `selected_val/<column>`, parameters, seconds, ...
-        started, ended: seconds since 1970.
+        started, ended: seconds since 1970; a resumed run starts again.
         digest: of all of this but the times: another one means that the run has been trained again.
     """
 
@@ -78,6 +78,10 @@ class RunLog:
     started: float
     ended: float
     digest: str
+
+    def time(self, point: Point) -> float:
+        """When the point was reached, in seconds since 1970."""
+        return min(self.started + point.seconds, self.ended)
 
 
 @dataclass(frozen=True)
@@ -128,10 +132,8 @@ def read_run(store: StudyStore, study: Mapping[str, Any], record: RunRecord) -> 
     folder = store.run_folder(record.run_id)
     rows = next((e["rows"] for e in study["plan"] if e["run_id"] == record.run_id), None)
     rows = [str(row) for row in rows or ([record.row] if record.row else [])]
-    dataset = study.get("dataset")
-    about = dataset if isinstance(dataset, dict) else {}
-    synthetic = record.synthetic or bool(about.get("synthetic"))
-    config = _config(folder, store.name, record, rows, synthetic, about.get("name"))
+    synthetic = record.synthetic or bool(_dataset(study).get("synthetic"))
+    config = _config(folder, store.name, record, rows, synthetic, _dataset(study).get("name"))
     points = tuple(_points(history_lines(folder / "history.jsonl")))
     scores = _scores(record)
     error = f"{record.error.type}: {record.error.message}" if record.error else ""
@@ -140,7 +142,7 @@ def read_run(store: StudyStore, study: Mapping[str, Any], record: RunRecord) -> 
     plain: dict[str, Any] = {
         "study": store.name,
         "run_id": record.run_id,
-        "name": f"{' = '.join(rows) or record.role}, seed {record.seed}",
+        "name": _name(rows, record.role, record.seed),
         "status": record.status,
         "error": error[:_LONGEST],
         "tags": (record.role, record.status, *((SYNTHETIC,) if synthetic else ())),
@@ -152,10 +154,50 @@ def read_run(store: StudyStore, study: Mapping[str, Any], record: RunRecord) -> 
         **plain,
         points=points,
         scores=scores,
-        started=ended - (record.seconds or 0.0),
+        started=_started(folder, ended),
         ended=ended,
         digest=_digest([plain, timeless, curves]),
     )
+
+
+def read_running(store: StudyStore, study: Mapping[str, Any], entry: Mapping[str, Any]) -> RunLog:
+    """A run in training as far as it is; what only a record tells is missing.
+
+    Args:
+        study: study.json.
+        entry: of its plan.
+    """
+    folder = store.run_folder(entry["run_id"])
+    now = time.time()
+    rows, role = [str(row) for row in entry["rows"]], str(entry["role"])
+    return RunLog(
+        study=store.name,
+        run_id=str(entry["run_id"]),
+        name=_name(rows, role, entry["seed"]),
+        status="running",
+        error="",
+        tags=(role, *((SYNTHETIC,) if _dataset(study).get("synthetic") else ())),
+        config={"study": store.name, "role": role, "rows": ", ".join(rows), "seed": entry["seed"]},
+        points=tuple(_points(history_lines(folder / "history.jsonl"))),
+        scores={},
+        started=_started(folder, now),
+        ended=now,
+        digest="",
+    )
+
+
+def _name(rows: Sequence[str], role: str, seed: Any) -> str:
+    return f"{' = '.join(rows) or role}, seed {seed}"
+
+
+def _dataset(study: Mapping[str, Any]) -> Mapping[str, Any]:
+    dataset = study.get("dataset")
+    return dataset if isinstance(dataset, dict) else {}
+
+
+def _started(folder: Path, ended: float) -> float:
+    """A run's config.json is the first of its files."""
+    return min(_modified(folder / "config.json"), ended)
 
 
 def _config(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -24,7 +25,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from mmablate.errors import StoreError
-from mmablate.tracking.logs import SYNTHETIC, RunLog, TableLog
+from mmablate.tracking.logs import SYNTHETIC, Point, RunLog, TableLog
 from mmablate.tracking.naming import safe_keys
 from mmablate.tracking.trackers import FOLDER, TABLE
 
@@ -65,6 +66,8 @@ class MlflowTracker:
             self.uri, artifacts = f"sqlite:///{place / 'mlflow.db'}", (place / "mlflow-artifacts").as_uri()
         self.client = MlflowClient(tracking_uri=self.uri)
         self.experiment = self._experiment(artifacts)
+        # Runs that are followed: MLflow's id, and the points that it holds.
+        self.live: dict[str, tuple[str, tuple[Point, ...]]] = {}
 
     def _experiment(self, artifacts: str | None) -> str:
         found: Experiment | None = self.client.get_experiment_by_name(self.study)
@@ -88,7 +91,7 @@ class MlflowTracker:
     def place(self) -> str:
         """See `Tracker`."""
         shown = re.sub(r"://[^/@]*@", "://", self.uri)  # no password
-        how = f"mlflow ui --backend-store-uri {shown}" if self.own else "as MLFLOW_TRACKING_URI says"
+        how = f"mlflow ui --backend-store-uri {shlex.quote(shown)}" if self.own else "as MLFLOW_TRACKING_URI says"
         return f"experiment {self.study} in {shown} ({how})"
 
     def digest(self, run_id: str) -> str | None:
@@ -96,8 +99,20 @@ class MlflowTracker:
         known = self._logged(run_id)
         return known[0][1] if len(known) == 1 else None
 
+    def follow(self, run: RunLog) -> None:
+        """See `Tracker`."""
+        own, told = self.live.pop(run.run_id, ("", ()))
+        if not own or told != run.points[: len(told)] or own not in [known for known, _ in self._logged(run.run_id)]:
+            own, told = self._create(run.run_id, run.name, run.started, {"status": run.status}), ()
+        self.live[run.run_id] = own, told
+        for batch in _parts(_metrics(run, run.points[len(told) :]), _MOST_METRICS):
+            self.client.log_batch(own, metrics=batch)
+        self.live[run.run_id] = own, run.points
+
     def write_run(self, run: RunLog) -> None:
         """See `Tracker`."""
+        self.follow(run)  # goes on where it was before
+        own, _ = self.live.pop(run.run_id)
         tags = {
             "status": run.status,
             "role": str(run.config.get("role")),
@@ -106,12 +121,15 @@ class MlflowTracker:
             "data": SYNTHETIC if SYNTHETIC in run.tags else "measured data",
             **({"error": run.error, "mlflow.note.content": run.error} if run.error else {}),
         }
-        own = self._create(run.run_id, run.name, run.started, tags)
+        self.client.log_batch(own, tags=[RunTag(key, value[:_LONGEST_TAG]) for key, value in tags.items()])
         keys = safe_keys(run.config, _ALLOWED, _LONGEST_KEY)
         params = (Param(keys[k], "null" if v is None else str(v)[:_LONGEST_PARAM]) for k, v in run.config.items())
         for some in _parts(params, _MOST_PARAMS):
             self.client.log_batch(own, params=some)
-        for batch in _parts(_metrics(run), _MOST_METRICS):
+        keys = safe_keys(run.scores, _ALLOWED, _LONGEST_KEY)
+        step, at = run.points[-1].step if run.points else 0, int(1000 * run.ended)
+        scores = (Metric(keys[name], value, at, step) for name, value in run.scores.items())
+        for batch in _parts(scores, _MOST_METRICS):
             self.client.log_batch(own, metrics=batch)
         self._finish(own, run.digest, "FINISHED" if run.status == "ok" else "FAILED", run.ended)
 
@@ -140,15 +158,11 @@ class MlflowTracker:
         self.client.log_batch(own, tags=[RunTag(_DIGEST, digest)])
 
 
-def _metrics(run: RunLog) -> Iterable[Metric]:
-    keys = safe_keys(
-        dict.fromkeys([*run.scores, *(name for point in run.points for name in point.values)]), _ALLOWED, _LONGEST_KEY
-    )
-    for point in run.points:
-        at = int(1000 * (run.started + point.seconds))
+def _metrics(run: RunLog, points: Sequence[Point]) -> Iterator[Metric]:
+    keys = safe_keys(dict.fromkeys(name for point in run.points for name in point.values), _ALLOWED, _LONGEST_KEY)
+    for point in points:
+        at = int(1000 * run.time(point))
         yield from (Metric(keys[name], value, at, point.step) for name, value in point.values.items())
-    last = run.points[-1].step if run.points else 0
-    yield from (Metric(keys[name], value, int(1000 * run.ended), last) for name, value in run.scores.items())
 
 
 def _parts(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:

@@ -15,7 +15,7 @@ def safe_name(name: str, allowed: str = r"\w.+=-", longest: int = 100) -> str:
         allowed: inside of a character class of a regular expression.
     """
     changed = re.sub(f"[^{allowed}]", "_", name)[:longest].strip()
-    return changed if changed.strip("._ ") and not changed.startswith(".") else f"_{changed.strip('. ')}"
+    return changed if changed.strip(". ") and not changed.startswith(".") else f"_{changed.strip('. ')}"
 
 
 def marked_name(name: str, allowed: str = r"\w.+=-", longest: int = 100) -> str:

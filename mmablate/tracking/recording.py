@@ -12,22 +12,24 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mmablate.errors import StoreError
 from mmablate.results import RunRecord, StudyStore
-from mmablate.tracking.logs import RunLog, TableLog, counted_runs, read_run
+from mmablate.results.store import RECORD
+from mmablate.tracking.logs import RunLog, TableLog, counted_runs, read_run, read_running
 from mmablate.tracking.trackers import TABLE, Tracker, Wish, check_tracker, open_tracker
 
 # Seconds after which somebody who waits for the trackers is told how far they are, and again.
 TELL_SECONDS = 15.0
 # Seconds that a tracker has for the run at hand once the user wants to leave.
 LEAVING_SECONDS = 10.0
+# How often runs in training are looked at.
+LIVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,10 @@ class Recorder:
         self.trackers: dict[tuple[str, str], Tracker | None] = {}
         self.stores: dict[str, StudyStore] = {}
         self.studies: dict[str, tuple[Any, dict[str, Any]]] = {}  # study.json as last read, and a mark of the file
+        self.followed: set[str] = set()
+        self.sizes: dict[tuple[str, str], int] = {}  # study, run -> bytes of its history when last looked at
+        self.seen: set[tuple[str, str]] = set()  # study, run: over, no need to look
+        self.blind: set[str] = set()  # trackers that follow no more
         self.thread = threading.Thread(target=self._work, name="mmablate-tracking", daemon=True)
 
     def __enter__(self) -> Self:
@@ -104,6 +110,10 @@ class Recorder:
         if self.wishes:
             self.jobs.put(_Job(study, None, None if only is None else frozenset(only), table))
 
+    def follow(self, study: str) -> None:
+        """The study's runs are about to be trained: from now on their curves are logged as they grow."""
+        self.followed.add(study)
+
     def _wait(self) -> None:
         end = time.monotonic() + LEAVING_SECONDS
         told = time.monotonic()
@@ -116,34 +126,80 @@ class Recorder:
     # --- in the thread ------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while (job := self.jobs.get()) is not None and not self.leaving:
+        while not self.leaving:
+            try:
+                job = self.jobs.get(timeout=LIVE_SECONDS)
+            except queue.Empty:
+                self._look()
+                continue
+            if job is None:
+                break
             self._do(job)
         for (_, name), tracker in self.trackers.items():
             if tracker is not None:
                 self._guarded(name, tracker.close)
 
     def _do(self, job: _Job) -> None:
+        """One job; what cannot be read for it is told, and the rest goes on."""
         store = self.stores.setdefault(job.study, StudyStore(self.out, job.study))
         try:
             study = self._study_json(store)
             records = [job.record] if job.record is not None else counted_runs(study, store.records()[0])
-        except StoreError as error:
-            print(f"warning: tracking: {error}", file=sys.stderr)
+        except Exception as error:
+            _warn(f"tracking: {_said(error)}")
             return
         records = [record for record in records if job.only is None or record.run_id in job.only]
         self.left = len(records)
         for record in records:
             if self.leaving:
                 return
-            run = None
-            for tracker, name in self._open(store):
-                run = run or read_run(store, study, record)
-                self._log(store, name, tracker, run.run_id, run.digest, partial(_write_run, run=run))
+            try:
+                self._log_run(store, study, record)
+            except Exception as error:
+                _warn(f"tracking: run {record.run_id} of {store.name} is not logged: {_said(error)}")
             self.left -= 1
         if job.table is not None:
             table = job.table
             for tracker, name in self._open(store):
                 self._log(store, name, tracker, TABLE, table.digest, partial(_write_table, table=table))
+
+    def _log_run(self, store: StudyStore, study: Mapping[str, Any], record: RunRecord) -> None:
+        working = self._open(store)
+        if working:
+            run = read_run(store, study, record)
+            for tracker, name in working:
+                self._log(store, name, tracker, run.run_id, run.digest, partial(_write_run, run=run))
+
+    def _look(self) -> None:
+        """How far the runs in training are, whoever trains them. What goes wrong here can wait for the runs' end."""
+        for name in list(self.followed):
+            store = self.stores.setdefault(name, StudyStore(self.out, name))
+            with contextlib.suppress(Exception):
+                study = self._study_json(store)
+                for entry in study["plan"]:
+                    if (name, entry["run_id"]) not in self.seen and not self.leaving:
+                        self._look_at(store, study, entry)
+
+    def _look_at(self, store: StudyStore, study: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
+        key, folder = (store.name, entry["run_id"]), store.run_folder(entry["run_id"])
+        if (folder / RECORD).exists():
+            self.seen.add(key)
+            return
+        path = folder / "history.jsonl"
+        size = path.stat().st_size if path.exists() else 0
+        if size == self.sizes.get(key, 0):
+            return
+        self.sizes[key] = size
+        run = read_running(store, study, entry)
+        for tracker, name in self._open(store):
+            if name in self.blind:
+                continue
+            try:
+                with store.locked(f"track-{name}-{store.name}"):
+                    if tracker.digest(run.run_id) is None:  # another process may have it already
+                        tracker.follow(run)
+            except (Exception, SystemExit):
+                self.blind.add(name)
 
     def _study_json(self, store: StudyStore) -> dict[str, Any]:
         """Read again only where it has changed: of a large study it is long."""
@@ -189,11 +245,9 @@ class Recorder:
         try:
             act()
         except (Exception, SystemExit) as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())[:400]
-            print(
-                f"warning: --track {name} failed and is left out from here on; no run is lost, "
-                f"and the same command logs what is missing ({text})",
-                file=sys.stderr,
+            _warn(
+                f"--track {name} failed and is left out from here on; no run is lost, and the same command logs what "
+                f"is missing ({_said(error)})"
             )
             self.wishes = [wish for wish in self.wishes if wish.name != name]
             for key in [key for key in self.trackers if key[1] == name]:
@@ -209,3 +263,12 @@ def _write_run(tracker: Tracker, run: RunLog) -> None:
 
 def _write_table(tracker: Tracker, table: TableLog) -> None:
     tracker.write_table(table)
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:400]
+
+
+def _warn(text: str) -> None:
+    """Whatever the text holds, it is printable when it is printed."""
+    print("warning: " + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text), file=sys.stderr)

@@ -27,6 +27,9 @@ class Tracker(Protocol):
     def digest(self, run_id: str) -> str | None:
         """Of the run, or of the table (`TABLE`), as it was logged last; None where it is not, or only in part."""
 
+    def follow(self, run: RunLog) -> None:
+        """Logs how far a run in training is; called again and again. What is logged so counts as a part (`digest`)."""
+
     def write_run(self, run: RunLog) -> None:
         """Logs a run in place of what there may be of it."""
 

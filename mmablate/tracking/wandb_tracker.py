@@ -11,6 +11,7 @@ import hashlib
 import html
 import netrc
 import os
+import shlex
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ _LONGEST = 128
 _QUIET = {
     "console": "off",
     "silent": True,
+    "host": "-",  # an empty one is filled in
     "disable_git": True,
     "disable_code": True,
     "disable_job_creation": True,
@@ -108,7 +110,8 @@ class WandbTracker:
         folder = self.root / "wandb"
         if self.online:
             return f"project {self.project}, sent to W&B; copies in {folder}"
-        return f"project {self.project}, offline in {folder}: nothing is sent (wandb sync {folder}/offline-run-*)"
+        upload = f"wandb sync {shlex.quote(str(folder))}/offline-run-*"
+        return f"project {self.project}, offline in {folder}: nothing is sent ({upload} does that)"
 
     def digest(self, run_id: str) -> str | None:
         """See `Tracker`."""
@@ -119,11 +122,14 @@ class WandbTracker:
         except (OSError, ValueError):
             return None
 
+    def follow(self, run: RunLog) -> None:
+        """Nothing: W&B gets a run when it is over, since offline nobody could look at it before."""
+
     def write_run(self, run: RunLog) -> None:
         """See `Tracker`."""
         about = {"name": run.name[:_LONGEST], "job_type": str(run.config.get("role")), "notes": run.error or None}
         code = 0 if run.status == "ok" else 1
-        with self._anew(run.run_id, run.digest, run.tags, {**run.config, "error": run.error}, about, code) as own:
+        with self._anew(run.run_id, run.digest, run.tags, run.config, about, code) as own:
             for place, point in enumerate(run.points):
                 # Lines of one step become one row, which is written when the next step begins.
                 last = place + 1 == len(run.points) or run.points[place + 1].step > point.step
