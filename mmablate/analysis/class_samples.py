@@ -105,6 +105,7 @@ class ClassRow:
             probability by any seed.
         best: of the highest mean probability of the true class, the best first; none of them is among the worst.
         confusion: counts over seeds, int (K, K); true class, then predicted class.
+        every: all samples, the worst first, where they were asked for.
     """
 
     name: str
@@ -118,6 +119,7 @@ class ClassRow:
     confident: tuple[ClassSample, ...]
     best: tuple[ClassSample, ...]
     confusion: np.ndarray
+    every: tuple[ClassSample, ...] = ()
 
     def confusions(self) -> list[tuple[int, int, int, int]]:
         """(true, predicted, count, all of that true class) of the most frequent errors, by their share in the class."""
@@ -180,7 +182,12 @@ def chosen_rows(study: Mapping[str, Any], globs: Sequence[str] | None, further: 
 
 
 def load_class_sheet(
-    store: StudyStore, n: int = 8, *, rows: Sequence[str] | None = None, seeds: Sequence[int] | None = None
+    store: StudyStore,
+    n: int = 8,
+    *,
+    rows: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    every: bool = False,
 ) -> ClassSheet:
     """What the runs of a study said of single samples.
 
@@ -188,6 +195,7 @@ def load_class_sheet(
         n: samples of each kind: worst, best, most confident errors.
         rows: see `chosen_rows`.
         seeds: only these; None for all.
+        every: keep all samples of each row, too.
 
     Raises:
         StoreError: no study there, or one whose file is damaged.
@@ -207,7 +215,7 @@ def load_class_sheet(
         faults |= dict.fromkeys(told)
         synthetic = synthetic or any(said.synthetic for said in runs.values()) or any(r.synthetic for r in good)
         if runs:
-            found.append(class_row(name, label, runs, n))
+            found.append(class_row(name, label, runs, n, every=every))
         else:
             missing.append(label)
     return ClassSheet(tuple(found), tuple(names), tuple(missing), tuple(faults), synthetic)
@@ -259,12 +267,13 @@ class _Votes:
         return Vote(k, share, n_for, int(there.sum()))
 
 
-def class_row(name: str, label: str, runs: Mapping[int, ClassPredictions], n: int) -> ClassRow:
+def class_row(name: str, label: str, runs: Mapping[int, ClassPredictions], n: int, *, every: bool = False) -> ClassRow:
     """One row from what its runs said.
 
     Args:
         runs: seed -> predictions of at least one sample, one number of classes; samples are matched by `SampleKey`.
         n: samples of each kind, 0 or more.
+        every: see `ClassRow`.
     """
     seeds = sorted(runs)
     keys: dict[SampleKey, int] = {}
@@ -300,6 +309,7 @@ def class_row(name: str, label: str, runs: Mapping[int, ClassPredictions], n: in
         confident=tuple(map(row.sample, confident)),
         best=tuple(map(row.sample, best)),
         confusion=confusion.reshape(n_classes, n_classes),
+        every=tuple(map(row.sample, order)) if every else (),
     )
 
 

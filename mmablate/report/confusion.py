@@ -69,7 +69,8 @@ def _cell(
     told = f"{true}, predicted {said}: {count:,} of {int(counts[row].sum()):,} ({_percent(share)} %)"
     number = ""
     if len(counts) <= MOST_NUMBERED:
-        number = f'<text x="{x + cell / 2:g}" y="{y + cell / 2 + 3.5:g}">{_percent(share)}</text>'
+        strong = ' class="strong"' if opacity > 0.5 else ""
+        number = f'<text{strong} x="{x + cell / 2:g}" y="{y + cell / 2 + 3.5:g}">{_percent(share)}</text>'
     rect = f'<rect class="{kind}" x="{x}" y="{y + 0.5:g}" width="{cell}" height="{cell}" fill-opacity="{opacity:.3f}"/>'
     return f"<g><title>{told}</title>{rect}{number}</g>"
 

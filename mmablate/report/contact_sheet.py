@@ -284,9 +284,9 @@ def _output_of(modality: str, outputs: Mapping[str, Vote]) -> str | None:
 
 
 def _vote_text(vote: Vote, names: Sequence[str]) -> str:
-    return f"{_name(names, vote.predicted)} {percent(vote.probability)} %"
+    return f"{_name(names, vote.predicted)} ({percent(vote.probability)} %)"
 
 
 def _hover(said: Said, names: Sequence[str]) -> str:
-    told = f"seed {said.seed}: {_name(names, said.predicted)} {percent(said.probability)} %"
+    told = f"seed {said.seed}: {_name(names, said.predicted)} ({percent(said.probability)} %)"
     return told if said.right else f"{told}; the true class {percent(said.true_probability)} %"
