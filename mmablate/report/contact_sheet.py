@@ -196,6 +196,9 @@ def _row_view(
     mean = sum(row.accuracy) / len(row.accuracy)
     title = f"confusion of {labels.plain(row.label)}"
     small = len(names) <= confusion.MOST_DRAWN
+    # Where every seed draws its own data, no sample is seen by two of them.
+    drawn_anew = any(sample.key.seed is not None for sample in row.worst)
+    over_seeds = [numbers.MISSING] * 2 if drawn_anew else [f"{row.n_always:,}", f"{row.n_never:,}"]
     picture = None
     if not small:
         uri, shape = images.cells_uri(confusion.matrix_pixels(row.confusion)), row.confusion.shape
@@ -211,11 +214,8 @@ def _row_view(
             for t, p, count, size in row.confusions()
         ],
         groups=_groups(row, anchor, names, drawn, pictures),
-        summary=[
-            f"{numbers.fixed(mean, 2)} %", f"{row.n_samples:,}", f"{row.n_always:,}", f"{row.n_never:,}",
-            str(len(row.seeds)),
-        ],
-    )  # fmt: skip
+        summary=[f"{numbers.fixed(mean, 2)} %", f"{row.n_samples:,}", *over_seeds, str(len(row.seeds))],
+    )
 
 
 def _by_seed(row: ClassRow) -> str:
