@@ -92,6 +92,6 @@ def matrix_pixels(counts: np.ndarray) -> np.ndarray:
     pixels = np.zeros((k, k, 4), dtype=np.uint8)
     pixels[..., :3] = WRONG
     pixels[np.arange(k), np.arange(k), :3] = RIGHT
-    # The root: one sample in a hundred is 10 % visible.
-    pixels[..., 3] = np.where(counts > 0, np.round(255 * (0.15 + 0.85 * np.sqrt(known))), 0)
+    # The root: what is rare, as most errors among many classes are, is seen too.
+    pixels[..., 3] = np.where(counts > 0, np.round(255 * (0.25 + 0.75 * np.sqrt(known))), 0)
     return pixels

@@ -15,7 +15,7 @@ from mmablate.report.html import label_html
 from mmablate.report.sheet_pictures import SheetPicture, SheetPictures
 
 _ROOM = 132
-_MATRIX = 240
+_MATRIX, _WIDEST_MATRIX = 240, 380
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +202,8 @@ def _row_view(
     picture = None
     if not small:
         uri, shape = images.cells_uri(confusion.matrix_pixels(row.confusion)), row.confusion.shape
-        picture = pictures.add("", uri, (shape[0], shape[1]), _MATRIX, title)
+        room = min(max(_MATRIX, shape[0]), _WIDEST_MATRIX)  # no class smaller than a pixel, where there is room
+        picture = pictures.add("", uri, (shape[0], shape[1]), room, title)
     return RowView(
         anchor=anchor,
         label=label_html(row.label),
