@@ -32,7 +32,7 @@ def study(out: Path, name: str = "made", **further: Any) -> StudyStore:
     for row, seed in runs:
         store.run_folder(f"{row}-{seed}").mkdir(parents=True)
         record = RunRecord(
-            run_id=f"{row}-{seed}", study=name, row=row, seed=seed, status="ok", error=None, metrics={"Acc": 50.0},
+            run_id=f"{row}-{seed}", study=name, row=row, seed=seed, status="ok", error=None, metrics={},
             n_parameters=1, seconds=1.0, steps=1, depends_on=[], digests={}, environment={},
         )  # fmt: skip
         (store.run_folder(record.run_id) / "record.json").write_text(record.model_dump_json())

@@ -211,7 +211,7 @@ def load_class_sheet(
     synthetic = bool(dataset.get("synthetic"))
     for name, label in chosen_rows(study, rows, extra).items():
         good = [r for r in records.get(name, ()) if r.status == "ok" and (seeds is None or r.seed in seeds)]
-        runs, told = _runs(store, good, names)
+        runs, told = _runs(store, good, names, study["table"]["column_info"])
         faults |= dict.fromkeys(told)
         synthetic = synthetic or any(said.synthetic for said in runs.values()) or any(r.synthetic for r in good)
         if runs:
@@ -222,12 +222,13 @@ def load_class_sheet(
 
 
 def _runs(
-    store: StudyStore, records: Sequence[RunRecord], names: list[str]
+    store: StudyStore, records: Sequence[RunRecord], names: list[str], columns: Mapping[str, Any]
 ) -> tuple[dict[int, ClassPredictions], list[str]]:
-    """Seed -> what its run said, and a line for each file that is damaged or of other classes.
+    """Seed -> what its run said, and a line for each file that is damaged, of other classes or of another training.
 
     Args:
         names: of the classes; filled with numbers where the study does not name them.
+        columns: what each column measures.
     """
     runs: dict[int, ClassPredictions] = {}
     faults = []
@@ -237,11 +238,29 @@ def _runs(
             names.extend(str(k) for k in range(said.n_classes))
         if said is not None and said.n_classes != len(names):
             reason = f"{record.run_id}: predictions of {said.n_classes} classes, and the study has {len(names)}"
+        if said is not None and not reason:
+            reason = _disagreement(record, said, columns)
         if reason:
             faults.append(reason)
         elif said is not None and len(said.indices):
             runs[record.seed] = said
     return runs, faults
+
+
+def _disagreement(record: RunRecord, said: ClassPredictions, columns: Mapping[str, Any]) -> str:
+    """What is wrong where predictions do not give the accuracy of the record: they are of another training then.
+
+    Where classes have equal logits, another one may have been taken when the run was scored; that much is let pass.
+    """
+    column, output = next(iter(said.outputs.items()))
+    known = record.metrics.get(column)
+    n = len(said.indices)
+    if known is None or not n or (columns.get(column) or {}).get("metric") != "accuracy":
+        return ""
+    own = 100 * float((output.predicted == said.labels).mean())
+    if abs(own - known) <= max(0.5, 200 / n):
+        return ""
+    return f"{record.run_id}: the predictions give {own:.2f} % {column}, and the run was scored with {known:.2f} %"
 
 
 class _Votes:

@@ -214,8 +214,10 @@ def _fo_samples(fo: Any, group: ViewGroup) -> list[Any]:
 
 
 def launch(fo: Any, dataset: Any) -> None:
-    """Opens the app and waits until it is closed. Raises FiftyOneFailed."""
+    """Opens the app and waits until it is closed, or Ctrl-C ends the wait. Raises FiftyOneFailed."""
     try:
         fo.launch_app(dataset).wait()
+    except KeyboardInterrupt:
+        return
     except Exception as error:
         raise FiftyOneFailed(_reason(error)) from error

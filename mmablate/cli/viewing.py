@@ -54,19 +54,21 @@ def view_study(request: ViewRequest) -> int:
     store = _study_of(request.path)
     study = store.read_study()
     wanted = request.fiftyone
-    if wanted or (wanted is None and request.html is None and find_spec("fiftyone") is not None):
-        try:
-            _open_in_fiftyone(request, store, study)
-            return 0
-        except UsageError:
-            raise
-        except MmablateError as error:
+    if not (wanted or (wanted is None and request.html is None and find_spec("fiftyone") is not None)):
+        _write_sheet(request, store, study)
+        return 0
+    if request.html is not None:
+        _write_sheet(request, store, study)
+    try:
+        _open_in_fiftyone(request, store, study)
+    except UsageError:
+        raise
+    except MmablateError as error:
+        if request.html is None:
             _write_sheet(request, store, study)
-            if wanted:
-                raise
-            print(f"FiftyOne: {error}; the contact sheet is written instead", file=sys.stderr)
-            return 0
-    _write_sheet(request, store, study)
+        if wanted:
+            raise
+        print(f"FiftyOne: {error}; the contact sheet is written instead", file=sys.stderr)
     return 0
 
 

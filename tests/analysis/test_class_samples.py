@@ -153,6 +153,25 @@ def test_damage_leaves_a_run_out_and_is_told(tmp_path: Path) -> None:
     assert sheet.faults[1] == "r1-1: predictions of 4 classes, and the study has 3"
 
 
+def test_predictions_of_another_training_are_left_out(tmp_path: Path) -> None:
+    """Their accuracy is not that of the record; what another choice among equal logits changes is let pass."""
+    store = written(tmp_path, 1000, info={"Acc": {"metric": "accuracy"}})
+    accuracy = {}
+    for folder in store.runs.iterdir():
+        said, _ = read_class_predictions(folder)
+        assert said is not None
+        accuracy[folder.name] = 100 * float((said.outputs["Acc"].predicted == said.labels).mean())
+        off = {"r0-0": 0.4, "r0-1": -0.6}.get(folder.name, 0.0)
+        record = json.loads((folder / "record.json").read_text())
+        record["metrics"]["Acc"] = accuracy[folder.name] + off
+        (folder / "record.json").write_text(json.dumps(record))
+    sheet = load_class_sheet(store, 3)
+    assert [(row.name, row.seeds) for row in sheet.rows] == [("r0", (0,)), ("r1", (0, 1))]
+    assert sheet.rows[1].accuracy == pytest.approx([accuracy["r1-0"], accuracy["r1-1"]])
+    (fault,) = sheet.faults
+    assert fault.startswith(f"r0-1: the predictions give {accuracy['r0-1']:.2f} % Acc, and the run was scored with")
+
+
 def test_damaged_studies_and_unknown_rows_are_told(tmp_path: Path) -> None:
     store = written(tmp_path)
     with pytest.raises(UsageError, match=r"--row nix: no row has that name \(there are: r0, r1\)"):

@@ -92,11 +92,15 @@ def test_samples_of_other_data_get_no_picture(tmp_path: Path, field: str) -> Non
     assert f"modality pix of {split.describe(6).id}" in page
 
 
-def test_changed_files_are_told(tmp_path: Path) -> None:
+def test_changed_data_are_told(tmp_path: Path) -> None:
     store = digits(tmp_path)
-    (store.run_folder("r0-0") / "config.json").write_text(json.dumps({"data": {"fingerprint": "other"}}))
-    assert "have changed since" in run(store.folder).stderr
-    assert "have changed since" in (store.folder / "view/index.html").read_text()
+    for data, words in (({"fingerprint": "other"}, "have changed since"), ({"split_seed": 3}, "settings of their own")):
+        (store.run_folder("r1-0") / "config.json").write_text(json.dumps({"data": data}))
+        assert words in run(store.folder).stderr
+        assert words in (store.folder / "view/index.html").read_text()
+    for content in ("[1]", '{"data": 3}', "{"):
+        (store.run_folder("r1-0") / "config.json").write_text(content)
+        assert "have changed" not in run(store.folder).stderr
 
 
 def test_what_cannot_be_shown_is_told(tmp_path: Path) -> None:
@@ -162,6 +166,9 @@ def test_a_group_a_sample_a_slice_a_modality_a_field_a_run(tmp_path: Path, fifty
     assert len(fiftyone.opened) == 1
     run(store.folder, "--no-fiftyone")
     assert (store.folder / "view/index.html").exists()
+    run(store.folder, "--fiftyone", "-o", tmp_path / "both.html")
+    assert (tmp_path / "both.html").exists()
+    assert len(fiftyone.opened) == 2
 
 
 def test_of_a_large_split_the_ends_go_there(
