@@ -105,6 +105,7 @@ class ClassRow:
             probability by any seed.
         best: of the highest mean probability of the true class, the best first; none of them is among the worst.
         confusion: counts over seeds, int (K, K); true class, then predicted class.
+        every: all samples, the worst first, where they were asked for.
     """
 
     name: str
@@ -118,6 +119,7 @@ class ClassRow:
     confident: tuple[ClassSample, ...]
     best: tuple[ClassSample, ...]
     confusion: np.ndarray
+    every: tuple[ClassSample, ...] = ()
 
     def confusions(self) -> list[tuple[int, int, int, int]]:
         """(true, predicted, count, all of that true class) of the most frequent errors, by their share in the class."""
@@ -180,7 +182,12 @@ def chosen_rows(study: Mapping[str, Any], globs: Sequence[str] | None, further: 
 
 
 def load_class_sheet(
-    store: StudyStore, n: int = 8, *, rows: Sequence[str] | None = None, seeds: Sequence[int] | None = None
+    store: StudyStore,
+    n: int = 8,
+    *,
+    rows: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    every: bool = False,
 ) -> ClassSheet:
     """What the runs of a study said of single samples.
 
@@ -188,6 +195,7 @@ def load_class_sheet(
         n: samples of each kind: worst, best, most confident errors.
         rows: see `chosen_rows`.
         seeds: only these; None for all.
+        every: keep all samples of each row, too.
 
     Raises:
         StoreError: no study there, or one whose file is damaged.
@@ -203,23 +211,24 @@ def load_class_sheet(
     synthetic = bool(dataset.get("synthetic"))
     for name, label in chosen_rows(study, rows, extra).items():
         good = [r for r in records.get(name, ()) if r.status == "ok" and (seeds is None or r.seed in seeds)]
-        runs, told = _runs(store, good, names)
+        runs, told = _runs(store, good, names, study["table"]["column_info"])
         faults |= dict.fromkeys(told)
         synthetic = synthetic or any(said.synthetic for said in runs.values()) or any(r.synthetic for r in good)
         if runs:
-            found.append(class_row(name, label, runs, n))
+            found.append(class_row(name, label, runs, n, every=every))
         else:
             missing.append(label)
     return ClassSheet(tuple(found), tuple(names), tuple(missing), tuple(faults), synthetic)
 
 
 def _runs(
-    store: StudyStore, records: Sequence[RunRecord], names: list[str]
+    store: StudyStore, records: Sequence[RunRecord], names: list[str], columns: Mapping[str, Any]
 ) -> tuple[dict[int, ClassPredictions], list[str]]:
-    """Seed -> what its run said, and a line for each file that is damaged or of other classes.
+    """Seed -> what its run said, and a line for each file that is damaged, of other classes or of another training.
 
     Args:
         names: of the classes; filled with numbers where the study does not name them.
+        columns: what each column measures.
     """
     runs: dict[int, ClassPredictions] = {}
     faults = []
@@ -229,11 +238,29 @@ def _runs(
             names.extend(str(k) for k in range(said.n_classes))
         if said is not None and said.n_classes != len(names):
             reason = f"{record.run_id}: predictions of {said.n_classes} classes, and the study has {len(names)}"
+        if said is not None and not reason:
+            reason = _disagreement(record, said, columns)
         if reason:
             faults.append(reason)
         elif said is not None and len(said.indices):
             runs[record.seed] = said
     return runs, faults
+
+
+def _disagreement(record: RunRecord, said: ClassPredictions, columns: Mapping[str, Any]) -> str:
+    """What is wrong where predictions do not give the accuracy of the record: they are of another training then.
+
+    Where classes have equal logits, another one may have been taken when the run was scored; that much is let pass.
+    """
+    column, output = next(iter(said.outputs.items()))
+    known = record.metrics.get(column)
+    n = len(said.indices)
+    if known is None or not n or (columns.get(column) or {}).get("metric") != "accuracy":
+        return ""
+    own = 100 * float((output.predicted == said.labels).mean())
+    if abs(own - known) <= max(0.5, 200 / n):
+        return ""
+    return f"{record.run_id}: the predictions give {own:.2f} % {column}, and the run was scored with {known:.2f} %"
 
 
 class _Votes:
@@ -259,12 +286,13 @@ class _Votes:
         return Vote(k, share, n_for, int(there.sum()))
 
 
-def class_row(name: str, label: str, runs: Mapping[int, ClassPredictions], n: int) -> ClassRow:
+def class_row(name: str, label: str, runs: Mapping[int, ClassPredictions], n: int, *, every: bool = False) -> ClassRow:
     """One row from what its runs said.
 
     Args:
         runs: seed -> predictions of at least one sample, one number of classes; samples are matched by `SampleKey`.
         n: samples of each kind, 0 or more.
+        every: see `ClassRow`.
     """
     seeds = sorted(runs)
     keys: dict[SampleKey, int] = {}
@@ -300,6 +328,7 @@ def class_row(name: str, label: str, runs: Mapping[int, ClassPredictions], n: in
         confident=tuple(map(row.sample, confident)),
         best=tuple(map(row.sample, best)),
         confusion=confusion.reshape(n_classes, n_classes),
+        every=tuple(map(row.sample, order)) if every else (),
     )
 
 

@@ -57,8 +57,7 @@ def draw_samples(
     drawn = Drawn()
     try:
         source = _Source(study, root, tell)
-        if source.has_changed(store, study):
-            drawn.warnings.append("The files of the data have changed since the study was trained (size or time).")
+        drawn.warnings += source.differences(store, study)
         for seed in dict.fromkeys(key.seed for key in keys):
             split = source.split(seed)
             _draw(drawn, split, [key for key in keys if key.seed == seed])
@@ -91,21 +90,33 @@ class _Source:
         data: AnyData = open_dataset(self.settings, self.root, seed=seed)
         return data.splits[data.scored_split]
 
-    def has_changed(self, store: StudyStore, study: Mapping[str, Any]) -> bool:
-        """Whether the files are others than those that the first run with a fingerprint has read."""
+    def differences(self, store: StudyStore, study: Mapping[str, Any]) -> list[str]:
+        """What tells these data from those that runs have read, by one run a row; a sentence each."""
         place = Path(self.root).expanduser() if self.root is not None and self.entry.needs_root else None
         if self.entry.needs_root and place is None:
-            return False
-        for entry in study["plan"]:
-            try:
-                config = read_json(store.run_folder(entry["run_id"]) / "config.json")
-            except StoreError:
-                continue
-            known = (config.get("data") or {}) if isinstance(config, dict) else {}
-            if isinstance(known, dict) and isinstance(known.get("fingerprint"), str):
-                settings = {key: value for key, value in self.settings.items() if key != "cache_bytes"}
-                return fingerprint(self.entry.files(place, settings), relative_to=place) != known["fingerprint"]
-        return False
+            return []
+        settings = {key: value for key, value in self.settings.items() if key != "cache_bytes"}
+        first = {row: entry["run_id"] for entry in reversed(study["plan"]) for row in entry["rows"]}
+        read = [_data_of(store, run_id) for run_id in dict.fromkeys(first.values())]
+        found = []
+        known = next((own["fingerprint"] for own in read if isinstance(own.get("fingerprint"), str)), None)
+        if known is not None and fingerprint(self.entry.files(place, settings), relative_to=place) != known:
+            found.append("The files of the data have changed since the study was trained (size or time).")
+        # A run has among its settings only those that concern what it reads.
+        apart = ("name", "modalities", "fingerprint", "root")
+        if any(value != settings.get(key) for own in read for key, value in own.items() if key not in apart):
+            found.append("Some rows read the data with settings of their own; the pictures are by those of the recipe.")
+        return found
+
+
+def _data_of(store: StudyStore, run_id: str) -> dict[str, Any]:
+    """Settings of the data that a run has read; {} where it does not say."""
+    try:
+        config = read_json(store.run_folder(run_id) / "config.json")
+    except StoreError:
+        return {}
+    own = config.get("data") if isinstance(config, dict) else None
+    return own if isinstance(own, dict) else {}
 
 
 def _draw(drawn: Drawn, split: Split, keys: Sequence[SampleKey]) -> None:

@@ -14,7 +14,7 @@ from mmablate.analysis.ranked_scenes import load_ranked_scenes
 from mmablate.cli.parsing import parse_seeds
 from mmablate.cli.showing import draw_samples
 from mmablate.cli.writing import write_text
-from mmablate.errors import MissingExtra, MmablateError, UsageError
+from mmablate.errors import MmablateError, UsageError
 from mmablate.report.contact_sheet import SheetAbout, render_contact_sheet
 from mmablate.report.scene_sheet import render_scene_sheet
 from mmablate.results import StudyStore
@@ -23,6 +23,10 @@ from mmablate.results.store import find_studies
 
 FOLDER, SHEET = "view", "index.html"
 """Where a sheet stands in a study's folder, and what FiftyOne reads below it."""
+
+
+class UnsuitedStudy(MmablateError):
+    """A study that FiftyOne has nothing to show of."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +54,21 @@ def view_study(request: ViewRequest) -> int:
     store = _study_of(request.path)
     study = store.read_study()
     wanted = request.fiftyone
-    if wanted or (wanted is None and request.html is None and find_spec("fiftyone") is not None):
-        try:
-            _open_in_fiftyone(request, store, study)
-            return 0
-        except UsageError:
-            raise
-        except MmablateError as error:
+    if not (wanted or (wanted is None and request.html is None and find_spec("fiftyone") is not None)):
+        _write_sheet(request, store, study)
+        return 0
+    if request.html is not None:
+        _write_sheet(request, store, study)
+    try:
+        _open_in_fiftyone(request, store, study)
+    except UsageError:
+        raise
+    except MmablateError as error:
+        if request.html is None:
             _write_sheet(request, store, study)
-            if wanted:
-                raise
-            print(f"FiftyOne: {error}; the contact sheet is written instead", file=sys.stderr)
-            return 0
-    _write_sheet(request, store, study)
+        if wanted:
+            raise
+        print(f"FiftyOne: {error}; the contact sheet is written instead", file=sys.stderr)
     return 0
 
 
@@ -133,4 +139,36 @@ def _tell(text: str) -> None:
 
 
 def _open_in_fiftyone(request: ViewRequest, store: StudyStore, study: Mapping[str, Any]) -> None:
-    raise MissingExtra("not yet")
+    """Builds the dataset and opens the app.
+
+    Raises:
+        MmablateError: FiftyOne is missing or does not work, or this study is not one for it.
+    """
+    from mmablate.cli import fiftyone_view
+
+    if _has_scenes(store):
+        raise UnsuitedStudy("only studies of classification are opened there")
+    fo = fiftyone_view.import_fiftyone()
+    rows, seeds = request.rows or None, _seeds(request)
+    sheet = load_class_sheet(store, request.samples, rows=rows, seeds=seeds, every=True)
+    if not sheet.rows:
+        raise _nothing(store, sheet.faults)
+    keys = list(dict.fromkeys(sample.key for row in sheet.rows for sample in row.every))
+    if len(keys) > fiftyone_view.MOST_SAMPLES:
+        each = max(1, fiftyone_view.MOST_SAMPLES // (3 * len(sheet.rows)))
+        chosen = load_class_sheet(store, each, rows=rows, seeds=seeds).samples()
+        _tell(f"FiftyOne: {len(chosen)} of {len(keys)} samples, the worst, best and most confidently wrong of each row")
+        keys = chosen
+    drawn = draw_samples(store, study, keys, request.data_root, _tell)
+    for text in (*(f"left out: {fault}" for fault in sheet.faults), *drawn.told):
+        _tell(text)
+    if not drawn.samples:
+        raise UnsuitedStudy("without the data there are no pictures to open there")
+    media = fiftyone_view.write_media(store.folder / FOLDER, drawn.samples)
+    groups = fiftyone_view.view_groups(sheet, drawn.samples, media)
+    name = fiftyone_view.dataset_name(store.folder.name)
+    about = {"study": str(study.get("title") or study["name"]), "synthetic": sheet.synthetic}
+    dataset = fiftyone_view.build_dataset(fo, name, groups, about)
+    _tell(f"FiftyOne dataset: {name} ({len(groups)} samples)")
+    if request.launch:
+        fiftyone_view.launch(fo, dataset)

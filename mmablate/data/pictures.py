@@ -15,7 +15,7 @@ SMALLEST_SPAN = 1.0
 """In the unit of standardised inputs, one standard deviation: a picture without contrast stays without."""
 STRIP_FRAMES = 4
 """Frames of a video in its picture."""
-STRIP_RATIO = 12
+STRIP_RATIO = 16
 HEAT_SPAN = 3.0
 HEAT_COLOURS = np.array([(38, 99, 168), (238, 236, 232), (214, 96, 22)], dtype=np.float64)
 """RGB 0-255 far below, at and far above the mean."""
@@ -57,18 +57,19 @@ def frame_places(n: int) -> list[int]:
 def heat_strip(values: np.ndarray) -> np.ndarray:
     """Standardised numbers (D,) as a strip of colours: blue below the mean, pale at it, orange above.
 
-    Colours end at `HEAT_SPAN` standard deviations; numbers that are not finite are black. The strip is about
-    `STRIP_RATIO` times as wide as high.
+    Colours end at `HEAT_SPAN` standard deviations; numbers that are not finite are black. Numbers and rows are
+    repeated so that the strip is about `STRIP_RATIO` times as wide as high, however many numbers there are.
 
     Returns:
-        uint8 (H, D, 3).
+        uint8 (H, k D, 3).
     """
     finite = np.isfinite(values)
     share = np.clip(np.where(finite, values, 0.0) / HEAT_SPAN, -1.0, 1.0)[:, None].astype(np.float64)
     ends = np.where(share < 0, HEAT_COLOURS[0], HEAT_COLOURS[2])
     shades = HEAT_COLOURS[1] + np.abs(share) * (ends - HEAT_COLOURS[1])
     row = np.where(finite[:, None], shades.round(), 0).astype(np.uint8)
-    return np.repeat(row[None], max(1, round(len(values) / STRIP_RATIO)), axis=0)
+    row = np.repeat(row, max(1, -(-4 * STRIP_RATIO // max(1, len(values)))), axis=0)
+    return np.repeat(row[None], max(1, round(len(row) / STRIP_RATIO)), axis=0)
 
 
 def to_rgb(channels: np.ndarray) -> np.ndarray:

@@ -69,7 +69,8 @@ def _cell(
     told = f"{true}, predicted {said}: {count:,} of {int(counts[row].sum()):,} ({_percent(share)} %)"
     number = ""
     if len(counts) <= MOST_NUMBERED:
-        number = f'<text x="{x + cell / 2:g}" y="{y + cell / 2 + 3.5:g}">{_percent(share)}</text>'
+        strong = ' class="strong"' if opacity > 0.5 else ""
+        number = f'<text{strong} x="{x + cell / 2:g}" y="{y + cell / 2 + 3.5:g}">{_percent(share)}</text>'
     rect = f'<rect class="{kind}" x="{x}" y="{y + 0.5:g}" width="{cell}" height="{cell}" fill-opacity="{opacity:.3f}"/>'
     return f"<g><title>{told}</title>{rect}{number}</g>"
 
@@ -91,6 +92,6 @@ def matrix_pixels(counts: np.ndarray) -> np.ndarray:
     pixels = np.zeros((k, k, 4), dtype=np.uint8)
     pixels[..., :3] = WRONG
     pixels[np.arange(k), np.arange(k), :3] = RIGHT
-    # The root: one sample in a hundred is 10 % visible.
-    pixels[..., 3] = np.where(counts > 0, np.round(255 * (0.15 + 0.85 * np.sqrt(known))), 0)
+    # The root: what is rare, as most errors among many classes are, is seen too.
+    pixels[..., 3] = np.where(counts > 0, np.round(255 * (0.25 + 0.75 * np.sqrt(known))), 0)
     return pixels

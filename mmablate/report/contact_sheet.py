@@ -15,7 +15,7 @@ from mmablate.report.html import label_html
 from mmablate.report.sheet_pictures import SheetPicture, SheetPictures
 
 _ROOM = 132
-_MATRIX = 240
+_MATRIX, _WIDEST_MATRIX = 240, 380
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,10 +196,14 @@ def _row_view(
     mean = sum(row.accuracy) / len(row.accuracy)
     title = f"confusion of {labels.plain(row.label)}"
     small = len(names) <= confusion.MOST_DRAWN
+    # Where every seed draws its own data, no sample is seen by two of them.
+    drawn_anew = any(sample.key.seed is not None for sample in row.worst)
+    over_seeds = [numbers.MISSING] * 2 if drawn_anew else [f"{row.n_always:,}", f"{row.n_never:,}"]
     picture = None
     if not small:
         uri, shape = images.cells_uri(confusion.matrix_pixels(row.confusion)), row.confusion.shape
-        picture = pictures.add("", uri, (shape[0], shape[1]), _MATRIX, title)
+        room = min(max(_MATRIX, shape[0]), _WIDEST_MATRIX)  # no class smaller than a pixel, where there is room
+        picture = pictures.add("", uri, (shape[0], shape[1]), room, title)
     return RowView(
         anchor=anchor,
         label=label_html(row.label),
@@ -211,11 +215,8 @@ def _row_view(
             for t, p, count, size in row.confusions()
         ],
         groups=_groups(row, anchor, names, drawn, pictures),
-        summary=[
-            f"{numbers.fixed(mean, 2)} %", f"{row.n_samples:,}", f"{row.n_always:,}", f"{row.n_never:,}",
-            str(len(row.seeds)),
-        ],
-    )  # fmt: skip
+        summary=[f"{numbers.fixed(mean, 2)} %", f"{row.n_samples:,}", *over_seeds, str(len(row.seeds))],
+    )
 
 
 def _by_seed(row: ClassRow) -> str:
@@ -284,9 +285,9 @@ def _output_of(modality: str, outputs: Mapping[str, Vote]) -> str | None:
 
 
 def _vote_text(vote: Vote, names: Sequence[str]) -> str:
-    return f"{_name(names, vote.predicted)} {percent(vote.probability)} %"
+    return f"{_name(names, vote.predicted)} ({percent(vote.probability)} %)"
 
 
 def _hover(said: Said, names: Sequence[str]) -> str:
-    told = f"seed {said.seed}: {_name(names, said.predicted)} {percent(said.probability)} %"
+    told = f"seed {said.seed}: {_name(names, said.predicted)} ({percent(said.probability)} %)"
     return told if said.right else f"{told}; the true class {percent(said.true_probability)} %"

@@ -101,7 +101,7 @@ def _row_view(row: RankedRow, place: int, pictures: SheetPictures) -> RowView:
     return RowView(
         anchor=f"r{place}",
         label=label_html(row.label),
-        facts=[f"seed{'s' if many else ''} {', '.join(map(str, row.seeds))}"],
+        facts=[f"seed{'s' if many else ''} {', '.join(map(str, row.seeds))}", "worst scene first"],
         scenes=[_scene_view(row, i, scene, pictures) for i, scene in enumerate(row.scenes.scenes)],
         summary=[str(len(row.scenes.scenes) + row.n_left_out), *ends, str(len(row.seeds))],
     )

@@ -151,7 +151,9 @@ def _output(name: str, logits: np.ndarray, truth: np.ndarray, *, dense: bool) ->
     """The arrays of one output."""
     values = np.asarray(logits, dtype=np.float64)
     log_p = values - values.max(axis=1, keepdims=True)
-    log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
+    others = np.exp(log_p)
+    np.put_along_axis(others, values.argmax(axis=1)[:, None], 0.0, axis=1)
+    log_p -= np.log1p(others.sum(axis=1, keepdims=True))  # a loss of 1e-26 is not 0 yet
     # By the logits as they came: what is predicted here is what was scored, also where a softmax rounds to a tie.
     top = np.argsort(-values, axis=1, kind="stable")[:, :TOP].astype(np.int32)
     arrays = {
