@@ -85,8 +85,8 @@ def _gradients(looks: Looks, palette: Palette, decimal: Literal[".", ","]) -> li
             group=GRADIENTS_GROUP,
             legend=_gradients_legend(looks, levels[0], names, palette),
             note=note,
-            axis_names=("epoch", "samples with |g_uni| > |g_multi|, %"),
-            lower_name="mean |g_multi| / mean |g_uni|",
+            axis_names=("epoch", "|g_uni| > |g_multi|, %"),
+            lower_name="|g_multi| / |g_uni|",
         )
         for index, row in enumerate(rows)
     ]
@@ -112,32 +112,28 @@ def _in_percent(point: Point) -> Point:
 def _gradients_legend(looks: Looks, above: _Level, names: Sequence[str], palette: Palette) -> tuple[LegendEntry, ...]:
     dashes = {line.dash for some in above.lines for line in some}
     told = {
-        _MET: "others favour the true class",
-        _NOT_MET: "they do not",
+        _MET: "condition met",
+        _NOT_MET: "not met",
         _UNKNOWN: "all samples",
     }
     kinds = [LegendEntry(palette.muted, told[dash], dash) for dash in sorted(dashes)]
-    claim = LegendEntry(palette.base, "claim (100 %), nothing lost (1)", dash=0)
+    claim = LegendEntry(palette.ink, "claim: 100 %", dash=0)
     return (*_modality_entries(names, palette), *kinds, claim)
 
 
 def gradients_note(looks: Looks) -> str:
     """What the axes, lines and bands of the gradients are."""
+    dotted = ""
+    if any("positive" not in about for row in looks.rows for about in row.modalities.values()):
+        dotted = "; dotted: of all samples, where the fusion is no sum and the condition cannot be looked at"
     parts = [
-        "above: share of samples whose gradient at the encoder's features is larger for the modality's own loss (uni) "
-        "than for the joint loss (multi); solid: among samples whose other modalities favour the true class over every "
-        "other one, the condition of the claim that all of them are larger; dashed: among the other samples; dotted: "
-        "among all, where the fusion is no sum and the condition cannot be looked at",
-        "below: mean size of the joint loss's gradient over that of the own loss's; below 1 it is suppressed",
-        _measured_on(looks),
+        "above: share of samples with |g_uni| > |g_multi| in %, the gradients of the modality's own loss and of the "
+        "joint loss at its encoder's features; solid: of those that meet the condition of the claim (the other "
+        f"modalities together favour the true class over every other one), dashed: of those that do not{dotted}",
+        "below: mean |g_multi| / mean |g_uni|, suppressed below the line at 1",
+        f"{_span(*looks.samples)} training samples a look" if looks.samples else "",
     ]
     return "; ".join(part for part in (*parts, *_limits_of(looks)) if part)
-
-
-def _measured_on(looks: Looks) -> str:
-    if looks.samples is None:
-        return ""
-    return f"{_span(*looks.samples)} training samples a look"
 
 
 # --- weakness ---------------------------------------------------------------------------------------------
@@ -174,11 +170,11 @@ def _weakness(looks: Looks, palette: Palette, decimal: Literal[".", ","]) -> lis
 def weakness_note(looks: Looks) -> str:
     """What the axes, lines and bands of the weakness are."""
     parts = [
-        "above: strength, the share of the label's entropy that a calibrated linear probe of the encoder explains on "
+        "above: strength, the share of the labels' entropy that a calibrated linear probe of the encoder explains on "
         "training samples that no step sees",
-        "in the middle: unique information of its predictions in bits, dashed what 95 % of shuffles of the labels stay "
-        "below; a modality whose line is not above its dashed one gets no weight of its own",
-        "below: the weight β of the modality's unique-information term",
+        "in the middle: unique information of the probe's predictions in bits, and dashed what 95 % of shuffles of the "
+        "labels do not exceed",
+        "below: the weight β of the modality's term",
     ]
     return "; ".join((*parts, *_limits_of(looks)))
 
@@ -227,7 +223,7 @@ def _limits_of(looks: Looks) -> Iterator[str]:
         yield f"{MOST_LINES} of {len(looks.modalities)} modalities"
     if n := looks.n_left_out:
         entries = "1 entry of the histories is" if n == 1 else f"{numbers.whole(n)} entries of the histories are"
-        yield f"{entries} no such numbers and left out"
+        yield f"{entries} no possible values and left out"
 
 
 def _span(least: int, most: int) -> str:
@@ -250,9 +246,9 @@ def _figure(
         axes.set_yscale(level.scale)
         axes.set_ylim(*level.limits)
         if level.rule is not None:
-            axes.axhline(level.rule, color=palette.base, linewidth=1.0)
+            axes.axhline(level.rule, color=palette.ink, linewidth=0.7)
         for line in level.lines[index]:
-            _draw(axes, line, palette.bars[1 + line.place], banded=len(looks.modalities) <= _MOST_BANDS)
+            _draw(axes, line, palette, len(looks.modalities))
         room = 0.02 * (last - first)
         axes.set_xlim(first - room, last + room) if room else axes.set_xlim(first - 0.5, last + 0.5)
         canvas.name_ticks(axes, [], [])
@@ -264,14 +260,14 @@ def _figure(
     return Drawing("", figure, looks.rows[looks.drawn[index]].row, "")
 
 
-def _draw(axes: Axes, line: _Line, colour: str, *, banded: bool) -> None:
-    epochs = [point.epoch for point in line.points]
-    if banded and any(point.interval for point in line.points):
+def _draw(axes: Axes, line: _Line, palette: Palette, n_modalities: int) -> None:
+    epochs, colour = [point.epoch for point in line.points], palette.bars[1 + line.place]
+    if n_modalities <= _MOST_BANDS and any(point.interval for point in line.points):
         ends = [point.interval or (point.mean, point.mean) for point in line.points]
-        axes.fill_between(
-            epochs, [low for low, _ in ends], [high for _, high in ends], color=colour, alpha=0.14, linewidth=0
-        )
+        low, high = [low for low, _ in ends], [high for _, high in ends]
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.14, linewidth=0)
+    wider = 0.9 * (1 - line.place / max(1, min(n_modalities, MOST_LINES) - 1))  # where lines meet both can be seen
     axes.plot(
-        epochs, [point.mean for point in line.points], color=colour, linewidth=1.5,
-        linestyle=canvas.DASHES[line.dash], marker="o" if len(epochs) == 1 else "", markersize=3.6,
+        epochs, [point.mean for point in line.points], color=colour, linewidth=1.4 + wider,
+        linestyle=canvas.DASHES[line.dash], marker="o" if len(epochs) == 1 else "", markersize=3.6 + wider,
     )  # fmt: skip

@@ -14,10 +14,10 @@ from mmablate.report.gradient_plots import suppression_drawings
 
 _GRADIENTS = {
     "larger": "|g_uni| > |g_multi|, %",
-    "positive": "others favour the true class, %",
-    "larger_given": "|g_uni| > |g_multi| where they do, %",
-    "larger_otherwise": "… where they do not, %",
-    "surer_given": "p_y(multi) > p_y(uni) where they do, %",
+    "positive": "condition met, %",
+    "larger_given": "|g_uni| > |g_multi| where met, %",
+    "larger_otherwise": "|g_uni| > |g_multi| where not met, %",
+    "surer_given": "p_y(multi) > p_y(uni) where met, %",
     "left": "mean |g_multi| / mean |g_uni|",
 }
 _WEAKNESS = {"strength": "strength", "unique": "unique, bits", "null": "95 % null, bits", "beta": "β"}
@@ -111,7 +111,9 @@ def _table(looks: Looks, names: Mapping[str, str], summary: str, decimal: Litera
     note = f"Means over seeds; in brackets {numbers.percent(looks.confidence, decimal)} intervals, each on its own"
     if looks.n_seeds[1] == 1:
         note = "One seed a row"
-    return LooksView(summary, list(names.values()), lines, f"{note}; – : nothing to take it of.")
+    if "positive" in names:
+        note += "; condition: the other modalities together favour the true class over every other one"
+    return LooksView(summary, list(names.values()), lines, f"{note}; {numbers.MISSING} : nothing to take it of.")
 
 
 def _cell(point: Point | None, quantity: str, decimal: Literal[".", ","]) -> CellView:
