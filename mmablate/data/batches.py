@@ -13,7 +13,6 @@ from torch import Tensor
 
 from mmablate.data.augment import Augmentation
 from mmablate.data.base import Split
-from mmablate.data.clip_augment import flip, random_resized_crop
 from mmablate.data.loading import BatchReader
 from mmablate.data.streams import generator
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mmablate.data.streams import generator
-from mmablate.metrics import LinearProbe, cross_fitted_temperature
+from mmablate.metrics import LinearProbe, cross_fitted_temperature, decompose_predictions, unique_null
 from mmablate.training.features import Seen
 
 
@@ -86,4 +86,4 @@ def _unique(
     guesses = own.argmax(1), rest.argmax(1)
     found = decompose_predictions(*guesses, labels, n_classes)
     null = unique_null(*guesses, labels, n_classes, permutations=permutations, generator=stream)
-    return float(found.unique1), float(null[0])
+    return found.unique1, null.unique1
