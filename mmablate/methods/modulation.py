@@ -35,8 +35,15 @@ def discrepancy(logits: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tenso
     For more than two modalities the paper says nothing; a port that divides by the sum of the others instead hardly
     ever finds one above 1.
     """
-    if len(logits) < 2:
-        raise ValueError(f"two modalities at least can be compared, got {sorted(logits)}")
+    return discrepancy_of(true_class_sums(logits, labels))
+
+
+def true_class_sums(logits: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    """Modality -> sum over samples of p_m(true class), float64; those of a batch's parts add up to the batch's.
+
+    Raises:
+        ValueError: shapes that do not belong together.
+    """
     sums = {}
     for name, own in logits.items():
         if own.ndim != 2 or labels.shape != own.shape[:1] or len(labels) == 0:
@@ -44,9 +51,21 @@ def discrepancy(logits: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tenso
                 f"{name}: logits (B, K) and labels (B,) expected, got {tuple(own.shape)} and {tuple(labels.shape)}"
             )
         chosen = torch.log_softmax(own.detach().double(), 1).gather(1, labels.unsqueeze(1))
-        sums[name] = chosen.exp().sum().clamp(min=torch.finfo(torch.float64).tiny)
+        sums[name] = chosen.exp().sum()
+    return sums
+
+
+def discrepancy_of(sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`discrepancy` from the sums of `true_class_sums`.
+
+    Raises:
+        ValueError: fewer than two modalities.
+    """
+    if len(sums) < 2:
+        raise ValueError(f"two modalities at least can be compared, got {sorted(sums)}")
+    kept = {name: own.clamp(min=torch.finfo(torch.float64).tiny) for name, own in sums.items()}
     return {
-        name: own / (torch.stack([sums[other] for other in sums if other != name]).mean()) for name, own in sums.items()
+        name: own / (torch.stack([kept[other] for other in kept if other != name]).mean()) for name, own in kept.items()
     }
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mmablate.data.streams import generator
+from mmablate.methods import weakness
 from mmablate.metrics import LinearProbe, cross_fitted_temperature, decompose_predictions, unique_null
 from mmablate.training.features import Seen
 
