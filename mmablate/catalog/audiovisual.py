@@ -119,7 +119,7 @@ class AudioVisualMakeOptions(Options):
     seconds: float = Field(0.75, ge=0.1, le=10, description="length of a sound")
     frames: int = Field(3, ge=1, le=99, description="frames of a clip")
     audio_strength: float = Field(1.0, ge=0, description="how strongly sound shows what it tells")
-    visual_strength: float = Field(0.5, ge=0, description="how strongly pictures show what they tell")
+    visual_strength: float = Field(0.6, ge=0, description="how strongly pictures show what they tell")
     audio_noise: float = Field(0.8, ge=0, description="spread of sounds around it")
     visual_noise: float = Field(0.8, ge=0, description="spread of pictures around it")
     seed: int = Field(0, ge=0, description="same seed, same bytes")

@@ -139,7 +139,7 @@ def _carve(listing: Listing, clips: dict[str, list[Clip]], reading: Reading) -> 
     if reading.val_fraction == 0 or not train:
         return
     clips[TRAIN], clips[VAL] = carve(train, reading.val_fraction, reading.split_seed)
-    if not clips[VAL]:
+    if not clips[VAL] or not clips[TRAIN]:
         text = f"two source videos in train, one to validate on (val_fraction {reading.val_fraction:g}), found one"
         raise DataError(f"{listing.home}: expected {text}: {train[0].group}")
     videos = len({clip.group for clip in clips[VAL]})

@@ -81,7 +81,7 @@ def _options(given: dict[str, Any], **own: Any) -> dict[str, Any]:
     """All options, as JSON has them; TypeError where there is no such one."""
     defaults: dict[str, Any] = {
         "form": "frames", "parts": EIGHT, "train": 600, "test": 200, "size": (32, 32), "seconds": 0.75, "frames": 3,
-        "audio_strength": 1.0, "visual_strength": 0.5, "audio_noise": 0.8, "visual_noise": 0.8, "seed": 0,
+        "audio_strength": 1.0, "visual_strength": 0.6, "audio_noise": 0.8, "visual_noise": 0.8, "seed": 0,
     }  # fmt: skip
     unknown = set(given) - set(defaults)
     if unknown:
