@@ -39,6 +39,7 @@ class OgmOptions(FusionOptions):
     first_epoch: int = Field(1, ge=1, description="from which epoch on")
     last_epoch: int | None = Field(None, ge=1, description="up to which; null: the last")
 
+
 METHODS = (
     MethodEntry(
         name="anymodal",

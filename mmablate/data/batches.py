@@ -165,7 +165,6 @@ class TrainingBatches:
         inputs, labels = self.augmentation(inputs, labels, draws[self._own], more[self._own])
         return _on(self.device, inputs, labels, indices[self._own], self._cuts)
 
-
     def _pictured(
         self, inputs: Mapping[str, Tensor], settings: Mapping[str, Any], count: int, step: int
     ) -> dict[str, Tensor]:

@@ -164,9 +164,7 @@ class DisentangledGradients(FusingRule):
         truncate: bool,
         detach_head: bool,
     ) -> None:
-        super().__init__(
-            modalities=modalities, ignore_label=ignore_label, trains_unimodal=trains_unimodal, clip=clip
-        )
+        super().__init__(modalities=modalities, ignore_label=ignore_label, trains_unimodal=trains_unimodal, clip=clip)
         self.truncate, self.detach_head = truncate, detach_head
 
 
@@ -198,9 +196,7 @@ class GradientModulation(FusingRule):
         first_epoch: int,
         last_epoch: int | None,
     ) -> None:
-        super().__init__(
-            modalities=modalities, ignore_label=ignore_label, trains_unimodal=trains_unimodal, clip=clip
-        )
+        super().__init__(modalities=modalities, ignore_label=ignore_label, trains_unimodal=trains_unimodal, clip=clip)
         self.alpha, self.noise, self.definition = alpha, noise, definition
         self.first_epoch, self.last_epoch = first_epoch, last_epoch
         self._scores: Tensor | None = None  # of the step at hand, one a modality

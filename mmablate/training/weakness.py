@@ -20,7 +20,15 @@ from mmablate.training.features import Seen
 
 
 def look(
-    method: Any, options: Mapping[str, Any], weight: float, train: Seen, held: Seen, *, n_classes: int, seed: int, epoch: int
+    method: Any,
+    options: Mapping[str, Any],
+    weight: float,
+    train: Seen,
+    held: Seen,
+    *,
+    n_classes: int,
+    seed: int,
+    epoch: int,
 ) -> dict[str, Any]:
     """Looks at the encoders as they are now, and sets the emphasis of the method; what was found, for the history.
 
