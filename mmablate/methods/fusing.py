@@ -148,7 +148,8 @@ class DisentangledGradients(FusingRule):
 
     Args:
         truncate, detach_head: False switches that part of the method off.
-        modalities, ignore_label, trains_unimodal, clip: as of `FusingRule`; the released code bounds all gradients jointly, at 40.
+        modalities, ignore_label, trains_unimodal, clip: as of `FusingRule`; the released code bounds all gradients
+            jointly, at 40.
 
     Source: definitions, section 5; the seed of DGL, whose α stands nowhere in its text (in the code it multiplies
     ΣL_m).

@@ -443,9 +443,7 @@ def _check_seen(draft: Draft, entry: ModelEntry, model: Model) -> None:
         if len(shown) < 2:
             draft.report(("losses", key), f"unique information takes two modalities, and the model sees {list(shown)}")
         if draft.sections["train"].holdout == 0:
-            text = (
-                "how weak a modality is is judged on training samples that no step sees: give train.holdout, e.g. 0.2"
-            )
+            text = "held-out training samples tell how weak a modality is: give train.holdout, e.g. 0.2"
             draft.report(("losses", key), text)
     if draft.sections["method"].name == "ogm_ge" and model.options.get("fusion") not in _HEARD_ALONE:
         text = "ogm_ge compares what the joint loss makes of each modality alone, with a fusion of concat, sum or late"

@@ -81,8 +81,8 @@ def _build_fusing(settings: Mapping[str, Any], data: ClassificationData, experts
     if settings["name"] == "contrastive_encoders":
         model: nn.Module = load_target(find("model", settings["name"]))(**options)
         return model
-    model = load_target(find("model", settings["name"]))(n_classes=data.n_classes, experts=experts, **options)
-    return model
+    made: nn.Module = load_target(find("model", settings["name"]))(n_classes=data.n_classes, experts=experts, **options)
+    return made
 
 
 def seen_modalities(settings: Mapping[str, Any], data: ClassificationData) -> tuple[str, ...]:
