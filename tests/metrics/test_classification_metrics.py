@@ -80,6 +80,14 @@ def test_a_saturated_confidence_is_in_the_last_bin():
     assert log_loss(logits, labels) == 500
 
 
+def test_a_confidence_on_an_edge_is_in_the_bin_below():
+    logits = torch.tensor([[0.0, 0.0], [1.0, -1.0]])
+    sure = float(logits[1].softmax(0).max())
+    found = expected_calibration_error(logits, torch.tensor([0, 1]), bins=2)  # one below, one above
+    assert found == pytest.approx(100 * (0.5 + sure) / 2, rel=1e-6)
+    assert found != pytest.approx(expected_calibration_error(logits, torch.tensor([0, 1]), bins=1))
+
+
 def test_order_of_samples_and_repetition_do_not_matter():
     rng = np.random.default_rng(0)
     logits, labels = torch.tensor(rng.normal(size=(50, 4))), torch.tensor(rng.integers(0, 4, 50))
