@@ -203,7 +203,8 @@ def _newton(problem: _Problem, softmax: Floats, multipliers: Floats, values: Flo
     scale = np.where(still, 0, 1 / np.sqrt(_nonzero(matrix[:, place, place])))
     matrix *= scale[:, :, None] * scale[:, None]
     matrix[:, place, place] = 1 + 1e-14
-    step: Floats = np.linalg.solve(matrix, (uphill.reshape(batch, size) * scale)[..., None])[..., 0] * scale
+    solved = np.linalg.solve(matrix, (uphill.reshape(batch, size) * scale)[..., None])[..., 0]
+    step = np.asarray(solved * scale, dtype=np.float64)
     step[~np.isfinite(step)] = 0  # a table beyond this arithmetic stands still, and its gap tells
     return step.reshape(uphill.shape)
 
