@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ SYNTHETIC = "synthetic data"
 # Of a record's environment, what bears upon the numbers; names of hosts and users do not.
 _FACTS = ("device", "device_name", "precision", "threads", "python", "torch", "cuda", "mmablate")
 _NO_SETTINGS = frozenset(("run_id", "compute"))
+_PLAIN = re.compile("[0-9a-f]{1,64}")
 _LARGEST_STEP = 2**53
 _LONGEST = 500
 
@@ -53,7 +55,8 @@ class RunLog:
     """One run of a study.
 
     Attributes:
-        study, run_id: which.
+        study: which.
+        run_id: of the run, hexadecimal; for a run with an id of another kind (`config` has it) one made of that.
         name: for people: "sup+mad, seed 0"; "teacher, seed 0".
         status: "ok", "failed", or "running".
         error: why it failed, "" where it did not.
@@ -141,7 +144,7 @@ def read_run(store: StudyStore, study: Mapping[str, Any], record: RunRecord) -> 
     ended = _modified(folder / "record.json")
     plain: dict[str, Any] = {
         "study": store.name,
-        "run_id": record.run_id,
+        "run_id": _plain_id(record.run_id),
         "name": _name(rows, record.role, record.seed),
         "status": record.status,
         "error": error[:_LONGEST],
@@ -172,7 +175,7 @@ def read_running(store: StudyStore, study: Mapping[str, Any], entry: Mapping[str
     rows, role = [str(row) for row in entry["rows"]], str(entry["role"])
     return RunLog(
         study=store.name,
-        run_id=str(entry["run_id"]),
+        run_id=_plain_id(str(entry["run_id"])),
         name=_name(rows, role, entry["seed"]),
         status="running",
         error="",
@@ -184,6 +187,11 @@ def read_running(store: StudyStore, study: Mapping[str, Any], entry: Mapping[str
         ended=now,
         digest="",
     )
+
+
+def _plain_id(run_id: str) -> str:
+    """Ids are hexadecimal, but for runs that somebody has copied into the study under a name of his own."""
+    return run_id if _PLAIN.fullmatch(run_id) else hashlib.sha256(run_id.encode()).hexdigest()[:16]
 
 
 def _name(rows: Sequence[str], role: str, seed: Any) -> str:

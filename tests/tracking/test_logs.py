@@ -140,3 +140,15 @@ def test_what_track_takes():
     for text in ("", "comet", "mlflow:online", "wandb:", "wandb,,mlflow", "wandb:yes"):
         with pytest.raises(UsageError, match="--track"):
             parse_trackers([text])
+
+
+def test_ids_that_somebody_else_gave(tmp_path):
+    store = made_study(tmp_path, {})
+    found = set()
+    for name in ("table", "it's", "x-a", "[a]", "*", "a"):
+        run = logged(store, made_record(name))
+        assert run.config["run_id"] == name
+        assert run.run_id.isalnum()
+        found.add(run.run_id)
+    assert len(found) == 6
+    assert "table" not in found
