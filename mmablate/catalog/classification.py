@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mmablate.catalog.entries import DatasetEntry, Options
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 Channel = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+MFEAT_VIEWS = {"fac": 216, "fou": 76, "kar": 64, "mor": 6, "pix": 240, "zer": 47}  # features of each
+WEAKER = "makes the view weaker on purpose: noise, keep"
 
 
 class GaussianView(Options):
@@ -60,13 +62,47 @@ class GaussianOptions(Options):
         return self
 
 
+class WeakView(Options):
+    """How a view is made weaker on purpose."""
+
+    noise: float = Field(
+        0.0, ge=0, description="Gaussian noise on the standardised features, in their standard deviations"
+    )
+    keep: int | None = Field(None, ge=1, description="how many features are left, drawn at random")
+
+    @model_validator(mode="after")
+    def _weaker(self) -> Self:
+        if not self.noise and self.keep is None:
+            raise ValueError("noise above 0, or keep, must be given")
+        return self
+
+
 class MfeatOptions(Options):
-    """How the digits are dealt to the splits."""
+    """How the digits are dealt to the splits; what concerns one view alone stands under its name."""
 
     fractions: tuple[Fraction, Fraction, Fraction] = Field(
         (0.5, 0.2, 0.3), description="share of train, val and test in every class; val 0: no such split"
     )
     split_seed: int = Field(0, ge=0, description="deals the samples; the same for every run seed")
+    fac: WeakView | None = Field(None, description=WEAKER)
+    fou: WeakView | None = Field(None, description=WEAKER)
+    kar: WeakView | None = Field(None, description=WEAKER)
+    mor: WeakView | None = Field(None, description=WEAKER)
+    pix: WeakView | None = Field(None, description=WEAKER)
+    zer: WeakView | None = Field(None, description=WEAKER)
+
+    @model_serializer(mode="wrap")
+    def _as_they_are(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings, and with them the ids of runs, know nothing of views that are left as they are."""
+        return {name: value for name, value in handler(self).items() if name not in MFEAT_VIEWS or value is not None}
+
+    @model_validator(mode="after")
+    def _columns(self) -> Self:
+        for name, width in MFEAT_VIEWS.items():
+            view: WeakView | None = getattr(self, name)
+            if view is not None and view.keep is not None and view.keep > width:
+                raise ValueError(f"{name}.keep {view.keep} must be at most the {width} features of {name}")
+        return self
 
     @model_validator(mode="after")
     def _sum(self) -> Self:
@@ -106,7 +142,7 @@ CLASSIFICATION = (
         target="mmablate.data.mfeat:open_mfeat",
         check_target="mmablate.data.mfeat:check_mfeat",
         source="UCI Machine Learning Repository, doi:10.24432/C5HC70",
-        modalities=("fac", "fou", "kar", "mor", "pix", "zer"),
+        modalities=tuple(MFEAT_VIEWS),
         files=_mfeat_files,
         attribution="R.P.W. Duin, Multiple Features, UCI Machine Learning Repository, CC BY 4.0",
         task="classification",

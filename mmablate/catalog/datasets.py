@@ -8,11 +8,15 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from mmablate.catalog.arrays import ARRAYS
+from mmablate.catalog.audiovisual import AUDIOVISUAL
+from mmablate.catalog.class_folders import CLASS_FOLDERS
 from mmablate.catalog.classification import CLASSIFICATION
 from mmablate.catalog.entries import DatasetEntry, Options
 from mmablate.catalog.image_folder import IMAGE_FOLDER
 from mmablate.catalog.muses import MUSES
 from mmablate.catalog.ravdess import RAVDESS
+from mmablate.catalog.rgb_lidar import RGB_LIDAR
 from mmablate.catalog.vggsound import VGGSOUND
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -95,6 +99,10 @@ DATASETS = (
     MUSES,
     IMAGE_FOLDER,
     *CLASSIFICATION,
+    ARRAYS,
+    CLASS_FOLDERS,
+    RGB_LIDAR,
     RAVDESS,
     VGGSOUND,
+    *AUDIOVISUAL,
 )

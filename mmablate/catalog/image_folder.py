@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -129,18 +129,23 @@ class ImageFolderOptions(Options):
 ENDINGS = frozenset({".png", ".tif", ".tiff", ".npy", ".jpg", ".jpeg", ".bmp"})
 
 
-def _image_files(root: Path | None, settings: Mapping[str, Any]) -> list[Path]:
-    """The files that the patterns can lead to, and the lists of samples; not what else lies below the root."""
-    if root is None:
-        return []
-    patterns = [dict(source)["files"] for _, source in settings["modalities"]] + [dict(settings["labels"])["files"]]
+def files_of_patterns(root: Path, patterns: Sequence[str]) -> list[Path]:
+    """The files that patterns can lead to; not what else lies below the root."""
     found: set[Path] = set()
     for pattern in patterns:
         literal = re.split(r"[{*]", pattern, maxsplit=1)[0]
         ending = Path(pattern).suffix.lower()
         found |= set(files_below(root / literal.rpartition("/")[0], {ending} if ending in ENDINGS else ENDINGS))
+    return sorted(found)
+
+
+def _image_files(root: Path | None, settings: Mapping[str, Any]) -> list[Path]:
+    """The files that the patterns can lead to, and the lists of samples."""
+    if root is None:
+        return []
+    patterns = [dict(source)["files"] for _, source in settings["modalities"]] + [dict(settings["labels"])["files"]]
     lists = [root / name for name in (settings.get("splits") or {}).values() if Path(name).suffix]
-    return sorted([*found, *(path for path in lists if path.is_file())])
+    return sorted([*files_of_patterns(root, patterns), *(path for path in lists if path.is_file())])
 
 
 IMAGE_FOLDER = DatasetEntry(

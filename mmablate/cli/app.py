@@ -389,6 +389,31 @@ def saliency(
 
 @app.command()
 @told
+def view(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A study.")],
+    html: Annotated[
+        Path | None, typer.Option("--html", "-o", "--output", metavar="FILE", help="Default: in the study's folder.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, max=500, metavar="N", help="Worst, and as many best ones.")
+    ] = 8,
+    row: Annotated[list[str] | None, typer.Option("--row", metavar="NAME", help="Only this row; repeatable.")] = None,
+    seeds: Annotated[str | None, typer.Option("--seed", "--seeds", metavar="0,1|0-4", help="Only these seeds.")] = None,
+    data_root: DataRoot = None,
+    fiftyone: Annotated[
+        bool | None, typer.Option("--fiftyone/--no-fiftyone", help="Open the app (default: where it is installed).")
+    ] = None,
+    launch: Annotated[bool, typer.Option("--launch/--no-launch", help="FiftyOne: start the app at once.")] = True,
+    verbose: Verbose = False,
+) -> int:
+    """Show the worst and best samples of each row: in FiftyOne where it is installed, else as an HTML sheet."""
+    from mmablate.cli.viewing import ViewRequest, view_study
+
+    return view_study(ViewRequest(path, html, samples, tuple(row or ()), seeds, data_root, fiftyone, launch))
+
+
+@app.command()
+@told
 def audit(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A table as HTML, Markdown, LaTeX or CSV.")],
     format: TwoFormats = "terminal",

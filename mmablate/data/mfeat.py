@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmablate.data import dealing
 from mmablate.data.base import ClassificationData, LabelledSplit, Moments, SampleInfo, Split
 from mmablate.data.keys import stream_key
 from mmablate.errors import DataError
@@ -58,23 +59,8 @@ def load_digits(path: Path = DIGITS) -> tuple[dict[str, np.ndarray], NDArray[np.
 
 
 def deal(labels: NDArray[np.int64], fractions: Sequence[float], seed: int) -> list[NDArray[np.int64]]:
-    """The samples of each split, shuffled; every split gets its fraction of each class, to the nearest sample.
-
-    The order is that of a hash of seed and sample, so it is the same on every machine and with every numpy.
-    """
-    shuffled, order = (_shuffle(len(labels), seed, purpose) for purpose in ("deal", "order"))
-    bounds = np.cumsum([0.0, *fractions])
-    split_of = np.empty(len(labels), dtype=np.int64)
-    for label in range(N_CLASSES):
-        own = shuffled[labels[shuffled] == label]
-        for split, (start, stop) in enumerate(pairwise(np.rint(bounds * len(own)).astype(int))):
-            split_of[own[start:stop]] = split
-    return [order[split_of[order] == split] for split in range(len(fractions))]
-
-
-def _shuffle(n: int, seed: int, purpose: str) -> NDArray[np.int64]:
-    keys = [stream_key(seed, "mfeat", purpose, sample) for sample in range(n)]
-    return np.array(sorted(range(n), key=keys.__getitem__), dtype=np.int64)
+    """The samples of each split, shuffled; see `mmablate.data.dealing.deal`. Samples are called by their row."""
+    return dealing.deal(labels, range(len(labels)), fractions, seed, "mfeat")
 
 
 def open_mfeat(
@@ -83,6 +69,7 @@ def open_mfeat(
     fractions: Sequence[float] = FRACTIONS,
     split_seed: int = 0,
     digits: Path = DIGITS,
+    **weak: Mapping[str, Any] | None,
 ) -> ClassificationData:
     """The digits in the views asked for, each feature standardised by the training samples.
 
@@ -93,6 +80,8 @@ def open_mfeat(
         fractions: of train, val and test, in sum 1; a val fraction of 0 leaves that split out.
         split_seed: which deal of the samples; all run seeds share it.
         digits: a file of the same form as the one shipped.
+        weak: view -> how it is made weaker on purpose, with `noise` (in deviations of the standardised features) and
+            `keep` (how many features are left), see `weakened`; a note of the data says so.
 
     Returns:
         Inputs float32 (N, D) and labels 0 to 9; a sample is called by digit and row, e.g. "3/0612".
@@ -100,12 +89,15 @@ def open_mfeat(
     Raises:
         DataError: an argument or the file is at fault; all faults together.
     """
-    problems = _argument_problems(modalities, fractions, split_seed)
+    problems = _argument_problems(modalities, fractions, split_seed, weak)
     if problems:
         raise DataError(problems)
     views, labels = load_digits(digits)
+    changed = {name: how for name in modalities if (how := weak.get(name)) is not None}
     dealt = dict(zip(SPLITS, deal(labels, fractions, split_seed), strict=True))
     values = {name: _standardised(views[name], dealt["train"]) for name in modalities}
+    for name, how in changed.items():
+        values[name] = weakened(values[name], name, split_seed, **how)
     splits: dict[str, Split] = {
         name: LabelledSplit(
             {view: values[view][rows] for view in modalities},
@@ -117,13 +109,50 @@ def open_mfeat(
     }
     return ClassificationData(
         name="mfeat",
-        modalities={name: (MODALITIES[name],) for name in modalities},
+        modalities={name: values[name].shape[1:] for name in modalities},
         class_names=tuple(str(digit) for digit in range(N_CLASSES)),
         splits=splits,
         synthetic=False,
         attribution=ATTRIBUTION,
         content=(digits,),
+        notes=tuple(_weak_note(name, **how) for name, how in changed.items()),
     )
+
+
+def weakened(
+    values: NDArray[np.float32], view: str, seed: int, *, noise: float = 0.0, keep: int | None = None
+) -> NDArray[np.float32]:
+    """A standardised view with Gaussian noise and fewer features.
+
+    The sum is divided by sqrt(1 + noise^2), so that features keep deviation 1: a view is weaker in what it tells, not
+    in how large its numbers are, on which step sizes would depend. Noise and choice come from streams of their own:
+    one changes nothing for the other, and the features of a smaller `keep` are among those of a larger one.
+
+    Args:
+        values: (N, D).
+        view: its name, part of the streams' keys.
+        seed: of the streams.
+        noise: standard deviation of the noise, 0 or more.
+        keep: how many features are left, drawn evenly, in their old order; None for all.
+
+    Returns:
+        (N, keep).
+    """
+    made = values
+    if noise > 0:
+        stream = np.random.Generator(np.random.PCG64(stream_key(seed, "mfeat", "noise", view)))
+        drawn = stream.standard_normal(values.shape)
+        made = ((values + noise * drawn) / np.sqrt(1 + noise**2)).astype(np.float32)
+    if keep is not None:
+        made = made[:, np.sort(dealing.shuffled(range(values.shape[1]), seed, "mfeat", "keep", view)[:keep])]
+    return made
+
+
+def _weak_note(view: str, noise: float = 0.0, keep: int | None = None) -> str:
+    parts = [f"noise of {noise:g} standard deviations"] if noise > 0 else []
+    if keep is not None:
+        parts.append(f"{keep} of its {MODALITIES[view]} features kept")
+    return f"The view {view} was made weaker on purpose: {', '.join(parts)}."
 
 
 def check_mfeat(
@@ -133,13 +162,14 @@ def check_mfeat(
     split_seed: int = 0,
     digits: Path = DIGITS,
     thorough: bool = False,
+    **weak: Mapping[str, Any] | None,
 ) -> list[str]:
     """What `open_mfeat` would object to, one line each; [] where all is well.
 
     Args:
         thorough: also read the file; otherwise only arguments and its presence.
     """
-    problems = _argument_problems(modalities, fractions, split_seed)
+    problems = _argument_problems(modalities, fractions, split_seed, weak)
     try:
         if thorough:
             load_digits(digits)
@@ -150,8 +180,10 @@ def check_mfeat(
     return problems
 
 
-def _argument_problems(modalities: Sequence[str], fractions: Sequence[float], split_seed: int) -> list[str]:
-    problems = []
+def _argument_problems(
+    modalities: Sequence[str], fractions: Sequence[float], split_seed: int, weak: Mapping[str, Mapping[str, Any] | None]
+) -> list[str]:
+    problems = [text for view, how in weak.items() if how is not None for text in _weak_problems(view, modalities, how)]
     if not modalities or len(set(modalities)) != len(modalities) or not set(modalities) <= set(MODALITIES):
         known = ", ".join(MODALITIES)
         problems.append(f"mfeat: modalities: expected some of {known}, each once, found {list(modalities)}")
@@ -162,6 +194,22 @@ def _argument_problems(modalities: Sequence[str], fractions: Sequence[float], sp
         problems.append(f"mfeat: fractions: expected {wanted}, found {list(fractions)}")
     if split_seed < 0:
         problems.append(f"mfeat: split_seed: expected 0 or more, found {split_seed}")
+    return problems
+
+
+def _weak_problems(view: str, modalities: Sequence[str], how: Mapping[str, Any]) -> list[str]:
+    if view not in modalities:
+        return [f"mfeat: {view}: expected one of the modalities ({', '.join(modalities)}) to be made weaker"]
+    noise, keep = how.get("noise", 0.0), how.get("keep")
+    problems = [
+        f"mfeat: {view}: expected noise and keep, found {name}" for name in how if name not in ("noise", "keep")
+    ]
+    if not noise >= 0 or noise == float("inf"):
+        problems.append(f"mfeat: {view}.noise: expected 0 or more, found {noise}")
+    if keep is not None and not 1 <= keep <= MODALITIES.get(view, 0):
+        problems.append(f"mfeat: {view}.keep: expected 1 to {MODALITIES.get(view, 0)}, found {keep}")
+    if not noise and keep is None:
+        problems.append(f"mfeat: {view}: expected noise above 0, or keep, found neither")
     return problems
 
 

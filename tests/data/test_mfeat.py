@@ -5,14 +5,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from mmablate.catalog import find
-from mmablate.data.mfeat import DIGITS, MODALITIES, check_mfeat, deal, load_digits, open_mfeat
+from mmablate.catalog.classification import MFEAT_VIEWS, MfeatOptions
+from mmablate.data.mfeat import DIGITS, MODALITIES, check_mfeat, deal, load_digits, open_mfeat, weakened
 from mmablate.errors import DataError
 
 TABLES = Path(__file__).parents[3] / "shared" / "data" / "mfeat"
@@ -102,6 +105,52 @@ def test_every_split_gets_its_share_of_every_class(train: int, val: int, seed: i
         assert np.bincount(labels[rows], minlength=10).tolist() == [count] * 10
 
 
+def whole(view: str, **options: Any) -> np.ndarray:
+    """All digits of a view, split after split."""
+    splits = open_mfeat(modalities=[view], **options).splits.values()
+    return np.concatenate([split.batch(range(len(split)))[0][view] for split in splits])
+
+
+def test_noise_on_purpose() -> None:
+    plain, noisy = whole("fou"), whole("fou", fou={"noise": 1.5})
+    noise = (noisy.astype(np.float64) * np.sqrt(1 + 1.5**2) - plain) / 1.5
+    assert np.abs(noise.mean(axis=0)).max() < 5 / np.sqrt(2000)
+    assert np.allclose(noise.std(axis=0), 1, atol=0.1)
+    assert np.allclose(noisy.std(axis=0), plain.std(axis=0), atol=0.1)  # numbers of the size they had
+    crossed = np.corrcoef(np.concatenate([plain, noise], axis=1), rowvar=False)[:76, 76:]
+    assert np.abs(crossed).max() < 0.12
+    assert np.array_equal(noisy, whole("fou", fou={"noise": 1.5}))
+    assert not np.allclose(noisy, whole("fou", fou={"noise": 1.5}, split_seed=1))
+
+
+def test_features_left_on_purpose() -> None:
+    plain, fewer, fewest = whole("fou"), whole("fou", fou={"keep": 10}), whole("fou", fou={"keep": 4})
+    columns = [int(np.flatnonzero((plain == column[:, None]).all(axis=0))[0]) for column in fewer.T]
+    assert columns == sorted(set(columns))
+    assert len(columns) == 10
+    assert {column.tobytes() for column in fewest.T} < {column.tobytes() for column in fewer.T}
+    noisy = whole("fou", fou={"noise": 1.5})
+    assert np.array_equal(whole("fou", fou={"noise": 1.5, "keep": 10}), noisy[:, columns])
+    assert open_mfeat(modalities=["fou"], fou={"keep": 10}).modalities == {"fou": (10,)}
+
+
+def test_a_weak_view_is_noted_and_leaves_the_others_alone() -> None:
+    data = open_mfeat(modalities=["mor", "fou"], fou={"noise": 1.5, "keep": 10}, mor=None)
+    assert data.notes == (
+        "The view fou was made weaker on purpose: noise of 1.5 standard deviations, 10 of its 76 features kept.",
+    )
+    alone = open_mfeat(modalities=["mor"])
+    assert alone.notes == ()
+    rows = range(len(alone.splits["train"]))
+    assert np.array_equal(data.splits["train"].batch(rows)[0]["mor"], alone.splits["train"].batch(rows)[0]["mor"])
+
+
+def test_noise_is_drawn_for_each_view_by_itself() -> None:
+    zeros = np.zeros((2000, 6), dtype=np.float32)
+    drawn = [weakened(zeros, view, 0, noise=1.0) for view in ("mor", "zer")]
+    assert abs(np.corrcoef(drawn[0].ravel(), drawn[1].ravel())[0, 1]) < 0.05
+
+
 def test_no_validation_split() -> None:
     assert list(open_mfeat(modalities=["mor"], fractions=(0.6, 0, 0.4)).splits) == ["train", "test"]
 
@@ -117,6 +166,11 @@ def test_no_validation_split() -> None:
         ({"fractions": (0.5, 0.2, 0.2)}, "fractions: expected train and test"),
         ({"fractions": (0.9, -0.2, 0.3)}, "fractions: expected train and test"),
         ({"split_seed": -1}, "split_seed: expected 0 or more, found -1"),
+        ({"modalities": ["pix"], "fou": {"noise": 1.0}}, "fou: expected one of the modalities"),
+        ({"fou": {"noise": -1.0}}, "fou.noise: expected 0 or more, found -1"),
+        ({"mor": {"keep": 7}}, "mor.keep: expected 1 to 6, found 7"),
+        ({"mor": {"noise": 0.0}}, "mor: expected noise above 0, or keep"),
+        ({"mor": {"noise": 1.0, "blur": 1}}, "mor: expected noise and keep, found blur"),
     ],
 )
 def test_faults_are_told(changes: dict[str, object], message: str) -> None:
@@ -143,5 +197,16 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
 def test_the_catalogue_entry() -> None:
     entry = find("dataset", "mfeat")
     assert entry.files(None, {}) == [DIGITS]
+    assert MFEAT_VIEWS == MODALITIES
     assert (entry.task, entry.synthetic, entry.modalities) == ("classification", False, tuple(MODALITIES))
     assert open_mfeat(modalities=["mor"], **entry.options().model_dump(mode="json")).attribution == entry.attribution
+
+
+def test_settings_know_nothing_of_views_that_are_left_as_they_are() -> None:
+    assert MfeatOptions().model_dump(mode="json") == {"fractions": [0.5, 0.2, 0.3], "split_seed": 0}
+    weak = MfeatOptions.model_validate({"mor": {"noise": 2.0}}).model_dump(mode="json")
+    assert weak["mor"] == {"noise": 2.0, "keep": None}
+    assert "fou" not in weak
+    for wrong in ({"mor": {"keep": 7}}, {"mor": {}}, {"mor": {"noise": -1}}, {"mor": {"noise": 1, "blur": 1}}):
+        with pytest.raises(ValidationError):
+            MfeatOptions.model_validate(wrong)
