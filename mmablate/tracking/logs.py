@@ -28,6 +28,7 @@ SYNTHETIC = "synthetic data"
 _FACTS = ("device", "device_name", "precision", "threads", "python", "torch", "cuda", "mmablate")
 _NO_SETTINGS = frozenset(("run_id", "compute"))
 _PLAIN = re.compile("[0-9a-f]{1,64}")
+_DEEPEST = 20  # levels of a nested value
 _LARGEST_STEP = 2**53
 _LONGEST = 500
 
@@ -266,12 +267,17 @@ def _points(lines: Iterable[Mapping[str, Any]]) -> Iterable[Point]:
 
 
 def _named(line: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    short = {"losses": "loss"}
+    """Values of a line by name, nested ones with slashes."""
     for key, value in line.items():
-        if isinstance(value, Mapping):
-            yield from ((f"{short.get(key, key)}/{name}", item) for name, item in value.items())
-        else:
-            yield key, value
+        yield from _within("loss" if key == "losses" else key, value)
+
+
+def _within(name: str, value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping) and name.count("/") < _DEEPEST:
+        for key, item in value.items():
+            yield from _within(f"{name}/{key}", item)
+    else:
+        yield name, value
 
 
 def _scores(record: RunRecord) -> dict[str, float]:
