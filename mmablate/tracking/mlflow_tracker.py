@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -26,7 +25,7 @@ from mlflow.tracking import MlflowClient
 
 from mmablate.errors import StoreError
 from mmablate.tracking.logs import SYNTHETIC, Point, RunLog, TableLog
-from mmablate.tracking.naming import safe_keys
+from mmablate.tracking.naming import safe_keys, without_secrets
 from mmablate.tracking.trackers import FOLDER, TABLE
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class MlflowTracker:
 
     def place(self) -> str:
         """See `Tracker`."""
-        shown = re.sub(r"://[^/@]*@", "://", self.uri)  # no password
+        shown = without_secrets(self.uri)
         how = f"mlflow ui --backend-store-uri {shlex.quote(shown)}" if self.own else "as MLFLOW_TRACKING_URI says"
         return f"experiment {self.study} in {shown} ({how})"
 

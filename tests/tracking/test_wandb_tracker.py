@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tracking_samples import made_failure, made_record, made_run, made_study, wandb_run
+from program_samples import README_RECIPE, README_TRAIN
+from tracking_samples import Network, made_failure, made_record, made_run, made_study, wandb_run
 
 from mmablate.tracking.logs import read_run
 
@@ -91,3 +92,18 @@ def test_any_other_mode_is_offline(store, monkeypatch, mode):
 def test_switched_off(store, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert opened(store) == (None, ["wandb: WANDB_MODE=disabled: nothing is logged"])
+
+
+def test_a_server_that_does_not_answer(tmp_path):
+    (tmp_path / "train.py").write_text(README_TRAIN)
+    (tmp_path / "fusion.yaml").write_text(README_RECIPE)
+    network = Network(tmp_path)
+    asked = {"WANDB_API_KEY": "k" * 40, "WANDB_INIT_TIMEOUT": "1", "PYTHONWARNINGS": "default"}
+    done = network.run("train", "fusion.yaml", "steps=20", "--track", "wandb:online", cwd=tmp_path, **asked)
+    assert done.returncode == 0, done.stderr
+    assert network.used != ""  # it was asked for, and tried
+    assert "wandb: from here on the runs stay on this disk, nothing is sent (" in done.stderr
+    assert "warning: --track" not in done.stderr
+    (file,) = tmp_path.glob("results/fusion/tracking/wandb/*run-*/run-*.wandb")
+    assert file.parent.name.startswith("offline-run-")
+    assert wandb_run(file)["summary"]["status"] == "ok"
