@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +27,8 @@ SYNTHETIC = "synthetic data"
 # Of a record's environment, what bears upon the numbers; names of hosts and users do not.
 _FACTS = ("device", "device_name", "precision", "threads", "python", "torch", "cuda", "mmablate")
 _NO_SETTINGS = frozenset(("run_id", "compute"))
+_PLAIN = re.compile("[0-9a-f]{1,64}")
+_DEEPEST = 20  # levels of a nested value
 _LARGEST_STEP = 2**53
 _LONGEST = 500
 
@@ -53,7 +56,8 @@ class RunLog:
     """One run of a study.
 
     Attributes:
-        study, run_id: which.
+        study: which.
+        run_id: of the run, hexadecimal; for a run with an id of another kind (`config` has it) one made of that.
         name: for people: "sup+mad, seed 0"; "teacher, seed 0".
         status: "ok", "failed", or "running".
         error: why it failed, "" where it did not.
@@ -141,7 +145,7 @@ def read_run(store: StudyStore, study: Mapping[str, Any], record: RunRecord) -> 
     ended = _modified(folder / "record.json")
     plain: dict[str, Any] = {
         "study": store.name,
-        "run_id": record.run_id,
+        "run_id": _plain_id(record.run_id),
         "name": _name(rows, record.role, record.seed),
         "status": record.status,
         "error": error[:_LONGEST],
@@ -172,7 +176,7 @@ def read_running(store: StudyStore, study: Mapping[str, Any], entry: Mapping[str
     rows, role = [str(row) for row in entry["rows"]], str(entry["role"])
     return RunLog(
         study=store.name,
-        run_id=str(entry["run_id"]),
+        run_id=_plain_id(str(entry["run_id"])),
         name=_name(rows, role, entry["seed"]),
         status="running",
         error="",
@@ -184,6 +188,11 @@ def read_running(store: StudyStore, study: Mapping[str, Any], entry: Mapping[str
         ended=now,
         digest="",
     )
+
+
+def _plain_id(run_id: str) -> str:
+    """Ids are hexadecimal, but for runs that somebody has copied into the study under a name of his own."""
+    return run_id if _PLAIN.fullmatch(run_id) else hashlib.sha256(run_id.encode()).hexdigest()[:16]
 
 
 def _name(rows: Sequence[str], role: str, seed: Any) -> str:
@@ -258,12 +267,17 @@ def _points(lines: Iterable[Mapping[str, Any]]) -> Iterable[Point]:
 
 
 def _named(line: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    short = {"losses": "loss"}
+    """Values of a line by name, nested ones with slashes."""
     for key, value in line.items():
-        if isinstance(value, Mapping):
-            yield from ((f"{short.get(key, key)}/{name}", item) for name, item in value.items())
-        else:
-            yield key, value
+        yield from _within("loss" if key == "losses" else key, value)
+
+
+def _within(name: str, value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping) and name.count("/") < _DEEPEST:
+        for key, item in value.items():
+            yield from _within(f"{name}/{key}", item)
+    else:
+        yield name, value
 
 
 def _scores(record: RunRecord) -> dict[str, float]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -26,7 +25,7 @@ from mlflow.tracking import MlflowClient
 
 from mmablate.errors import StoreError
 from mmablate.tracking.logs import SYNTHETIC, Point, RunLog, TableLog
-from mmablate.tracking.naming import safe_keys
+from mmablate.tracking.naming import safe_keys, without_secrets
 from mmablate.tracking.trackers import FOLDER, TABLE
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ _LONGEST_KEY = 240
 _LONGEST_PARAM = 500  # in MLflow 2 and older servers; later ones take more
 _LONGEST_TAG = 4000
 _MOST_METRICS, _MOST_PARAMS = 1000, 100  # a call
+_LONGEST_NOTE = 20000
+_NOTE = "mlflow.note.content"  # what MLflow shows as a description
 # Tags of ours.
 _STUDY, _RUN, _DIGEST = "mmablate.study", "mmablate.run_id", "mmablate.digest"
 
@@ -59,27 +60,30 @@ class MlflowTracker:
         self.study = study
         self.uri = os.environ.get("MLFLOW_TRACKING_URI", "")
         self.own = not self.uri
-        artifacts = None
+        self.files: str | None = None  # where a study's own database keeps files
         if self.own:
             place = (folder / FOLDER).absolute()
             place.mkdir(parents=True, exist_ok=True)
-            self.uri, artifacts = f"sqlite:///{place / 'mlflow.db'}", (place / "mlflow-artifacts").as_uri()
+            self.uri, self.files = f"sqlite:///{place / 'mlflow.db'}", (place / "mlflow-artifacts").as_uri()
         self.client = MlflowClient(tracking_uri=self.uri)
-        self.experiment = self._experiment(artifacts)
+        self.moved = False
+        self.experiment = self._experiment()
         # Runs that are followed: MLflow's id, and the points that it holds.
         self.live: dict[str, tuple[str, tuple[Point, ...]]] = {}
 
-    def _experiment(self, artifacts: str | None) -> str:
+    def _experiment(self) -> str:
         found: Experiment | None = self.client.get_experiment_by_name(self.study)
         if found is None:
             try:
-                return str(self.client.create_experiment(self.study, artifact_location=artifacts))
+                return str(self.client.create_experiment(self.study, artifact_location=self.files))
             except MlflowException:  # another process was faster
                 found = self.client.get_experiment_by_name(self.study)
                 if found is None:
                     raise
         if found.lifecycle_stage != "active":
             raise StoreError(f"the experiment {self.study} was deleted there; restore it, or give the study a new name")
+        # MLflow keeps whole paths: files of a study that was moved or copied would go to where it was.
+        self.moved = self.own and found.artifact_location != self.files
         return str(found.experiment_id)
 
     def _logged(self, run_id: str) -> list[tuple[str, str | None]]:
@@ -90,7 +94,7 @@ class MlflowTracker:
 
     def place(self) -> str:
         """See `Tracker`."""
-        shown = re.sub(r"://[^/@]*@", "://", self.uri)  # no password
+        shown = without_secrets(self.uri)
         how = f"mlflow ui --backend-store-uri {shlex.quote(shown)}" if self.own else "as MLFLOW_TRACKING_URI says"
         return f"experiment {self.study} in {shown} ({how})"
 
@@ -119,7 +123,7 @@ class MlflowTracker:
             "rows": str(run.config.get("rows")),
             "seed": str(run.config.get("seed")),
             "data": SYNTHETIC if SYNTHETIC in run.tags else "measured data",
-            **({"error": run.error, "mlflow.note.content": run.error} if run.error else {}),
+            **({"error": run.error, _NOTE: run.error} if run.error else {}),
         }
         self.client.log_batch(own, tags=[RunTag(key, value[:_LONGEST_TAG]) for key, value in tags.items()])
         keys = safe_keys(run.config, _ALLOWED, _LONGEST_KEY)
@@ -137,7 +141,9 @@ class MlflowTracker:
         """See `Tracker`."""
         tags = {"data": SYNTHETIC if table.synthetic else "measured data"}
         own = self._create(TABLE, f"{TABLE}: {table.title}", None, tags)
-        for ending, text in (("md", table.markdown), ("html", table.html), ("json", table.json)):
+        if self.own and len(table.markdown) <= _LONGEST_NOTE:  # what an experiment on a server says is the user's
+            self.client.set_experiment_tag(self.experiment, _NOTE, table.markdown)
+        for ending, text in () if self.moved else (("md", table.markdown), ("html", table.html), ("json", table.json)):
             self.client.log_text(own, text, f"table.{ending}")
         self._finish(own, table.digest, "FINISHED", None)
 

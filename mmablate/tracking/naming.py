@@ -38,3 +38,8 @@ def safe_keys(names: Iterable[str], allowed: str, longest: int) -> dict[str, str
         name: key if uses[key] == 1 else f"{key[: longest - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         for name, key in plain.items()
     }
+
+
+def without_secrets(text: str) -> str:
+    """The text without user names and passwords of addresses in it."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "", text)

@@ -22,6 +22,7 @@ from typing import Any, Self
 from mmablate.results import RunRecord, StudyStore
 from mmablate.results.store import RECORD
 from mmablate.tracking.logs import RunLog, TableLog, counted_runs, read_run, read_running
+from mmablate.tracking.naming import without_secrets
 from mmablate.tracking.trackers import TABLE, Tracker, Wish, check_tracker, open_tracker
 
 # Seconds after which somebody who waits for the trackers is told how far they are, and again.
@@ -266,7 +267,7 @@ def _write_table(tracker: Tracker, table: TableLog) -> None:
 
 
 def _said(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:400]
+    return without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))[:400]
 
 
 def _warn(text: str) -> None:

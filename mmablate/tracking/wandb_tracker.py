@@ -27,7 +27,7 @@ import wandb
 from mmablate.errors import StoreError
 from mmablate.results.files import write_atomic
 from mmablate.tracking.logs import RunLog, TableLog
-from mmablate.tracking.naming import marked_name, safe_name
+from mmablate.tracking.naming import marked_name, safe_name, without_secrets
 from mmablate.tracking.trackers import FOLDER, TABLE
 
 _MARK = "mmablate.digest"  # in a run's folder, written last
@@ -45,9 +45,10 @@ _QUIET = {
     "x_disable_stats": True,
     "x_disable_machine_info": True,
     "x_save_requirements": False,
-    "init_timeout": 30.0,
 }
 
+# Seconds to wait for the server, unless WANDB_INIT_TIMEOUT says so.
+_TIMEOUT = 30.0
 # W&B has one service a process, which all trackers share: the last one ends it.
 _users = 0
 _lock = threading.Lock()
@@ -68,17 +69,18 @@ def open_wandb(study: str, folder: Path, *, online: bool, say: Callable[[str], N
     if online and not _has_account():
         say("wandb: no account here (`wandb login`, or WANDB_API_KEY): the runs stay on this disk, nothing is sent")
         online = False
-    return WandbTracker(study, folder, online=online)
+    return WandbTracker(study, folder, online=online, say=say)
 
 
 def _has_account() -> bool:
     """Whether W&B would find a key without asking for one; the key itself is not looked at."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    own = os.environ.get("WANDB_BASE_URL")  # a server of one's own has its own account
+    hosts = {urlsplit(own).hostname} if own else {urlsplit(str(wandb.Settings().base_url)).hostname, "api.wandb.ai"}
     for name in (os.environ.get("NETRC"), "~/.netrc", "~/_netrc"):
         with contextlib.suppress(OSError, netrc.NetrcParseError, RuntimeError):
-            if name and host in netrc.netrc(str(Path(name).expanduser())).hosts:
+            if name and not hosts.isdisjoint(netrc.netrc(str(Path(name).expanduser())).hosts):
                 return True
     return False
 
@@ -90,14 +92,14 @@ class WandbTracker:
         study: its name, and the project's, unless WANDB_PROJECT names one for several studies.
         folder: of the study.
         online: send.
+        say: told when nothing can be sent.
     """
 
-    def __init__(self, study: str, folder: Path, *, online: bool) -> None:
+    def __init__(self, study: str, folder: Path, *, online: bool, say: Callable[[str], None]) -> None:
         global _users
-        self.study, self.online = study, online
+        self.study, self.online, self.say = study, online, say
         self.root = folder / FOLDER
         (self.root / "wandb").mkdir(parents=True, exist_ok=True)  # W&B goes to a temporary folder without it
-        self.prefix = "run" if online else "offline-run"
         self.project = safe_name(os.environ.get("WANDB_PROJECT", ""), _PROJECT, _LONGEST) if _project_set() else ""
         # Ids are unique in a project: one for several studies may meet the same run twice.
         self.suffix = f"-{hashlib.sha256(study.encode()).hexdigest()[:8]}" if self.project else ""
@@ -152,18 +154,48 @@ class WandbTracker:
                 wandb.teardown()
 
     def _folders(self, run_id: str) -> list[Path]:
-        return sorted((self.root / "wandb").glob(f"{self.prefix}-[0-9]*-{run_id}{self.suffix}"))
+        return sorted(
+            (self.root / "wandb").glob(f"{'run' if self.online else 'offline-run'}-[0-9]*-{run_id}{self.suffix}")
+        )
 
     @contextmanager
     def _anew(
         self, run_id: str, digest: str, tags: tuple[str, ...], config: Any, about: dict[str, Any], code: int = 0
     ) -> Iterator[Any]:
         """A run of that id in a folder of its own, which counts once all is written; the earlier one goes."""
+        try:
+            run = self._init(run_id, tags, config, about)
+        except Exception as error:
+            if not self.online:
+                raise
+            text = without_secrets(" ".join(f"{type(error).__name__}: {error}".split()))[:200]
+            self.say(f"wandb: from here on the runs stay on this disk, nothing is sent ({text})")
+            wandb.teardown()  # its service takes the run for begun
+            self._clear(run_id)
+            self.online = False
+            run = self._init(run_id, tags, config, about)
+        try:
+            yield run
+        except BaseException:
+            run.finish(exit_code=1)
+            raise
+        run.finish(exit_code=code)
+        folders = self._folders(run_id)
+        if len(folders) != 1:
+            raise StoreError(f"{self.root / 'wandb'}: W&B could not write there")
+        write_atomic(folders[0] / _MARK, f"{digest}\n{self.project}".encode(), durable=False)
+
+    def _clear(self, run_id: str) -> None:
         for earlier in self._folders(run_id):
             shutil.rmtree(earlier)
+
+    def _init(self, run_id: str, tags: tuple[str, ...], config: Any, about: dict[str, Any]) -> Any:
+        self._clear(run_id)
         known = wandb.Settings.model_fields
         settings = wandb.Settings(**{key: value for key, value in _QUIET.items() if key in known})
-        run = wandb.init(
+        if "WANDB_INIT_TIMEOUT" not in os.environ:
+            settings.init_timeout = _TIMEOUT
+        return wandb.init(
             mode="online" if self.online else "offline",
             dir=str(self.root),
             project=self.project,
@@ -175,16 +207,6 @@ class WandbTracker:
             reinit="create_new",
             **about,
         )
-        try:
-            yield run
-        except BaseException:
-            run.finish(exit_code=1)
-            raise
-        run.finish(exit_code=code)
-        folders = self._folders(run_id)
-        if len(folders) != 1:
-            raise StoreError(f"{self.root / 'wandb'}: W&B could not write there")
-        write_atomic(folders[0] / _MARK, f"{digest}\n{self.project}".encode(), durable=False)
 
 
 def _project_set() -> bool:

@@ -84,9 +84,9 @@ def test_steps_never_go_back(store, steps):
 
 
 def test_programs_report_whatever_they_like(store):
-    run = logged(store, made_record("a"), [{"step": 5, "acc": 1, "nested": {"x": 2}, "seconds": 0.5}])
+    run = logged(store, made_record("a"), [{"step": 5, "acc": 1, "nested": {"x": 2, "y": {"z": 3}}, "seconds": 0.5}])
     (point,) = run.points
-    assert (point.step, dict(point.values)) == (5, {"acc": 1.0, "nested/x": 2.0, "seconds": 0.5})
+    assert (point.step, dict(point.values)) == (5, {"acc": 1.0, "nested/x": 2.0, "nested/y/z": 3.0, "seconds": 0.5})
 
 
 def test_the_digest_is_of_what_was_computed(store):
@@ -140,3 +140,15 @@ def test_what_track_takes():
     for text in ("", "comet", "mlflow:online", "wandb:", "wandb,,mlflow", "wandb:yes"):
         with pytest.raises(UsageError, match="--track"):
             parse_trackers([text])
+
+
+def test_ids_that_somebody_else_gave(tmp_path):
+    store = made_study(tmp_path, {})
+    found = set()
+    for name in ("table", "it's", "x-a", "[a]", "*", "a"):
+        run = logged(store, made_record(name))
+        assert run.config["run_id"] == name
+        assert run.run_id.isalnum()
+        found.add(run.run_id)
+    assert len(found) == 6
+    assert "table" not in found

@@ -203,3 +203,16 @@ def test_a_study_that_is_not_there(store, capsys):
     (store.folder / "study.json").write_text("{")
     record_all(store)
     assert capsys.readouterr().err.startswith("warning: tracking: StoreError")
+
+
+def test_no_password_in_a_warning(store, capsys, monkeypatch):
+    made_run(store, made_record("a"))
+
+    def refused(*arguments):
+        raise ConnectionError("API request to http://me:secret@server:5000/api failed")
+
+    monkeypatch.setattr(recording, "open_tracker", refused)
+    record_all(store)
+    told = capsys.readouterr().err
+    assert "http://server:5000/api" in told
+    assert "secret" not in told
