@@ -110,7 +110,7 @@ def test_every_format_prints_the_cells_that_are_not_there(table: Table) -> None:
     assert body.count('<td class="absent"') == 4
     assert "failed" not in body
     for name in ("terminal", "latex"):
-        assert ("–" if name == "terminal" else "--") in texts[name]
+        assert ("–" if name == "terminal" else r"\textendash{}") in texts[name]
         assert not re.search(r"\b(nan|none)\b", texts[name].lower())
 
 
