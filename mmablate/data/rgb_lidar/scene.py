@@ -42,7 +42,7 @@ class Body:
             stream: of the body.
         """
         distance = stream.uniform(3.2, 4.8)
-        aside, up = 0.2 * spread * stream.uniform(-1, 1, size=2)
+        aside, up = 0.06 * spread * stream.uniform(-1, 1, size=2)
         yaw, tilt = stream.uniform(0, np.pi / 2), 0.35 * stream.standard_normal()
         radius = stream.uniform(0.9, 1.3)
         rows = [[np.cos(yaw), -np.sin(yaw), 0.0], [np.sin(yaw), np.cos(yaw), 0.0], [0.0, 0.0, 1.0]]
