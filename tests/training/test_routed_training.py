@@ -70,7 +70,7 @@ def test_one_joint_loss_trains_all(bench: Bench, row: str) -> None:
 @pytest.mark.parametrize("fusion", ["concat", "sum", "gated", "film", "bilinear", "late"])
 def test_dgl_gives_each_its_own(bench: Bench, fusion: str) -> None:
     """Encoders 4 times the unimodal losses' gradient; own heads too; what they share the joint loss's."""
-    found, joint, uni, run = of_row(bench, "dgl", f"model.fusion={fusion}", "losses.uni.weight=4")
+    found, joint, uni, _ = of_row(bench, "dgl", f"model.fusion={fusion}", "losses.uni.weight=4")
     own = {name for name in found if name.startswith("fusion.own_heads")}
     for name, gradient in found.items():
         if name.startswith(ENCODERS):
