@@ -118,8 +118,8 @@ class AudioVisualMakeOptions(Options):
     size: tuple[Edge, Edge] = Field((32, 32), description="height and width of a frame")
     seconds: float = Field(0.75, ge=0.1, le=10, description="length of a sound")
     frames: int = Field(3, ge=1, le=99, description="frames of a clip")
-    audio_strength: float = Field(1.0, ge=0, description="how strongly sound shows what it tells")
-    visual_strength: float = Field(0.5, ge=0, description="how strongly pictures show what they tell")
+    audio_strength: float = Field(1.5, ge=0, description="how strongly sound shows what it tells")
+    visual_strength: float = Field(0.6, ge=0, description="how strongly pictures show what they tell")
     audio_noise: float = Field(0.8, ge=0, description="spread of sounds around it")
     visual_noise: float = Field(0.8, ge=0, description="spread of pictures around it")
     seed: int = Field(0, ge=0, description="same seed, same bytes")
@@ -142,6 +142,7 @@ class CremadMakeOptions(AudioVisualMakeOptions):
         "together s, and both tell the group; six in all",
     )
     frames: int = Field(1, ge=1, le=99, description="frames of a clip")
+    visual_strength: float = Field(0.7, ge=0, description="how strongly pictures show what they tell")
     speakers: int = Field(16, ge=3, le=91, description="actors; the lists have each in train and in test")
     speaker: float = Field(0.5, ge=0, description="how much actors differ, in the unit of the noise")
 

@@ -33,11 +33,12 @@ class OgmOptions(FusionOptions):
 
     alpha: float = Field(0.3, ge=0, description="how sharply the gradient of a modality that is ahead is reduced")
     noise: bool = Field(True, description="GE: noise as large as the gradient is added to it")
-    scope: Literal["all", "convolutions"] = Field(
-        "all", description="of which weights of an encoder: all, or its 4-D convolutions as in the released code"
+    definition: Literal["principled", "released"] = Field(
+        "principled", description="of all weights of an encoder, or of its 4-D convolutions, as in the released code"
     )
     first_epoch: int = Field(1, ge=1, description="from which epoch on")
     last_epoch: int | None = Field(None, ge=1, description="up to which; null: the last")
+
 
 METHODS = (
     MethodEntry(

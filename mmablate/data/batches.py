@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmablate.data.augment import Augmentation
 from mmablate.data.base import Split
-from mmablate.data.clip_augment import flip, random_resized_crop
+from mmablate.data.clip_augment import CROP_DRAWS, FLIP_DRAWS, flip, random_resized_crop
 from mmablate.data.loading import BatchReader
 from mmablate.data.streams import generator
 
@@ -165,20 +165,20 @@ class TrainingBatches:
         inputs, labels = self.augmentation(inputs, labels, draws[self._own], more[self._own])
         return _on(self.device, inputs, labels, indices[self._own], self._cuts)
 
-
     def _pictured(
         self, inputs: Mapping[str, Tensor], settings: Mapping[str, Any], count: int, step: int
     ) -> dict[str, Tensor]:
         """Random crops and mirrored pictures, one draw a sample for all its frames and pictures."""
-        draws = torch.rand(count, 5, generator=generator(self.seed, self.role, "pictures", step))[self._own]
+        stream = generator(self.seed, self.role, "pictures", step)
+        draws = torch.rand(count, CROP_DRAWS + FLIP_DRAWS, generator=stream)[self._own]
         changed = dict(inputs)
         for name in settings["modalities"]:
             if name not in changed:  # of a run that does not see it
                 continue
             if settings["crop"] is not None:
-                changed[name] = random_resized_crop(changed[name], draws[:, :4], scale=tuple(settings["crop"]))
+                changed[name] = random_resized_crop(changed[name], draws[:, :CROP_DRAWS], settings["crop"])
             if settings["flip"]:
-                changed[name] = flip(changed[name], draws[:, 4:])
+                changed[name] = flip(changed[name], draws[:, CROP_DRAWS:])
         return changed
 
 

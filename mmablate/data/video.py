@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,15 @@ def frame_files(folder: Path) -> list[Path]:
         return []
     found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith(".") and p.is_file()]
     return sorted(found, key=lambda path: ([int(n) for n in re.findall(r"[0-9]{1,18}", path.stem)], path.name))
+
+
+def has_frames(folder: Path) -> bool:
+    """Whether `frame_files` finds any, without looking at all of them."""
+    with os.scandir(folder) as found:
+        return any(
+            Path(each.name).suffix.lower() in IMAGES and not each.name.startswith(".") and each.is_file()
+            for each in found
+        )
 
 
 def media_files(path: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mmablate.data.batches import Batch
 from mmablate.data.streams import generator
 from mmablate.methods.crossmodal import ACCURACY
+from mmablate.methods.modulation import coefficients, discrepancy_of, modulate_, true_class_sums
 from mmablate.methods.rules import Moment, UpdateRule
 from mmablate.methods.terms import FusedStep, PairedStep, Reference, Term
 from mmablate.models.fusion import Fused
@@ -147,7 +148,8 @@ class DisentangledGradients(FusingRule):
 
     Args:
         truncate, detach_head: False switches that part of the method off.
-        modalities, ignore_label, trains_unimodal, clip: as of `FusingRule`; the released code bounds all gradients jointly, at 40.
+        modalities, ignore_label, trains_unimodal, clip: as of `FusingRule`; the released code bounds all gradients
+            jointly, at 40.
 
     Source: definitions, section 5; the seed of DGL, whose α stands nowhere in its text (in the code it multiplies
     ΣL_m).
@@ -163,9 +165,7 @@ class DisentangledGradients(FusingRule):
         truncate: bool,
         detach_head: bool,
     ) -> None:
-        super().__init__(
-            modalities=modalities, ignore_label=ignore_label, trains_unimodal=trains_unimodal, clip=clip
-        )
+        super().__init__(modalities=modalities, ignore_label=ignore_label, trains_unimodal=trains_unimodal, clip=clip)
         self.truncate, self.detach_head = truncate, detach_head
 
 
@@ -175,7 +175,7 @@ class GradientModulation(FusingRule):
     Args:
         alpha: of k = 1 - tanh(α ρ) for a modality whose discrepancy ρ is above 1.
         noise: add noise of the gradient's own deviation (GE).
-        scope: "all" weights of an encoder, or its "convolutions" as in the released code.
+        definition: "principled", of all weights of an encoder, or "released", of its 4-D convolutions.
         first_epoch, last_epoch: between which gradients are modulated, from 1 on; None is the last of all.
         modalities, ignore_label, trains_unimodal, clip: as of `FusingRule`.
 
@@ -193,14 +193,12 @@ class GradientModulation(FusingRule):
         clip: str,
         alpha: float,
         noise: bool,
-        scope: str,
+        definition: str,
         first_epoch: int,
         last_epoch: int | None,
     ) -> None:
-        super().__init__(
-            modalities=modalities, ignore_label=ignore_label, trains_unimodal=trains_unimodal, clip=clip
-        )
-        self.alpha, self.noise, self.scope = alpha, noise, scope
+        super().__init__(modalities=modalities, ignore_label=ignore_label, trains_unimodal=trains_unimodal, clip=clip)
+        self.alpha, self.noise, self.definition = alpha, noise, definition
         self.first_epoch, self.last_epoch = first_epoch, last_epoch
         self._scores: Tensor | None = None  # of the step at hand, one a modality
 
@@ -214,10 +212,8 @@ class GradientModulation(FusingRule):
     ) -> dict[str, Tensor]:
         """As of every rule; takes note of how sure each modality alone is of the true classes."""
         with torch.no_grad():
-            own = halved_bias(outputs)
-            sure = torch.stack(
-                [own[m].float().softmax(1).gather(1, batch.labels[:, None]).sum() for m in self.modalities]
-            )
+            sums = true_class_sums(halved_bias(outputs), batch.labels)
+            sure = torch.stack([sums[name] for name in self.modalities])
         self._scores = sure if self._scores is None else self._scores + sure
         return super().values(outputs, batch, present, reference, terms)
 
@@ -226,14 +222,12 @@ class GradientModulation(FusingRule):
         scores, self._scores = self._scores, None
         if scores is None or moment.epoch < self.first_epoch or moment.epoch > (self.last_epoch or moment.epoch):
             return
-        sums = dict(zip(self.modalities, moment.summed(scores).tolist(), strict=True))
-        factors = coefficients(discrepancy(sums), self.alpha)
+        sums = dict(zip(self.modalities, moment.summed(scores), strict=True))
+        factors = coefficients(discrepancy_of(sums), self.alpha)
         for name in self.modalities:
             weights = model.parts()[f"encoder.{name}"]  # type: ignore[operator]
-            if self.scope == "convolutions":
-                weights = [p for p in weights if p.ndim == 4]
             stream = generator(moment.seed, "ogm", name, moment.step)
-            modulate_(weights, factors[name], stream, noise=self.noise)
+            modulate_(weights, factors[name], stream, noise=self.noise, definition=self.definition)
 
 
 def halved_bias(outputs: Fused) -> dict[str, Tensor]:

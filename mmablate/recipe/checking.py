@@ -424,6 +424,9 @@ def _trains(method: str, several: bool) -> bool:
     return entry.task == "classification" and entry.fuses == several and method not in ("joint_pair", "contrastive")
 
 
+_HEARD_ALONE = ("concat", "sum", "late")  # fusions whose output for one modality alone the joint loss trains
+
+
 def _check_seen(draft: Draft, entry: ModelEntry, model: Model) -> None:
     """The modalities that a model fuses are there, and it can be built for them."""
     names = tuple(draft.sections["data"].modalities or ())
@@ -440,8 +443,11 @@ def _check_seen(draft: Draft, entry: ModelEntry, model: Model) -> None:
         if len(shown) < 2:
             draft.report(("losses", key), f"unique information takes two modalities, and the model sees {list(shown)}")
         if draft.sections["train"].holdout == 0:
-            text = "how weak a modality is is judged on training samples that no step sees: give train.holdout, e.g. 0.2"
+            text = "held-out training samples tell how weak a modality is: give train.holdout, e.g. 0.2"
             draft.report(("losses", key), text)
+    if draft.sections["method"].name == "ogm_ge" and model.options.get("fusion") not in _HEARD_ALONE:
+        text = "ogm_ge compares what the joint loss makes of each modality alone, with a fusion of concat, sum or late"
+        draft.report(("method", "name"), f"{text}, got {model.options.get('fusion')}")
     pictures = draft.sections["train"].pictures
     if pictures is not None and names and (odd := [name for name in pictures.modalities if name not in names]):
         draft.report(("train", "pictures", "modalities"), f"of the data's modalities ({', '.join(names)}), got {odd}")

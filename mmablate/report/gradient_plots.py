@@ -230,6 +230,12 @@ def _span(least: int, most: int) -> str:
     return numbers.whole(least) if least == most else f"{numbers.whole(least)}–{numbers.whole(most)}"
 
 
+def _epochs(rows: Sequence[RowLooks]) -> tuple[int, int]:
+    """The first and the last one that anything is known of, whether or not it is drawn."""
+    tracks = [points for row in rows for some in row.modalities.values() for points in some.values()]
+    return min(points[0].epoch for points in tracks), max(points[-1].epoch for points in tracks)
+
+
 def _figure(
     looks: Looks,
     palette: Palette,
@@ -240,8 +246,7 @@ def _figure(
 ) -> Drawing:
     """One row: its lines at every level, axes as those of the other rows."""
     figure, stack = canvas.new_stack(palette, size, n=len(levels))
-    epochs = [p.epoch for level in levels for some in level.lines for line in some for p in line.points]
-    first, last = min(epochs), max(epochs)
+    first, last = _epochs([looks.rows[place] for place in looks.drawn])
     for axes, level in zip(stack, levels, strict=True):
         axes.set_yscale(level.scale)
         axes.set_ylim(*level.limits)

@@ -67,7 +67,9 @@ def fused_caption(columns: Sequence[str], recipe: Recipe, split: str) -> str:
             "much more of it is left to the modality with the better probe, of 100",
         ),
     }
-    told = [text for kind, (some, text) in facts.items() if kind in recipe.evaluate.extras and some and some[0] in columns]
+    told = [
+        text for kind, (some, text) in facts.items() if kind in recipe.evaluate.extras and some and some[0] in columns
+    ]
     return "; ".join([f"Acc: accuracy of the fused output in percent on the {split} split", *told])
 
 

@@ -81,8 +81,8 @@ def _build_fusing(settings: Mapping[str, Any], data: ClassificationData, experts
     if settings["name"] == "contrastive_encoders":
         model: nn.Module = load_target(find("model", settings["name"]))(**options)
         return model
-    model = load_target(find("model", settings["name"]))(n_classes=data.n_classes, experts=experts, **options)
-    return model
+    made: nn.Module = load_target(find("model", settings["name"]))(n_classes=data.n_classes, experts=experts, **options)
+    return made
 
 
 def seen_modalities(settings: Mapping[str, Any], data: ClassificationData) -> tuple[str, ...]:
@@ -105,9 +105,7 @@ def build_method(settings: Mapping[str, Any], data: AnyData) -> AnyMethod:
         options = {key: value for key, value in settings["method"].items() if key != "name"}
         if find("method", settings["method"]["name"]).fuses:
             options["trains_unimodal"] = any(loss["term"] == "uni" for loss in settings["losses"])
-        return rule(
-            modalities=seen_modalities(settings["model"], data), ignore_label=data.ignore_label, **options
-        )
+        return rule(modalities=seen_modalities(settings["model"], data), ignore_label=data.ignore_label, **options)
     if isinstance(data, ClassificationData):
         model, teacher = settings["model"], (settings["teacher"] or {}).get("model")
         if model["name"] == "pair":

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from mmablate.metrics import LinearProbe, multiclass_scores
+from mmablate.metrics import LinearProbe, decompose_predictions, multiclass_scores
 from mmablate.study.columns import gain_column, heard_columns, information_columns
 from mmablate.training.features import Seen
 from mmablate.training.routed_gradients import Suppression
@@ -38,7 +38,6 @@ def beside(train: Seen, scored: Seen, n_classes: int, also: Collection[str]) -> 
     if "gain" in also:
         found[gain_column()] = scores["Acc"] - max(right.values())
     if "information" in also and len(guesses) == 2:
-        from mmablate.metrics import decompose_predictions
         first, second = guesses
         parts = decompose_predictions(guesses[first], guesses[second], scored.labels, n_classes)
         values = (parts.unique1, parts.unique2, parts.redundant, parts.synergistic)

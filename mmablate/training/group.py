@@ -17,15 +17,17 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from mmablate.catalog import file_hash
+from mmablate.catalog import file_hash, find
 from mmablate.data.augment import Augmentation
 from mmablate.data.base import AnyData, ClassificationData, Split
 from mmablate.data.batches import Batch, TrainingBatches
 from mmablate.data.holdout import Part, hold_out, labels_of
 from mmablate.data.loading import BatchReader
+from mmablate.data.pictures import sample_info
 from mmablate.errors import DataError, LeaseLost, StoreError
 from mmablate.methods.crossmodal import TEACHER
 from mmablate.results import RunError, RunRecord, StudyStore
+from mmablate.results.class_predictions import write_class_predictions
 from mmablate.results.shown import write_predictions
 from mmablate.results.store import CHECKPOINT, STATE
 from mmablate.study import RunSpec
@@ -650,8 +652,11 @@ class _Group:
         )  # fmt: skip
 
     def _keep_predictions(self, trainee: Trainee) -> None:
-        """A few class maps for people to look at."""
-        if not (self.lead and self.task.samples) or isinstance(self.data, ClassificationData):
+        """A few class maps, or all predicted classes, for people to look at."""
+        if isinstance(self.data, ClassificationData):
+            self._keep_classes(trainee, self.data)
+            return
+        if not (self.lead and self.task.samples):
             return
         split = self.data.splits[self.data.scored_split]
         try:
@@ -666,6 +671,21 @@ class _Group:
         except Exception:  # a device that is full now, a file that is gone: the score stands without a picture
             return
         write_predictions(self.store.run_folder(trainee.spec.run_id), self.task.samples, maps)
+
+    def _keep_classes(self, trainee: Trainee, data: ClassificationData) -> None:
+        """What a student says of every scored sample; small beside the weights."""
+        if not self.lead or trainee.spec.role != "student":
+            return
+        split = data.splits[data.scored_split]
+        places = range(len(split))
+        try:
+            write_class_predictions(
+                self.store.run_folder(trainee.spec.run_id), indices=list(places), labels=labels_of(split, places),
+                ids=[sample_info(split, index).id for index in places], logits=self.watch.outputs(trainee),
+                synthetic=data.synthetic, drawn=find("dataset", self.settings["data"]["name"]).seeded, durable=False,
+            )  # fmt: skip
+        except Exception:  # a device or a disk that is full now: the score stands without them
+            return
 
     def _end_failed(self, trainee: Trainee) -> None:
         if trainee.spec.run_id not in {record.run_id for record in self.records}:

@@ -107,7 +107,9 @@ class Trainee:
         self.optimizer: Any
         self.optimizer, self._factors = scaled_groups(self.model, self.train_settings)
         self.n_parameters = _n_parameters(self.model)
-        self.initial_digest = digest(self.model.state_dict())
+        # Experts stand beside the network that rows have in common; their beginning unpairs nothing.
+        begun = {name: value for name, value in self.model.state_dict().items() if not name.startswith("experts.")}
+        self.initial_digest = digest(begun)
         self.steps = 0
         self.seconds = 0.0
         self.error: RunError | None = None

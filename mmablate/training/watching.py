@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from mmablate.data.base import AnyData, ClassificationData
-from mmablate.data.batches import Batch
+from mmablate.data.batches import Batch, evaluation_batches
 from mmablate.data.loading import BatchReader
 from mmablate.methods import FusingRule
+from mmablate.methods.crossmodal import ACCURACY
 from mmablate.training import distributed
 from mmablate.training.features import Seen, see
 from mmablate.training.fused_scores import beside, heard, probe_guesses
@@ -48,6 +49,7 @@ class Watch:
         also = settings["evaluate"].get("also")
         self.also = ("probes", "own", "gain", "scores") if also is None else tuple(also)
         self._samples: Batch | None = None
+        self._last: tuple[str, Seen] | None = None  # run -> the scored split as it saw it
 
     def begin_epoch(self, epoch: int, trainees: Sequence[Trainee]) -> None:
         """Sets the weights of unique information, where a run has that term; epoch from 0 on."""
@@ -84,12 +86,26 @@ class Watch:
         needs = {"probes", "gain", "information", "gradients"} & set(self.also)
         train = self._see(trainee, "train") if needs else None
         scored = self._see(trainee, self.data.scored_split)
+        self._last = trainee.spec.run_id, scored
         found = beside(train or scored, scored, self.data.n_classes, self.also)
         if "gradients" in self.also and train is not None and len(trainee.method.modalities) > 1:
             guesses = probe_guesses(train, scored, self.data.n_classes)
             probes = {name: 100 * float((own == scored.labels).double().mean()) for name, own in guesses.items()}
             found |= heard(suppression(trainee.model, trainee.method, self._spread()), probes)
         return found
+
+    def outputs(self, trainee: Trainee) -> dict[str, np.ndarray]:
+        """Output -> logits (N, K) on the scored split, that of the column "Acc" first; for people to look at."""
+        if self._last is not None and self._last[0] == trainee.spec.run_id:
+            seen = self._last[1]
+            own = {f"unimodal/{name}": logits for name, logits in seen.unimodal.items()}
+            return {name: logits.numpy() for name, logits in {ACCURACY: seen.logits, **own}.items()}
+        found: dict[str, list[torch.Tensor]] = {}
+        for batch in evaluation_batches(self.reader(self.data.scored_split), self.batch_size, self.device):
+            with torch.no_grad(), self.precision():
+                for name, logits in trainee.method.predict(trainee.model.eval(), batch).items():
+                    found.setdefault(name, []).append(logits.float().cpu())
+        return {name: torch.cat(some).numpy() for name, some in found.items()}
 
     def _see(self, trainee: Trainee, split: str) -> Seen:
         distributed.average_buffers(trainee.model)

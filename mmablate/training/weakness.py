@@ -14,12 +14,21 @@ import torch
 from torch import Tensor
 
 from mmablate.data.streams import generator
-from mmablate.metrics import LinearProbe, cross_fitted_temperature
+from mmablate.methods import weakness
+from mmablate.metrics import LinearProbe, cross_fitted_temperature, decompose_predictions, unique_null
 from mmablate.training.features import Seen
 
 
 def look(
-    method: Any, options: Mapping[str, Any], weight: float, train: Seen, held: Seen, *, n_classes: int, seed: int, epoch: int
+    method: Any,
+    options: Mapping[str, Any],
+    weight: float,
+    train: Seen,
+    held: Seen,
+    *,
+    n_classes: int,
+    seed: int,
+    epoch: int,
 ) -> dict[str, Any]:
     """Looks at the encoders as they are now, and sets the emphasis of the method; what was found, for the history.
 
@@ -86,4 +95,4 @@ def _unique(
     guesses = own.argmax(1), rest.argmax(1)
     found = decompose_predictions(*guesses, labels, n_classes)
     null = unique_null(*guesses, labels, n_classes, permutations=permutations, generator=stream)
-    return float(found.unique1), float(null[0])
+    return found.unique1, null.unique1

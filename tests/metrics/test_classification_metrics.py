@@ -68,7 +68,7 @@ def test_equal_torchmetrics_and_torch(case):
     assert macro_f1(logits.argmax(1), labels, k) == pytest.approx(100 * float(theirs), rel=1e-5)
     assert log_loss(logits, labels) == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)))
     if logits.softmax(1).max() < 0.999:  # they give a rounded 1 a bin of its own
-        theirs = multiclass_calibration_error(logits, labels, num_classes=k, n_bins=15)
+        theirs = multiclass_calibration_error(logits.softmax(1), labels, num_classes=k, n_bins=15)
         assert expected_calibration_error(logits, labels) == pytest.approx(100 * float(theirs), rel=1e-4, abs=1e-4)
 
 
@@ -78,6 +78,14 @@ def test_a_saturated_confidence_is_in_the_last_bin():
     assert expected_calibration_error(logits, labels) == 50
     assert expected_calibration_error(logits, labels, bins=1) == 50
     assert log_loss(logits, labels) == 500
+
+
+def test_a_confidence_on_an_edge_is_in_the_bin_below():
+    logits = torch.tensor([[0.0, 0.0], [1.0, -1.0]])
+    sure = float(logits[1].softmax(0).max())
+    found = expected_calibration_error(logits, torch.tensor([0, 1]), bins=2)  # one below, one above
+    assert found == pytest.approx(100 * (0.5 + sure) / 2, rel=1e-6)
+    assert found != pytest.approx(expected_calibration_error(logits, torch.tensor([0, 1]), bins=1))
 
 
 def test_order_of_samples_and_repetition_do_not_matter():

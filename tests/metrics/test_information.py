@@ -174,6 +174,14 @@ def test_probabilities_of_very_unequal_size():
     np.testing.assert_allclose(parts(tiny), (0, 0, 1, 0), atol=1e-8)
 
 
+def test_nearly_certain_tables_are_solved_to_the_same_accuracy():
+    """Masses from one in a million to nearly one: where a barrier in proportion to the mass gets stuck."""
+    rng = np.random.default_rng(8)
+    shares = rng.dirichlet(np.full(36, 0.02), 100)
+    many = np.stack([rng.multinomial(10**6, share) for share in shares]).reshape(100, 4, 3, 3)
+    assert max(found.gap for found in decompose_tables(many)) < 1e-6
+
+
 def test_predictions_are_counted_in_the_order_label_first_second():
     labels = torch.tensor([0, 0, 1, 2, 2, 1])
     first = torch.tensor([0, 0, 1, 2, 2, 1])

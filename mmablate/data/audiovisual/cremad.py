@@ -137,7 +137,7 @@ def _deal(listing: Listing, reading: Reading) -> None:
     except ValueError as error:
         raise DataError(f"{listing.home}: {error}") from None
     distinct = {clip.id: clip for clip in reversed(listing.clips)}  # one that both lists name counts once
-    listing.clips = [replace(clip, split=dealt[clip.group]) for clip in reversed(distinct.values())]
+    listing.clips = [replace(distinct[name], split=dealt[distinct[name].group]) for name in sorted(distinct)]
     listing.sources = {split: f"the speakers of {split}" for split in (TRAIN, VAL, TEST)}
     counts = {split: sum(1 for at in dealt.values() if at == split) for split in (TRAIN, VAL, TEST)}
     told = f"{counts[TRAIN]} actors train, {counts[VAL]} validate, {counts[TEST]} test"

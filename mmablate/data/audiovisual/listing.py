@@ -165,8 +165,11 @@ def check_classes(listing: Listing) -> None:
     """Refuses train and test whose classes differ; notes the classes that have no clip at all.
 
     Raises:
-        DataError: a class of one that the other lacks, all of them in one message.
+        DataError: a class of one that the other lacks, all of them in one message; or fewer than two classes.
     """
+    if len(listing.classes) < 2:
+        told = shown(listing.classes.values())
+        raise DataError(f"{listing.home}: expected at least two classes, found {len(listing.classes)}: {told}")
     found = {split: {clip.label for clip in listing.clips if clip.split == split} for split in (TRAIN, VAL, TEST)}
     lacking = []
     for split, other in ((TRAIN, TEST), (TEST, TRAIN), (VAL, TRAIN)):

@@ -23,7 +23,9 @@ from mmablate.data.image_folder.splits import IMAGENET_MEAN, IMAGENET_STD
 from mmablate.data.video import media_files
 from mmablate.errors import DataError
 
-STATS_CLIPS = 1000
+STATS_CLIPS = 1_000
+MARKED_CLIPS = 2_000
+"""Of a larger set, so many clips are looked at for the mark of generated ones; every folder has it too."""
 
 
 @dataclass
@@ -120,7 +122,8 @@ def survey(layout: Layout, root: Path, modalities: Sequence[str], reading: Readi
         del clips[VAL]
     every = [clip for members in clips.values() for clip in members]
     media = {id(path): media_files(path) for clip in every for path in clip.files.values()}
-    firsts = [{name: media[id(path)][0] for name, path in clip.files.items()} for clip in every]
+    some = every[:: -(-len(every) // MARKED_CLIPS) or 1]
+    firsts = [{name: media[id(path)][0] for name, path in clip.files.items()} for clip in some]
     files = [file for clip in every for path in clip.files.values() for file in media[id(path)]]
     return Survey(
         clips=clips,
@@ -139,7 +142,7 @@ def _carve(listing: Listing, clips: dict[str, list[Clip]], reading: Reading) -> 
     if reading.val_fraction == 0 or not train:
         return
     clips[TRAIN], clips[VAL] = carve(train, reading.val_fraction, reading.split_seed)
-    if not clips[VAL]:
+    if not clips[VAL] or not clips[TRAIN]:
         text = f"two source videos in train, one to validate on (val_fraction {reading.val_fraction:g}), found one"
         raise DataError(f"{listing.home}: expected {text}: {train[0].group}")
     videos = len({clip.group for clip in clips[VAL]})

@@ -9,7 +9,7 @@ from pathlib import Path
 from mmablate.data.audiovisual.listing import AUDIO, TEST, TRAIN, VAL, VISUAL, Listed, Listing
 from mmablate.data.clips import Clip
 from mmablate.data.faults import Fault
-from mmablate.data.video import frame_files
+from mmablate.data.video import has_frames
 
 WHAT = {AUDIO: "the sound", VISUAL: "frames or a video"}
 ADVICE = "the option `missing` can `drop` such clips or `mask` what they lack"
@@ -48,7 +48,7 @@ def pair(listing: Listing, modalities: Sequence[str], missing: str) -> list[tupl
 
 def _file(listing: Listing, modality: str, key: str) -> Path | None:
     path = listing.files[modality].get(key)
-    return None if path is None or (path.is_dir() and not frame_files(path)) else path
+    return None if path is None or (path.is_dir() and not has_frames(path)) else path
 
 
 def _fault(listing: Listing, row: Listed, modality: str) -> Fault:

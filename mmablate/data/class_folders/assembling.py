@@ -16,6 +16,7 @@ from mmablate.data.clips import Clip, ClipSplit, MediaReader, file_faults, kept
 from mmablate.data.faults import Fault, FileFault, told
 from mmablate.data.image_folder.marks import marked
 from mmablate.data.image_folder.patterns import SPLIT, placeholders
+from mmablate.data.range_layout import natural_key
 from mmablate.errors import DataError
 
 Readers = Callable[[Mapping[str, Sequence[Path]]], Mapping[str, MediaReader]]
@@ -71,12 +72,13 @@ class Survey:
 
     @property
     def every(self) -> list[Clip]:
-        """The samples of all splits."""
-        return [clip for clips in self.clips.values() for clip in clips]
+        """The samples of all splits, in natural order."""
+        clips = [clip for own in self.clips.values() for clip in own]
+        return sorted(clips, key=lambda clip: (natural_key(clip.id), clip.id))
 
-    def paths(self, split: str | None = None) -> dict[str, list[Path]]:
-        """Modality -> files of a split, or of all."""
-        clips = self.every if split is None else self.clips[split]
+    def paths(self) -> dict[str, list[Path]]:
+        """Modality -> its files, in natural order of the samples."""
+        clips = self.every
         return {name: [clip.files[name] for clip in clips] for name in clips[0].files}
 
 
@@ -169,18 +171,13 @@ def assemble(
     """
     if found.faults:
         raise DataError(told(found.faults))
+    readers = make(found.paths())
+    clips, notes = _sound(plan, found, readers)
     try:
-        readers = make(found.paths())
-        clips, notes = _sound(plan, found, readers)
-        train = {name: [clip.files[name] for clip in clips["train"]] for name in plan.patterns}
-        readers = {name: scale(name, readers[name], train[name]) for name in plan.patterns}
-    except FileFault as error:
-        try:
-            faults = file_faults(found.every, make(found.paths()))
-        except FileFault:
-            faults = []
-        raise DataError(told(faults or [Fault.of(error)])) from None
-    splits: dict[str, Split] = {split: kept(ClipSplit(own, readers), cache_bytes) for split, own in clips.items()}
+        readers = {name: scale(name, readers[name], [clip.files[name] for clip in clips["train"]]) for name in readers}
+        splits: dict[str, Split] = {split: kept(ClipSplit(own, readers), cache_bytes) for split, own in clips.items()}
+    except DataError as error:  # of one file, or of one split
+        raise DataError(told(file_faults(found.every, readers)) or error.problems) from None
     files = [dict(clip.files) for own in clips.values() for clip in own]
     return ClassificationData(
         name=plan.name,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmablate.data.generated import write_set
+from mmablate.data.generated import SYNTHETIC_FILE, write_json, write_set
 from mmablate.data.mini_clips.cause import stream
 from mmablate.data.mini_clips.rendering import write_image
 from mmablate.data.rgb_lidar.lidar import AZIMUTH, ZENITH, directions
@@ -32,10 +32,11 @@ def make_rgb_lidar(
     *,
     samples: int = 1200,
     size: int = 64,
-    hidden_rgb: float = 0.1,
+    hidden_rgb: float = 0.12,
     hidden_lidar: float = 0.2,
+    spread: float = 1.0,
     clutter: float = 1.0,
-    dropped: float = 0.4,
+    dropped: float = 0.2,
     noise: float = 1.0,
     seed: int = 0,
 ) -> None:
@@ -46,6 +47,7 @@ def make_rgb_lidar(
         samples: of both classes together, which take turns.
         size: height and width of pictures and depth maps.
         hidden_rgb, hidden_lidar: share of samples whose body the sensor does not see, 0..1.
+        spread: factor of how far from the middle of the view bodies lie.
         clutter: factor of the texture of bodies and background, of low contrast and of bars in front of them.
         dropped: share of returns that are lost, 0..1, on average over samples.
         noise: factor of the noise of colours and of distances.
@@ -55,8 +57,8 @@ def make_rgb_lidar(
         DataError: `root` holds something else, or cannot be written.
     """
     options: dict[str, Any] = {
-        "samples": samples, "size": size, "hidden_rgb": hidden_rgb, "hidden_lidar": hidden_lidar, "clutter": clutter,
-        "dropped": dropped, "noise": noise, "seed": seed,
+        "samples": samples, "size": size, "hidden_rgb": hidden_rgb, "hidden_lidar": hidden_lidar,
+        "spread": spread, "clutter": clutter, "dropped": dropped, "noise": noise, "seed": seed,
     }  # fmt: skip
     at_best = {
         "rgb": 1 - hidden_rgb / 2,
@@ -78,12 +80,14 @@ def _write(root: Path, options: dict[str, Any]) -> None:
     for kind in CLASSES:
         for folder in ("rgb", "lidar"):
             (root / kind / folder).mkdir(parents=True)
+            # Each part of the tree that may be copied by itself says what it is.
+            write_json(root / kind / folder / SYNTHETIC_FILE, {"synthetic": True, "generator": GENERATOR})
         np.save(root / kind / AZIMUTH, azimuth.astype(np.float32))
         np.save(root / kind / ZENITH, zenith.astype(np.float32))
     for number in range(options["samples"]):
         label, place = number % 2, number // 2
         key = (options["seed"], 11, label, place)
-        body = Body.draw(label == 0, stream(*key, 0))
+        body = Body.draw(label == 0, options["spread"], stream(*key, 0))
         unseen = stream(*key, 1).uniform(size=2) < (options["hidden_rgb"], options["hidden_lidar"])
         picture = photograph(body, rays, bool(unseen[0]), options["clutter"], options["noise"], stream(*key, 2))
         depth = scan(body, pulses, bool(unseen[1]), options["dropped"], options["noise"], stream(*key, 3))
@@ -106,23 +110,29 @@ def photograph(
     fine = len(rays)
     behind = own.uniform(0.25, 0.75, size=3)
     texture = np.stack([blotches(fine, 6, own) for _ in range(3)], axis=-1)
-    scene = behind + 0.10 * clutter * texture
-    contrast = own.uniform(0.15, 0.15 + 0.85 / (1 + clutter))
-    colour = behind + contrast * (own.uniform(0, 1, size=3) - behind)
+    scene = behind + 0.015 * clutter * texture
+    contrast = own.uniform(0.5, 1.5) / max(clutter, 1.0)
+    colour = behind + contrast * _apart(own)
     paint = np.stack([blotches(fine, 9, own) for _ in range(3)], axis=-1)
     light = own.standard_normal(3) + np.array([0.0, -1.0, 1.0])
     ambient = own.uniform(0.5, 0.8)
     distance, normals = body.hit(rays)
     shade = ambient + (1 - ambient) * np.maximum(normals @ (light / np.linalg.norm(light)), 0)
-    surface = (colour + 0.08 * clutter * paint) * shade[..., None]
+    surface = (colour + 0.015 * clutter * paint) * shade[..., None]
     if not hidden:
         scene = np.where(np.isfinite(distance)[..., None], surface, scene)
-    for _ in range(own.poisson(2.0 * clutter)):
+    for _ in range(own.poisson(0.3 * clutter)):
         _bar(scene, own)
     small = scene.reshape(fine // FINER, FINER, fine // FINER, FINER, 3).mean(axis=(1, 3))
-    small = small + 0.05 * noise * own.standard_normal(small.shape)
+    small = small + 0.02 * noise * own.standard_normal(small.shape)
     opaque = np.full((*small.shape[:2], 1), 255, dtype=np.uint8)
     return np.concatenate([np.clip(255 * small, 0, 255).round().astype(np.uint8), opaque], axis=-1)
+
+
+def _apart(own: np.random.Generator) -> Floats:
+    """A direction of colour, (3,), of length 1."""
+    drawn = own.standard_normal(3)
+    return np.asarray(drawn / np.linalg.norm(drawn))
 
 
 def _bar(scene: Floats, own: np.random.Generator) -> None:
@@ -147,10 +157,10 @@ def scan(
     """
     distance, _ = body.hit(pulses)
     lost = np.clip(dropped + own.uniform(-0.5, 0.5) * min(dropped, 1 - dropped) * 2, 0, 1)
-    spread = 0.12 * noise * body.radius * own.uniform(0.5, 1.5)
+    spread = 0.06 * noise * body.radius * own.uniform(0.5, 1.5)
     seen = np.isfinite(distance) & (own.uniform(size=distance.shape) >= lost) & (not hidden)
     measured = np.where(np.isfinite(distance), distance, 0.0) + spread * own.standard_normal(distance.shape)
-    stray = own.uniform(size=distance.shape) < 0.03 * noise  # dust, reflections
+    stray = own.uniform(size=distance.shape) < 0.015 * noise  # dust, reflections
     depth = np.where(seen, measured, NONE)
     depth = np.where(stray, own.uniform(2.0, 7.0, size=distance.shape), depth)
     return np.maximum(depth, 0.1).astype(np.float32)

@@ -33,11 +33,18 @@ class Body:
     turn: Floats
 
     @classmethod
-    def draw(cls, is_cube: bool, stream: np.random.Generator) -> Body:
-        """Somewhere in view; the draws are the same for both shapes."""
-        distance, aside, up = stream.uniform(3.2, 5.2), stream.uniform(-0.28, 0.28), stream.uniform(-0.28, 0.28)
+    def draw(cls, is_cube: bool, spread: float, stream: np.random.Generator) -> Body:
+        """Somewhere in view; the draws are the same for both shapes.
+
+        Args:
+            is_cube: which shape.
+            spread: factor of how far from the middle of the view.
+            stream: of the body.
+        """
+        distance = stream.uniform(3.2, 4.8)
+        aside, up = 0.06 * spread * stream.uniform(-1, 1, size=2)
         yaw, tilt = stream.uniform(0, np.pi / 2), 0.35 * stream.standard_normal()
-        radius = stream.uniform(0.75, 1.15)
+        radius = stream.uniform(0.9, 1.3)
         rows = [[np.cos(yaw), -np.sin(yaw), 0.0], [np.sin(yaw), np.cos(yaw), 0.0], [0.0, 0.0, 1.0]]
         lean = [[1.0, 0.0, 0.0], [0.0, np.cos(tilt), -np.sin(tilt)], [0.0, np.sin(tilt), np.cos(tilt)]]
         centre = np.array([distance * np.tan(aside), distance, distance * np.tan(up)])

@@ -11,8 +11,8 @@ train, masks, losses):
 
 A focus counts with the losses: it is what those learn from.
 The teacher's section counts with that of the student (its stages must follow the model's) and where the row has a
-term that reads it. Several keys of one section are one change: `{train.epochs: 5, train.lr: 0.1}` may be a schedule. Terms that only one
-of the two update rules can compute (the unimodal losses of DGL) come with the rule.
+term that reads it. Several keys of one section are one change: `{train.epochs: 5, train.lr: 0.1}` may be a schedule.
+Terms that only one of the two update rules can compute (the unimodal losses of DGL) come with the rule.
 """
 
 from __future__ import annotations

@@ -39,13 +39,17 @@ def make_cremad(root: Path, *, parts: Groups = PAIRS, speakers: int = 16, speake
         speakers: actors.
         speaker: how much actors differ, in the unit of the noise.
         frames: of a clip.
+        visual_strength: higher than elsewhere, since there is one frame to see.
         options: as of `make_kinetics_sounds`.
 
     Raises:
         DataError: `root` holds something else, or cannot be written.
         MissingExtra: video files without PyAV.
     """
-    made = _options(options, parts=parts, frames=frames) | {"speakers": speakers, "speaker": speaker}
+    made = _options(options, parts=parts, frames=frames, visual_strength=visual_strength) | {
+        "speakers": speakers,
+        "speaker": speaker,
+    }
     _make(root, "cremad", made, _cremad)
 
 
@@ -81,7 +85,7 @@ def _options(given: dict[str, Any], **own: Any) -> dict[str, Any]:
     """All options, as JSON has them; TypeError where there is no such one."""
     defaults: dict[str, Any] = {
         "form": "frames", "parts": EIGHT, "train": 600, "test": 200, "size": (32, 32), "seconds": 0.75, "frames": 3,
-        "audio_strength": 1.0, "visual_strength": 0.5, "audio_noise": 0.8, "visual_noise": 0.8, "seed": 0,
+        "audio_strength": 1.5, "visual_strength": 0.6, "audio_noise": 0.8, "visual_noise": 0.8, "seed": 0,
     }  # fmt: skip
     unknown = set(given) - set(defaults)
     if unknown:

@@ -8,7 +8,7 @@ from math import log2
 
 import numpy as np
 
-from mmablate.data.mini_clips.cause import SEEN, TRIES, Floats, stream
+from mmablate.data.mini_clips.cause import SEEN, Floats, stream
 
 Group = tuple[int, int, int]
 DRAWS = 4_000
@@ -84,22 +84,23 @@ class Parts:
 def codes(number: int, seed: int, modality: int) -> Floats:
     """Corners of a cube far from each other, one for each thing that can be shown, (number, SEEN) of -1 and 1.
 
+    Each next corner is one of those farthest from all before it, so that up to 16 differ in half of their numbers or
+    more; the seed turns the cube.
+
     Raises:
         ValueError: more than the cube has corners.
     """
-    corners: Floats = 1.0 - 2.0 * (np.arange(2**SEEN)[:, None] >> np.arange(SEEN) & 1)
+    corners = np.arange(2**SEEN)[:, None] >> np.arange(SEEN) & 1
     if number > len(corners):
         raise ValueError(f"expected at most {len(corners)} things to show, found {number}")
+    chosen = [0]
+    nearest = corners.sum(axis=1)
+    while len(chosen) < number:
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, (corners != corners[chosen[-1]]).sum(axis=1))
     drawn = stream(seed, 0, modality)
-    best: tuple[tuple[float, float], np.ndarray] | None = None
-    for _ in range(TRIES):
-        chosen = corners[drawn.permutation(len(corners))[:number]]
-        apart = np.abs(chosen[:, None] - chosen[None]).sum(axis=-1)[np.triu_indices(number, 1)]
-        quality = (float(apart.min(initial=2 * SEEN)), float(apart.sum()))
-        if best is None or quality > best[0]:
-            best = quality, chosen
-    assert best is not None
-    return best[1]
+    turned = corners[drawn.permutation(chosen)][:, drawn.permutation(SEEN)] ^ drawn.integers(0, 2, size=SEEN)
+    return np.asarray(1.0 - 2.0 * turned)
 
 
 def limits(parts: Parts, shown: tuple[Floats, Floats], spreads: tuple[float, float], seed: int) -> dict[str, object]:
