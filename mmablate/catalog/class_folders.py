@@ -81,6 +81,11 @@ def drops(options: Mapping[str, Any]) -> bool:
     return "drop" in (options.get("missing"), options.get("on_fault"))
 
 
+def _together(options: Mapping[str, Any]) -> bool:
+    """Options that name modalities are judged by all of them, too."""
+    return drops(options) or bool(options.get("resize")) or isinstance(options.get("normalise"), Mapping)
+
+
 def _class_folder_files(root: Path | None, settings: Mapping[str, Any]) -> list[Path]:
     patterns = [dict(source)["files"] for _, source in settings["modalities"]]
     return [] if root is None else files_of_patterns(root, patterns)
@@ -97,5 +102,5 @@ CLASS_FOLDERS = DatasetEntry(
     files=_class_folder_files,
     maps="files",
     task="classification",
-    together=drops,
+    together=_together,
 )

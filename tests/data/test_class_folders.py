@@ -300,5 +300,7 @@ def test_the_catalogue_entry(root):
     assert not entry.together(options)
     assert entry.together({**options, "missing": "drop"})
     assert entry.together({**options, "on_fault": "drop"})
+    assert entry.together({**options, "normalise": {"rgb": "unit"}})
+    assert entry.together({**options, "resize": {"rgb": "nearest"}})
     data = open_class_folders(root, modalities=dict(pairs), **options)
     assert set(data.content) == set(entry.files(root, {"modalities": pairs, **options}))
