@@ -11,6 +11,7 @@ from PIL import Image
 
 from mmablate.catalog import find
 from mmablate.catalog.rgb_lidar import RgbLidarMakeOptions, RgbLidarOptions
+from mmablate.data.dealing import deal
 from mmablate.data.image_folder.images import read_comment
 from mmablate.data.rgb_lidar.lidar import directions, lidar_reader
 from mmablate.data.rgb_lidar.mini import make_rgb_lidar, photograph, scan
@@ -134,6 +135,13 @@ def test_splits(root):
         assert ids == [data.splits[name].describe(i).id for i in range(len(split))]
     assert set(data.splits["train"].pictures(0)) == set(BOTH)
     assert data.splits["train"].pictures(0)["lidar"].shape == (*SHAPE, 3)
+
+
+def test_the_published_numbers_of_pairs():
+    """15,998 train and 4,000 validation, of 9,999 cubes and as many spheres."""
+    labels = np.repeat([0, 1], 9999)
+    dealt = deal(labels, range(len(labels)), (0.8, 0.2, 0.0), 0, "rgb_lidar")
+    assert [len(rows) for rows in dealt] == [15_998, 4_000, 0]
 
 
 # --- faults ---------------------------------------------------------------------------------------------------
