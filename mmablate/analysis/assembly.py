@@ -128,7 +128,7 @@ def _cells_to_compare(
 
 
 def _judged(info: Mapping[str, ColumnInfo]) -> list[str]:
-    """The columns that describe the rows themselves."""
+    """The columns that say how good the rows are."""
     return [column for column, about in info.items() if not about.reference]
 
 

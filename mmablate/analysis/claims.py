@@ -217,12 +217,12 @@ def _scores(table: Table, row: Row, quantity: Quantity) -> Scores:
     own = row.cells[quantity.column].values
     about = table.column_info[quantity.column]
     if not own and row.n_seeds:
-        why = ", which is about the teachers of rows" if about.reference else ""
+        why = ", a column that describes some rows only" if about.reference else ""
         raise _Untestable(f"{row.name} has no value in {quantity.column}{why}")
     if not quantity.of_delta:
         return own
     if about.reference:
-        raise _Untestable(f"{quantity.column} is about the teachers of rows: it has no Δ")
+        raise _Untestable(f"{quantity.column} describes rows: it has no Δ")
     base = next((other for other in table.rows if other.name == row.baseline), None)
     if base is None or base is row:
         raise _Untestable(f"{row.name} has no Δ: it {'is' if base is row else 'has no'} baseline")
@@ -286,7 +286,7 @@ def _trend(table: Table, text: str, claim: Trend, unit: str) -> Verdict:
 def _points(table: Table, claim: Trend) -> list[tuple[float, Scores]]:
     """(level, scores) of the rows that the claim is about.
 
-    Rows without a Δ are left out where Δ is asked for, and rows without a teacher where the column is about it.
+    Rows without a Δ are left out where Δ is asked for, and rows without a value where the column describes some only.
     """
     points = []
     about = table.column_info[claim.quantity.column]

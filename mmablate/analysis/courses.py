@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmablate.analysis.histories import MOST_SEEDS, epoch_of, history_lines, number, spread, thinned
 from mmablate.results import RunRecord, StudyStore
 
 MOST_ROWS = 8
-MOST_SEEDS = 10
-"""Rows and seeds a row whose histories are read: a study of thousands of runs is told by a few."""
-MOST_BYTES = 8_000_000
-"""Of one history; what stands behind is not read."""
-_MOST_EPOCHS = 150  # points of a curve; longer trainings are thinned
+"""Rows whose histories are read: a study of thousands of runs is told by a few."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,7 @@ def load_training(
     labels = {spec["name"]: str(spec.get("label") or spec["name"]) for spec in study["table"]["rows"]}
     names = [name for name, records in by_row.items() if records]
     column = _summary_column(study)
-    drawn = _spread(names, MOST_ROWS)
+    drawn = spread(names, MOST_ROWS)
     read = {
         name: [_history(store.run_folder(r.run_id), column, r.selected_epoch) for r in by_row[name][:MOST_SEEDS]]
         for name in drawn
@@ -125,13 +120,6 @@ def load_training(
         ordered=bool(study["table"].get("sweep")),
         n_seeds=max(len(some) for some in read.values()),
     )
-
-
-def _spread(items: Sequence[str], most: int) -> list[str]:
-    """All items, or `most` of them at even distances, the first and the last among them."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
 
 
 def _summary_column(study: Mapping[str, Any]) -> str:
@@ -167,11 +155,8 @@ def _validation_panel(column: str, rows: Sequence[str], read: Sequence[Sequence[
 
 def _points(curves: Sequence[Mapping[int, float]]) -> tuple[Point, ...]:
     """Mean, smallest and largest value of every epoch, thinned where there are many."""
-    epochs = sorted({epoch for curve in curves for epoch in curve})
-    step = math.ceil(len(epochs) / _MOST_EPOCHS) if epochs else 1
-    kept = sorted({*epochs[::step], *epochs[-1:]})
     found = []
-    for epoch in kept:
+    for epoch in thinned({epoch for curve in curves for epoch in curve}):
         values = [curve[epoch] for curve in curves if epoch in curve]
         found.append(Point(epoch, statistics.fmean(values), min(values), max(values)))
     return tuple(found)
@@ -180,37 +165,14 @@ def _points(curves: Sequence[Mapping[int, float]]) -> tuple[Point, ...]:
 def _history(folder: Path, column: str, selected: int | None) -> _History:
     terms: dict[str, dict[int, float]] = {}
     validation: dict[int, float] = {}
-    for line in _lines(folder / "history.jsonl"):
-        epoch = line.get("epoch")
-        if isinstance(epoch, bool) or not isinstance(epoch, int):
+    for line in history_lines(folder / "history.jsonl"):
+        epoch = epoch_of(line)
+        if epoch is None:
             continue
         losses, scores = line.get("losses"), line.get("val")
         for term, value in losses.items() if isinstance(losses, dict) else ():
-            if (number := _number(value)) is not None:
-                terms.setdefault(str(term), {})[epoch] = number
-        if isinstance(scores, dict) and (number := _number(scores.get(column))) is not None:
-            validation[epoch] = number
+            if (found := number(value)) is not None:
+                terms.setdefault(str(term), {})[epoch] = found
+        if isinstance(scores, dict) and (found := number(scores.get(column))) is not None:
+            validation[epoch] = found
     return _History(terms, validation, selected)
-
-
-def _number(value: Any) -> float | None:
-    """A finite number that floats can hold and that can be drawn; anything else is left out."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) < 1e100 else None
-
-
-def _lines(path: Path) -> Iterable[dict[str, Any]]:
-    """The lines that are JSON objects: one that was half written when a run was killed is left out."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES)
-    except OSError:
-        return
-    for line in content.splitlines():
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            yield value

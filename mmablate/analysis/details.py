@@ -15,6 +15,7 @@ from typing import Any
 from mmablate.analysis import runs
 from mmablate.analysis.courses import Training, load_training
 from mmablate.analysis.settings import Change, changes, without_paths
+from mmablate.analysis.suppression import Suppression, load_suppression
 from mmablate.analysis.usage import MEASURED, RowUse, row_uses
 from mmablate.errors import StoreError
 from mmablate.results import RunRecord, StudyStore
@@ -84,6 +85,7 @@ class StudyDetails:
         execution: how they were run, e.g. {"mode": "in_turn", "threads": 1}.
         created, profile: of the study, "" where it does not say.
         uses: memory and device used, the teachers first; none where no record tells them.
+        suppression: what encoders of several modalities were left to learn from, None where no history tells.
     """
 
     training: Training | None
@@ -99,6 +101,7 @@ class StudyDetails:
     created: str
     profile: str
     uses: tuple[RowUse, ...] = ()
+    suppression: Suppression | None = None
 
 
 def load_details(store: StudyStore, *, records: Sequence[RunRecord] | None = None) -> StudyDetails:
@@ -137,6 +140,7 @@ def load_details(store: StudyStore, *, records: Sequence[RunRecord] | None = Non
         created=str(study.get("created") or ""),
         profile=str(study.get("profile") or ""),
         uses=row_uses(_by_label(study, counted, by_row)),
+        suppression=load_suppression(store, study, by_row),
     )
 
 

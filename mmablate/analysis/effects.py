@@ -241,7 +241,7 @@ def _named(design: Design, factor: str, level: int) -> tuple[str, str]:
 
 
 def _effects(table: Table, design: Design, title: str, caption: str, contrasts: Sequence[_Contrast]) -> Table:
-    # What describes the teachers of rows is no effect of a factor on the rows.
+    # What describes rows, e.g. their teachers, is no effect of a factor on how good they are.
     info = {column: table.column_info[column] for column in table.columns if not table.column_info[column].reference}
     drafts = [_draft(table, design, contrast, list(info)) for contrast in contrasts]
     made = assemble(drafts, info, Rules.of(table), effects=True)

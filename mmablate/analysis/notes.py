@@ -162,18 +162,20 @@ def _planning(table: Table) -> Iterator[str]:
 
 
 def _lacking(table: Table) -> Iterator[str]:
-    """Rows whose runs lack a value in some column; that a row has no teacher at all is no lack."""
-    lacking: dict[tuple[str, ...], list[str]] = {}
+    """Rows whose runs lack a value in some column, and rows without any in it (those of one modality have no cell for
+    the others); that a row has no teacher at all is no lack.
+    """
+    lacking: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for column in table.columns:
-        least = 1 if table.column_info[column].reference else 0
-        names = tuple(
-            row.name for row in table.rows if row.n_seeds and least <= len(row.cells[column].values) < row.n_seeds
-        )
-        lacking.setdefault(names, []).append(column)
-    for names, columns in lacking.items():
+        found = [(row.name, len(row.cells[column].values), row.n_seeds) for row in table.rows if row.n_seeds]
+        some = tuple(name for name, n, whole in found if 0 < n < whole)
+        none = tuple(name for name, n, _ in found if not n and not table.column_info[column].reference)
+        lacking.setdefault(("Some runs have", some), []).append(column)
+        lacking.setdefault(("Rows with", none), []).append(column)
+    for (who, names), columns in lacking.items():
         if names:
             shown = f"{', '.join(columns[:_MOST_LISTED])}{' and others' if len(columns) > _MOST_LISTED else ''}"
-            yield f"Some runs have no value for {shown}: {', '.join(names)}."
+            yield f"{who} no value for {shown}: {', '.join(names)}."
 
 
 def with_decimals(table: Table, n_decimals: int) -> Table:

@@ -99,7 +99,7 @@ def load_scenes(store: StudyStore) -> Scenes | None:
     study = store.read_study()
     runs = first_runs(study)
     shown = read_shown(store, [(label, run_id) for label, run_id, _ in runs])
-    return _scenes(shown, study, {run_id: seed for _, run_id, seed in runs}) if shown else None
+    return scenes_of(shown, study, {run_id: seed for _, run_id, seed in runs}) if shown else None
 
 
 def first_runs(study: Mapping[str, Any]) -> list[tuple[str, str, int]]:
@@ -113,7 +113,13 @@ def first_runs(study: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     return found
 
 
-def _scenes(shown: Shown, study: Mapping[str, Any], seeds: Mapping[str, int]) -> Scenes | None:
+def scenes_of(shown: Shown, study: Mapping[str, Any], seeds: Mapping[str, int]) -> Scenes | None:
+    """The scenes with the predictions of these rows; None where no row has one.
+
+    Args:
+        study: of study.json, for the order of the subsets.
+        seeds: run -> its seed.
+    """
     samples = shown.samples
     there = dict.fromkeys(subset for row in shown.rows for subset in row.predictions)
     known = [column for column in study["table"]["columns"] if column in there]

@@ -25,8 +25,9 @@ class ColumnInfo(_Frozen):
         label: as printed, where the recipe names one; "" prints the column's own name.
         direction: whether larger ("max") or smaller ("min") is better.
         subset: True for a modality subset, which the column Mean averages.
-        reference: True where the column describes what a row learns from (its teacher) and not the row itself: it
-            has no Δ and no best, and is in no family. Rows without such a thing have no value there.
+        reference: True where the column describes a row (what it learns from, e.g. its teacher, or what was seen in
+            its training) and does not say how good it is: it has no Δ and no best, and is in no family. Rows without
+            such a thing have no value there.
     """
 
     metric: str = "mIoU"

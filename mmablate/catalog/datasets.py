@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from mmablate.catalog.arrays import ARRAYS
+from mmablate.catalog.audiovisual import AUDIOVISUAL
 from mmablate.catalog.class_folders import CLASS_FOLDERS
 from mmablate.catalog.classification import CLASSIFICATION
 from mmablate.catalog.entries import DatasetEntry, Options
@@ -103,4 +104,5 @@ DATASETS = (
     RGB_LIDAR,
     RAVDESS,
     VGGSOUND,
+    *AUDIOVISUAL,
 )

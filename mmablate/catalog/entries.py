@@ -7,7 +7,7 @@ importing torch. A plugin offers entries of the same types (see `registry`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -89,17 +89,26 @@ class ModelEntry(Entry):
     """A model; `target` builds an nn.Module from flat arguments.
 
     A model of classification is given `shape`, that of one sample of the modality that its option `modality` names.
+    One without that option sees several modalities, and is given `shapes`, modality -> shape of one sample.
 
     Attributes:
         task: what it predicts.
         places: options -> names of the places between its stages, the last one that of the logits; () where its
             channels cannot be looked at.
         widths: options -> place -> its channels, for places of which the options say so.
+        multimodal: it fuses several modalities: those of its option `modalities`, or all of the data.
+        encoders: options of a multimodal model -> those of `contrastive_encoders` whose encoders fit it; models that
+            are alike in these start from the same pre-trained encoders.
+        faults: options, modalities of the data -> what does not fit, each as "option: what is wrong"; checked before
+            anything is built.
     """
 
     task: Task = "segmentation"
     places: Callable[[Mapping[str, Any]], tuple[str, ...]] = lambda options: ()
     widths: Callable[[Mapping[str, Any]], Mapping[str, int]] = lambda options: {}
+    multimodal: bool = False
+    encoders: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: {}
+    faults: Callable[[Mapping[str, Any], Sequence[str]], list[str]] = lambda options, modalities: []
 
     kind = "model"
 
@@ -117,6 +126,8 @@ class LossEntry(Entry):
         averages: what each definition is a mean over, "pixels" (those with a class) or "images"; says how the
             values of a batch's parts make up that of the batch.
         joins: it compares two networks that are trained jointly, not a student with a frozen teacher.
+        experts: it trains an expert beside the encoder of each modality, as wide as its option `width` says, by
+            weights that probes of held-out training samples find.
     """
 
     symbol: str = ""
@@ -126,6 +137,7 @@ class LossEntry(Entry):
     compares_features: bool = False
     averages: Mapping[str, Literal["pixels", "images"]] = field(default_factory=dict)
     joins: bool = False
+    experts: bool = False
 
     def unit(self, definition: str) -> Literal["pixels", "images"]:
         """What this definition is a mean over; images where nothing is said."""
@@ -142,11 +154,13 @@ class MethodEntry(Entry):
         terms: loss terms that it can compute.
         task: of data and models.
         teacher: the update rule that trains its teacher.
+        fuses: it trains models that fuse several modalities.
     """
 
     terms: tuple[str, ...] = ()
     task: Task = "segmentation"
     teacher: str = "joint"
+    fuses: bool = False
 
     kind = "method"
 
@@ -158,6 +172,7 @@ def describe_options(options: type[Options]) -> list[dict[str, Any]]:
         annotation = spec.annotation
         shown = annotation.__name__ if isinstance(annotation, type) else str(annotation)
         default = "required" if spec.is_required() else spec.get_default(call_default_factory=True)
+        default = default.model_dump(mode="json") if isinstance(default, BaseModel) else default
         text = spec.description or ""
         rows.append({"name": name, "type": shown, "default": default, "description": text})
     return rows

@@ -36,6 +36,22 @@ class KdOptions(Options):
     temperature: float = Field(1.0, gt=0, description="softening divisor; the loss is multiplied by T²")
 
 
+class UniqueOptions(Options):
+    """Options of the experts for unique information."""
+
+    adapt: Literal["adaptive", "uniform", "inverted", "shuffled"] = Field(
+        "adaptive",
+        description="how the weight is dealt to the modalities: more to the weaker; evenly; the other way round; "
+        "shuffled anew every epoch; always the same total",
+    )
+    redundancy: float = Field(0.1, ge=0, description="factor of I(u; z') - I(u; z'|Y), what the expert shares; nats")
+    width: int = Field(16, ge=1, le=64, description="channels u of an expert, and those that z' is projected to")
+    largest: float | None = Field(None, gt=0, description="largest weight of one modality; null: that of the term")
+    every: int = Field(1, ge=1, description="epochs between two looks at how weak each modality is")
+    average: float = Field(0.5, ge=0, lt=1, description="share of the earlier looks in the moving average")
+    permutations: int = Field(100, ge=20, description="of the labels, for the null that a modality must exceed")
+
+
 class UmdOptions(Options):
     """Options of unimodal distillation."""
 
@@ -146,6 +162,42 @@ LOSSES = (
         },
         averages={"principled": "images", "released": "images"},
         source="Hinton et al. 2015, arXiv:1503.02531; modality focusing hypothesis, arXiv:2206.06487",
+    ),
+    LossEntry(
+        name="uni",
+        summary="unimodal losses: cross-entropy of the model's output for each modality alone, summed",
+        options=NoOptions,
+        target="mmablate.methods.terms:uni",
+        symbol="α",
+        label="uni",
+        definitions={"ce": "sum over modalities of the mean cross-entropy"},
+        averages={"ce": "images"},
+        source="disentangled gradient learning (DGL); its seed, methods: mmablate.methods.fusing",
+    ),
+    LossEntry(
+        name="unique",
+        summary="unique information: an expert for each modality, on what the others do not tell",
+        options=UniqueOptions,
+        target="mmablate.methods.terms:unique",
+        symbol="β",
+        label="unique",
+        definitions={
+            "principled": "cross-entropy of an expert, weighed by the others' error, less what it shares with them",
+            "residual": "cross-entropy of the shared head with the others' logits held fixed (undoes DGL's truncation)",
+        },
+        averages={"principled": "images", "residual": "images"},
+        experts=True,
+        source="after FactorCL, arXiv:2306.05268, equation of I(X1;Y|X2); the weighting is a heuristic",
+    ),
+    LossEntry(
+        name="nce",
+        summary="contrastive: symmetric InfoNCE over the batch between modalities (of a `pretrain`)",
+        options=NoOptions,
+        target="mmablate.methods.terms:nce",
+        label="nce",
+        definitions={"infonce": "mean over all pairs of modalities and both directions"},
+        averages={"infonce": "images"},
+        source="van den Oord et al. 2018, arXiv:1807.03748; CLIP, arXiv:2103.00020",
     ),
     LossEntry(
         name="dist",

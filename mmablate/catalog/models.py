@@ -17,6 +17,7 @@ from pydantic import (
 
 from mmablate.catalog.classifiers import CLASSIFIERS
 from mmablate.catalog.entries import ModelEntry, Options
+from mmablate.catalog.multimodal import MULTIMODAL
 from mmablate.errors import MissingExtra
 
 Width = Annotated[int, Field(ge=1)]
@@ -142,4 +143,5 @@ MODELS = (
         source="AnySeg, arXiv:2411.17141, with its MiT backbones or a small convolutional one",
     ),
     *CLASSIFIERS,
+    *MULTIMODAL,
 )

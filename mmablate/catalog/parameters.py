@@ -10,6 +10,7 @@ from typing import Any
 
 from mmablate.catalog.classifiers import classifier_parameters
 from mmablate.catalog.models import MIT_WIDTHS
+from mmablate.catalog.multimodal_parameters import multimodal_parameters
 
 MIT_DEPTHS = {
     "mit_b0": (2, 2, 2, 2), "mit_b1": (2, 2, 2, 2), "mit_b2": (3, 4, 6, 3), "mit_b3": (3, 4, 18, 3),
@@ -20,7 +21,12 @@ MOST_DECODER_WIDTH = 4096
 
 
 def n_parameters(
-    model: str, options: Mapping[str, Any], n_classes: int, shape: Sequence[int] | None = None
+    model: str,
+    options: Mapping[str, Any],
+    n_classes: int,
+    shape: Sequence[int] | None = None,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> int | None:
     """Weights and biases of a model; None for a model that this module does not know.
 
@@ -29,7 +35,10 @@ def n_parameters(
         options: of the entry, with their defaults.
         shape: of one sample of the modality that a classifier sees; None where it is not known, and then neither
             are the classifier's parameters.
+        shapes: the same of every modality of the data, for models that see several.
     """
+    if shapes is not None and (count := multimodal_parameters(model, options, n_classes, shapes)) is not None:
+        return count
     if shape is not None and (count := classifier_parameters(model, options, n_classes, shape)) is not None:
         return count
     if model != "anymodal_segmentor":

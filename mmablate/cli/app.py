@@ -60,6 +60,14 @@ Budget = Annotated[
     str | None, typer.Option("--budget", metavar="2h", help="Time to keep to: seeds that do not fit are left out.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Warnings about the recipe are errors.")]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="NAME",
+        help="Log all runs and the table to wandb (offline; wandb:online sends), mlflow or tensorboard; repeatable.",
+    ),
+]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train failed runs again.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed run.")]
 Force = Annotated[bool, typer.Option("-f", "--force", help="Train again what is finished.")]
@@ -144,6 +152,7 @@ def ablate(
     probe: Probe = False,
     budget: Budget = None,
     strict: Strict = False,
+    track: Track = None,
     retry_failed: RetryFailed = False,
     fail_fast: FailFast = False,
     force: Force = False,
@@ -156,7 +165,7 @@ def ablate(
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
                       retry_failed, fail_fast, force, format, quiet, workers, probe, budget,
-                      mode, backend, backend_option)  # fmt: skip
+                      mode, backend, backend_option, track)  # fmt: skip
     return ablate_study(request, seeds=seeds, only=only, exclude=exclude)
 
 
@@ -198,6 +207,7 @@ def sweep(
     probe: Probe = False,
     budget: Budget = None,
     strict: Strict = False,
+    track: Track = None,
     retry_failed: RetryFailed = False,
     fail_fast: FailFast = False,
     force: Force = False,
@@ -210,7 +220,7 @@ def sweep(
 
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
                       retry_failed, fail_fast, force, format, quiet, workers, probe, budget,
-                      mode, backend, backend_option)  # fmt: skip
+                      mode, backend, backend_option, track)  # fmt: skip
     return sweep_study(request, parameters=param or [], values=values, range_=range_, seeds=seeds, trials=trials,
                        sampler=sampler, objective=objective, prune=prune)  # fmt: skip
 
@@ -235,6 +245,7 @@ def train(
     probe: Probe = False,
     budget: Budget = None,
     strict: Strict = False,
+    track: Track = None,
     retry_failed: RetryFailed = False,
     fail_fast: FailFast = False,
     force: Force = False,
@@ -248,7 +259,7 @@ def train(
     jobs = jobs or (1 if backend == "local" else None)
     request = Request(recipe, overrides or [], profile, data_root, out, device, jobs, dry_run, strict,
                       retry_failed, fail_fast, force, format, quiet, workers, probe, budget,
-                      mode, backend, backend_option)  # fmt: skip
+                      mode, backend, backend_option, track)  # fmt: skip
     return train_one(request, row=row, seed=seed)
 
 
@@ -374,6 +385,31 @@ def saliency(
     from mmablate.cli.saliency import SaliencyRequest, show_saliency
 
     return show_saliency(SaliencyRequest(path, place, permutations, distance, split, data_root, device, output, format))
+
+
+@app.command()
+@told
+def view(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A study.")],
+    html: Annotated[
+        Path | None, typer.Option("--html", "-o", "--output", metavar="FILE", help="Default: in the study's folder.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, max=500, metavar="N", help="Worst, and as many best ones.")
+    ] = 8,
+    row: Annotated[list[str] | None, typer.Option("--row", metavar="NAME", help="Only this row; repeatable.")] = None,
+    seeds: Annotated[str | None, typer.Option("--seed", "--seeds", metavar="0,1|0-4", help="Only these seeds.")] = None,
+    data_root: DataRoot = None,
+    fiftyone: Annotated[
+        bool | None, typer.Option("--fiftyone/--no-fiftyone", help="Open the app (default: where it is installed).")
+    ] = None,
+    launch: Annotated[bool, typer.Option("--launch/--no-launch", help="FiftyOne: start the app at once.")] = True,
+    verbose: Verbose = False,
+) -> int:
+    """Show the worst and best samples of each row: in FiftyOne where it is installed, else as an HTML sheet."""
+    from mmablate.cli.viewing import ViewRequest, view_study
+
+    return view_study(ViewRequest(path, html, samples, tuple(row or ()), seeds, data_root, fiftyone, launch))
 
 
 @app.command()

@@ -26,6 +26,9 @@ OPTIONAL = {
     "transformers": ("backbones", "MiT-B0 ... B5"),
     "ray": ("ray", "--backend ray"),
     "submitit": ("slurm", "--backend slurm"),
+    "wandb": ("tracking", "--track wandb"),
+    "mlflow-skinny": ("tracking", "--track mlflow"),
+    "tensorboard": ("tracking", "--track tensorboard"),
 }
 """Package -> the extra that brings it, and what it is for."""
 

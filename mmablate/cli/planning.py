@@ -121,7 +121,7 @@ def print_plan(plan: Plan, format: str) -> None:
         row, base = shown.row, study.baseline[shown.row.name]
         base = "–" if base == row.name else base
         grid.add_row(Text(row.name), Text(row.label), Text(base), str(shown.runs), str(shown.finished))
-    for role in ("pair", "teacher"):
+    for role in ("pretraining", "pair", "teacher"):
         some = {s.run_id for s in plan.wanted if s.role == role}
         if some:
             grid.add_row(f"({role})", "", "", str(len(some)), str(len(some & plan.finished)))
@@ -136,7 +136,8 @@ def summary(plan: Plan) -> list[str]:
     pending = plan.pending
     teachers = sum(spec.role == "teacher" for spec in plan.wanted)
     pairs = sum(spec.role == "pair" for spec in plan.wanted)
-    cells, students = len(plan.rows) * len(plan.seeds), len(plan.wanted) - teachers - pairs
+    before = sum(spec.role == "pretraining" for spec in plan.wanted)
+    cells, students = len(plan.rows) * len(plan.seeds), len(plan.wanted) - teachers - pairs - before
     head = _count(cells, "cell")
     if students < cells:
         head += f", {cells - students} of them shared with other rows"
@@ -144,6 +145,8 @@ def summary(plan: Plan) -> list[str]:
         head += f"; {_count(teachers, 'teacher')}, trained once for all rows of a seed"
     if pairs:
         head += f"; {_count(pairs, 'pair')} of teacher and student, trained jointly for the saliency of channels"
+    if before:
+        head += f"; {_count(before, 'pre-training')}, each for all rows of a seed with the same encoders"
     groups = len(_groups(plan))
     lines = [head]
     text = f"{_count(len(plan.wanted), 'run')}, {len(plan.finished)} finished, {len(pending)} to train"

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from mmablate.cli import studies
 from mmablate.cli.studies import Request
+from mmablate.cli.tracking import table_log
 from mmablate.errors import UsageError
 from mmablate.execution.processes import launched
 from mmablate.study import Study
@@ -21,6 +22,7 @@ from mmablate.study.datasets import dataset_settings, open_dataset
 from mmablate.study.opening import open_study
 from mmablate.study.searching import Space, search_space
 from mmablate.study.sweeping import SweepRequest
+from mmablate.tracking import Recorder
 
 if TYPE_CHECKING:
     from mmablate.execution.search import SearchPlan
@@ -41,7 +43,7 @@ class SearchRequest:
     prune: str | None = None
 
 
-def search_study(request: Request, wish: SearchRequest, *, seeds: list[int] | None) -> int:
+def search_study(request: Request, wish: SearchRequest, recorder: Recorder, *, seeds: list[int] | None) -> int:
     """Runs a search.
 
     Raises:
@@ -68,9 +70,11 @@ def search_study(request: Request, wish: SearchRequest, *, seeds: list[int] | No
         print(f"warning: {warning}", file=sys.stderr)
     root = corners.recipe.data.root
     data = open_dataset(dataset_settings(corners.recipe), root)
-    result = run_search(plan, studies._options(request), data, root)
-    _print_result(request, corners, result.check)
-    return studies._failures(request, result.outcome)
+    with recorder:
+        recorder.follow(corners.name)
+        result = run_search(plan, replace(studies._options(request), heard=recorder.heard), data, root)
+        _print_result(request, corners, result.check, recorder)
+        return studies._failures(request, result.outcome)
 
 
 def _plan(request: Request, wish: SearchRequest, seeds: list[int] | None) -> SearchPlan:
@@ -119,7 +123,7 @@ def _space(request: Request, wish: SearchRequest) -> Space:
     return replace(space, rules=rules)
 
 
-def _print_result(request: Request, study: Study, check: Study | None) -> None:
+def _print_result(request: Request, study: Study, check: Study | None, recorder: Recorder) -> None:
     """Both tables, and the chosen row with what fresh seeds say of it; in JSON the two tables as a list."""
     from mmablate.report import render
     from mmablate.report.search_view import closing_lines
@@ -127,6 +131,8 @@ def _print_result(request: Request, study: Study, check: Study | None) -> None:
 
     table = studies._write_page(request, study)
     tables = [table] if check is None else [table, studies._write_page(request, check)]
+    for one in tables if recorder.wishes else ():
+        recorder.study_over(one.study, table_log(one))
     if request.format == "json":
         print(render(tables, "json", single=False))
         return

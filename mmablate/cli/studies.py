@@ -16,6 +16,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from mmablate.cli.parsing import parse_options, parse_range, parse_seeds, parse_values
+from mmablate.cli.tracking import open_recorder, table_log
 from mmablate.errors import DataError, UsageError
 from mmablate.execution.processes import is_lead
 from mmablate.recipe import shipped_recipes
@@ -23,6 +24,7 @@ from mmablate.study import AnyStudy, ProgramStudy, open_study
 from mmablate.study.datasets import check_dataset, dataset_settings, open_dataset
 from mmablate.study.opening import select_rows
 from mmablate.study.sweeping import SweepRequest, linear_or_log
+from mmablate.tracking import Recorder
 
 if TYPE_CHECKING:
     from mmablate.analysis import Table
@@ -56,12 +58,14 @@ class Request:
     mode: str = "auto"
     backend: str = "local"
     backend_options: list[str] | None = None
+    track: list[str] | None = None
 
 
 def ablate_study(request: Request, *, seeds: str | None, only: str | None, exclude: str | None) -> int:
     """Runs a recipe's grid."""
+    recorder = open_recorder(request.track, request.out, _say(request))
     study = _open(request, seeds=parse_seeds(seeds))
-    return _execute(request, study, select_rows(study.rows, only, exclude))
+    return _execute(request, study, select_rows(study.rows, only, exclude), recorder)
 
 
 def sweep_study(
@@ -90,6 +94,7 @@ def sweep_study(
     if "=" in recipe and not Path(recipe).exists():
         recipe, overrides = "", [recipe, *overrides]
     request = Request(**{**vars(request), "recipe": recipe or DEFAULT_SWEEP, "overrides": overrides})
+    recorder = open_recorder(request.track, request.out, _say(request))
     bounds = None if range_ is None else parse_range(range_)
     if sampler != "grid":
         from mmablate.cli.searching import SearchRequest, search_study
@@ -97,6 +102,7 @@ def sweep_study(
         return search_study(
             request,
             SearchRequest(tuple(parameters), parse_values(values), bounds, sampler, trials, objective, prune),
+            recorder,
             seeds=parse_seeds(seeds),
         )
     for option, value in (("--objective", objective), ("--prune", prune)):
@@ -106,11 +112,12 @@ def sweep_study(
     if bounds is not None:
         grid, trials = linear_or_log(*bounds[:2], 5 if trials is None else trials, log=bounds[2]), None
     study = _open(request, seeds=parse_seeds(seeds), sweep=SweepRequest(tuple(parameters), grid, count=trials))
-    return _execute(request, study, [row.name for row in study.rows])
+    return _execute(request, study, [row.name for row in study.rows], recorder)
 
 
 def train_one(request: Request, *, row: str | None, seed: int | None) -> int:
     """Trains one run."""
+    recorder = open_recorder(request.track, request.out, _say(request))
     study = _open(request, seeds=None if seed is None else [seed])
     names = [r.name for r in study.rows]
     row = names[-1] if row is None else row
@@ -120,16 +127,18 @@ def train_one(request: Request, *, row: str | None, seed: int | None) -> int:
     _check_files(study)
     if _planned(request, study, [row], [seed]) is None:
         return 0
-    outcome = _train(request, study, [row], [seed])
-    run = next(s for s in study.runs if s.role == "student" and s.seed == seed and row in s.rows)
-    if not is_lead():
-        return 1 if outcome.failed else 0
-    _write_page(request, study)
-    records = [*outcome.trained, *outcome.reused, *outcome.failed]
-    record = next((r for r in records if r.run_id == run.run_id), None)
-    if record is not None:
-        _print_run(record, request)
-    return _failures(request, outcome)
+    with recorder:
+        outcome = _train(request, study, [row], [seed], recorder)
+        run = next(s for s in study.runs if s.role == "student" and s.seed == seed and row in s.rows)
+        if not is_lead():
+            return 1 if outcome.failed else 0
+        _write_page(request, study)
+        records = [*outcome.trained, *outcome.reused, *outcome.failed]
+        recorder.study_over(study.name, None, [record.run_id for record in records])
+        record = next((r for r in records if r.run_id == run.run_id), None)
+        if record is not None:
+            _print_run(record, request)
+        return _failures(request, outcome)
 
 
 def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | None = None) -> AnyStudy:
@@ -146,7 +155,7 @@ def _open(request: Request, *, seeds: list[int] | None, sweep: SweepRequest | No
     )
 
 
-def _execute(request: Request, study: AnyStudy, rows: list[str]) -> int:
+def _execute(request: Request, study: AnyStudy, rows: list[str], recorder: Recorder) -> int:
     _check_files(study)
     seeds = _planned(request, study, rows, study.seeds)
     if seeds is None:
@@ -154,10 +163,13 @@ def _execute(request: Request, study: AnyStudy, rows: list[str]) -> int:
     if len(seeds) < len(study.seeds):  # a table must say that more were meant
         text = f"{len(study.seeds)} seeds were asked for; the first {len(seeds)} fitted into --budget {request.budget}."
         study = replace(study, notes=(*study.notes, text))
-    outcome = _train(request, study, rows, seeds)
-    if is_lead():
-        _print_table(request, study)
-    return _failures(request, outcome)
+    with recorder:
+        outcome = _train(request, study, rows, seeds, recorder)
+        if is_lead():
+            table = _print_table(request, study)
+            if recorder.wishes:
+                recorder.study_over(study.name, table_log(table))
+        return _failures(request, outcome)
 
 
 def _planned(
@@ -228,7 +240,9 @@ def _check_files(study: AnyStudy) -> None:
         raise DataError(problems)
 
 
-def _train(request: Request, study: AnyStudy, rows: Collection[str], seeds: Collection[int]) -> Outcome:
+def _train(
+    request: Request, study: AnyStudy, rows: Collection[str], seeds: Collection[int], recorder: Recorder
+) -> Outcome:
     from mmablate.execution import run_study, wanted_runs
 
     data = root = None
@@ -239,7 +253,9 @@ def _train(request: Request, study: AnyStudy, rows: Collection[str], seeds: Coll
         print(f"warning: {warning}", file=sys.stderr)
     # What draws the page takes half a second to import; that passes while the runs wait for the disk or compute.
     threading.Thread(target=_import_figures, daemon=True).start()
-    return run_study(study, wanted_runs(study, rows, seeds), _options(request), data, root)
+    options = replace(_options(request), heard=recorder.heard)
+    recorder.follow(study.name)
+    return run_study(study, wanted_runs(study, rows, seeds), options, data, root)
 
 
 def _import_figures() -> None:
@@ -291,7 +307,7 @@ def _write_page(request: Request, study: AnyStudy) -> Table:
     return table
 
 
-def _print_table(request: Request, study: AnyStudy) -> None:
+def _print_table(request: Request, study: AnyStudy) -> Table:
     from mmablate.report import render
     from mmablate.report.terminal import print_tables
 
@@ -300,6 +316,7 @@ def _print_table(request: Request, study: AnyStudy) -> None:
         print(render([table], "json", single=True))
     else:
         print_tables([table], Console())
+    return table
 
 
 def _print_run(record: Any, request: Request) -> None:

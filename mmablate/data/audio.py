@@ -24,7 +24,7 @@ SMALLEST_POWER = 1e-10
 DYNAMIC_RANGE = 80.0  # dB below the loudest value of a clip
 
 
-def read_wave(path: Path, rate: int) -> Floats:
+def read_wave(path: Path, rate: int, *, silence: bool = False) -> Floats:
     """A wav file as a mono wave at `rate`.
 
     8-bit files (unsigned) and those of 16, 24 and 32 bits are brought to -1..1, floats are taken as they are.
@@ -33,6 +33,7 @@ def read_wave(path: Path, rate: int) -> Floats:
     Args:
         path: a wav file of PCM or float samples.
         rate: Hz.
+        silence: whether a file of nothing but silence is sound too.
 
     Returns:
         (T,), T >= 1.
@@ -47,18 +48,18 @@ def read_wave(path: Path, rate: int) -> Floats:
     if samples.size == 0:
         raise FileFault(path, "expected sound, found a wav file without samples", "empty sounds")
     wave = _mono(samples)
-    checked(path, wave)
+    checked(path, wave, silence=silence)
     if found == rate:
         return wave
     shared = math.gcd(found, rate)
     return np.asarray(resample_poly(wave, rate // shared, found // shared), dtype=np.float64)
 
 
-def checked(path: Path, wave: np.ndarray) -> None:
-    """Raises FileFault where a wave holds NaN or infinities, or is silent throughout."""
+def checked(path: Path, wave: np.ndarray, *, silence: bool = False) -> None:
+    """Raises FileFault where a wave holds NaN or infinities, or is silent throughout (unless `silence` may be)."""
     if not np.isfinite(wave).all():
         raise FileFault(path, "expected finite samples, found NaN or infinity", "sounds that are not finite")
-    if not wave.any():
+    if not silence and not wave.any():
         raise FileFault(path, "expected sound, found nothing but silence", "silent sounds")
 
 

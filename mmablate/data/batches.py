@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from mmablate.data.augment import Augmentation
 from mmablate.data.base import Split
+from mmablate.data.clip_augment import CROP_DRAWS, FLIP_DRAWS, flip, random_resized_crop
 from mmablate.data.loading import BatchReader
 from mmablate.data.streams import generator
 
@@ -87,6 +88,7 @@ class TrainingBatches:
         parts: into which each batch is cut.
         share: which of them this process sees; the draws are those of the whole batch.
         steps: of an epoch, in place of one pass: as many passes as that takes.
+        pictures: modalities, crop and flip of samples with one label each (`recipe.schema.Pictures`).
 
     Raises:
         ValueError: a crop that is larger than the images, fewer samples a batch than parts, or parts that cannot
@@ -105,7 +107,9 @@ class TrainingBatches:
         parts: int = 1,
         share: Share = ALL,
         steps: int | None = None,
+        pictures: Mapping[str, Any] | None = None,
     ) -> None:
+        self.pictures = pictures
         self.reader = reader if isinstance(reader, BatchReader) else BatchReader(reader)
         split = self.reader.split
         self.augmentation = augmentation or Augmentation()
@@ -152,12 +156,30 @@ class TrainingBatches:
         return wanted[: self.steps_per_epoch()]
 
     def _batch(self, inputs: Mapping[str, Tensor], labels: Tensor, indices: list[int], step: int) -> Batch:
-        if labels.ndim == 1:  # nothing is augmented where a sample has one label
+        if labels.ndim == 1:
+            if self.pictures is not None:
+                inputs = self._pictured(inputs, self.pictures, len(indices), step)
             return _on(self.device, inputs, labels, indices[self._own], self._cuts)
         draws = torch.rand(len(indices), 4, generator=generator(self.seed, self.role, "augment", step))
         more = torch.rand(len(indices), 7, generator=generator(self.seed, self.role, "augment", step, "light"))
         inputs, labels = self.augmentation(inputs, labels, draws[self._own], more[self._own])
         return _on(self.device, inputs, labels, indices[self._own], self._cuts)
+
+    def _pictured(
+        self, inputs: Mapping[str, Tensor], settings: Mapping[str, Any], count: int, step: int
+    ) -> dict[str, Tensor]:
+        """Random crops and mirrored pictures, one draw a sample for all its frames and pictures."""
+        stream = generator(self.seed, self.role, "pictures", step)
+        draws = torch.rand(count, CROP_DRAWS + FLIP_DRAWS, generator=stream)[self._own]
+        changed = dict(inputs)
+        for name in settings["modalities"]:
+            if name not in changed:  # of a run that does not see it
+                continue
+            if settings["crop"] is not None:
+                changed[name] = random_resized_crop(changed[name], draws[:, :CROP_DRAWS], settings["crop"])
+            if settings["flip"]:
+                changed[name] = flip(changed[name], draws[:, CROP_DRAWS:])
+        return changed
 
 
 def evaluation_batches(

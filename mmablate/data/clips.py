@@ -23,7 +23,7 @@ class Clip:
     Attributes:
         id: unique in the dataset.
         label: class number.
-        files: modality -> file, or folder of frames.
+        files: modality -> file, or folder of frames; a modality that is absent is read as zeros.
         group: whom or what it comes from (a speaker, a source video); None where that is not known.
     """
 
@@ -136,13 +136,19 @@ class ClipSplit:
         for i, index in enumerate(indices):
             clip = self.clips[int(index)]
             for name, reader in self.readers.items():
-                inputs[name][i] = reader.read(clip.files[name])
+                inputs[name][i] = reader.read(clip.files[name]) if name in clip.files else 0.0
         return inputs, self.labels_of(indices)
 
     def pictures(self, index: int) -> dict[str, np.ndarray]:
-        """Modality -> uint8 RGB (H, W, 3), each of its own size. Raises DataError where a file is at fault."""
-        clip = self.clips[index]
-        return {name: reader.picture(clip.files[name]) for name, reader in self.readers.items()}
+        """Modality -> uint8 RGB (H, W, 3), each of its own size; black where it is absent.
+
+        Raises DataError where a file is at fault.
+        """
+        files = self.clips[index].files
+        return {
+            name: reader.picture(files[name]) if name in files else np.zeros((*reader.shape[-2:], 3), dtype=np.uint8)
+            for name, reader in self.readers.items()
+        }
 
 
 class KeptClips(LabelledSplit):
@@ -184,6 +190,8 @@ def file_faults(clips: Sequence[Clip], readers: Mapping[str, MediaReader]) -> li
     faults = []
     for clip in clips:
         for name, reader in readers.items():
+            if name not in clip.files:
+                continue
             try:
                 reader.read(clip.files[name])
             except FileFault as error:

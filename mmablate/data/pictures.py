@@ -13,6 +13,12 @@ from mmablate.data.base import AnyData, Described, Pictured, SampleInfo, Split
 PERCENTILES = (2.0, 98.0)
 SMALLEST_SPAN = 1.0
 """In the unit of standardised inputs, one standard deviation: a picture without contrast stays without."""
+STRIP_FRAMES = 4
+"""Frames of a video in its picture."""
+STRIP_RATIO = 16
+HEAT_SPAN = 3.0
+HEAT_COLOURS = np.array([(38, 99, 168), (238, 236, 232), (214, 96, 22)], dtype=np.float64)
+"""RGB 0-255 far below, at and far above the mean."""
 
 
 def sample_info(split: Split, index: int) -> SampleInfo:
@@ -24,20 +30,46 @@ def sample_pictures(split: Split, index: int) -> dict[str, np.ndarray]:
     """A sample's modalities for people: the split's own pictures, or what its inputs give.
 
     Returns:
-        Modality -> uint8 RGB (H, W, 3), of the size of the labels where there is one a pixel. Of a video the
-        middle frame, (C, T, H, W), and numbers without a place are a row of pixels.
+        Modality -> uint8 RGB (H, W, 3), of the size of the labels where there is one a pixel. Of a video (C, T, H, W)
+        up to `STRIP_FRAMES` frames side by side; numbers without a place are a strip of colours (`heat_strip`).
     """
     if isinstance(split, Pictured):
         return split.pictures(index)
     inputs, _ = split.batch([index])
-    return {name: to_rgb(_plane(values[0])) for name, values in inputs.items()}
+    return {name: _drawn(values[0]) for name, values in inputs.items()}
 
 
-def _plane(values: np.ndarray) -> np.ndarray:
-    """(C, H, W) of a sample of any shape."""
+def _drawn(values: np.ndarray) -> np.ndarray:
+    """A sample of any shape."""
+    if values.ndim == 1:
+        return heat_strip(values)
     if values.ndim == 4:
-        return np.asarray(values[:, values.shape[1] // 2])
-    return values if values.ndim == 3 else values.reshape(1, -1, values.shape[-1])
+        return to_rgb(np.concatenate([values[:, t] for t in frame_places(values.shape[1])], axis=-1))
+    return to_rgb(values if values.ndim == 3 else values.reshape(1, -1, values.shape[-1]))
+
+
+def frame_places(n: int) -> list[int]:
+    """At most `STRIP_FRAMES` of n frames, evenly apart."""
+    k = min(n, STRIP_FRAMES)
+    return [(2 * i + 1) * n // (2 * k) for i in range(k)]
+
+
+def heat_strip(values: np.ndarray) -> np.ndarray:
+    """Standardised numbers (D,) as a strip of colours: blue below the mean, pale at it, orange above.
+
+    Colours end at `HEAT_SPAN` standard deviations; numbers that are not finite are black. Numbers and rows are
+    repeated so that the strip is about `STRIP_RATIO` times as wide as high, however many numbers there are.
+
+    Returns:
+        uint8 (H, k D, 3).
+    """
+    finite = np.isfinite(values)
+    share = np.clip(np.where(finite, values, 0.0) / HEAT_SPAN, -1.0, 1.0)[:, None].astype(np.float64)
+    ends = np.where(share < 0, HEAT_COLOURS[0], HEAT_COLOURS[2])
+    shades = HEAT_COLOURS[1] + np.abs(share) * (ends - HEAT_COLOURS[1])
+    row = np.where(finite[:, None], shades.round(), 0).astype(np.uint8)
+    row = np.repeat(row, max(1, -(-4 * STRIP_RATIO // max(1, len(values)))), axis=0)
+    return np.repeat(row[None], max(1, round(len(row) / STRIP_RATIO)), axis=0)
 
 
 def to_rgb(channels: np.ndarray) -> np.ndarray:

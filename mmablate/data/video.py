@@ -1,7 +1,8 @@
-"""Frames of a video: from an mp4 file (by PyAV, an extra) or from a folder of images."""
+"""Frames of a video: from a video file (by PyAV, an extra) or from a folder of images."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from mmablate.errors import MissingExtra
 Pixels = NDArray[np.uint8]
 
 VIDEOS = (".mp4",)
+ALL_VIDEOS = (".mp4", ".flv", ".avi", ".mkv", ".webm", ".mov")
+"""Endings of what `read_frames` decodes; the layouts that name no others take `VIDEOS`."""
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
@@ -42,6 +45,15 @@ def frame_files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: ([int(n) for n in re.findall(r"[0-9]{1,18}", path.stem)], path.name))
 
 
+def has_frames(folder: Path) -> bool:
+    """Whether `frame_files` finds any, without looking at all of them."""
+    with os.scandir(folder) as found:
+        return any(
+            Path(each.name).suffix.lower() in IMAGES and not each.name.startswith(".") and each.is_file()
+            for each in found
+        )
+
+
 def media_files(path: Path) -> list[Path]:
     """The files that a clip's path stands for: itself, or the frames of a folder."""
     return frame_files(path) if path.is_dir() else [path]
@@ -53,14 +65,14 @@ def read_frames(path: Path, count: int) -> list[Pixels]:
     A video of fewer frames shows some of them twice or more.
 
     Args:
-        path: an mp4 file, or a folder of images.
+        path: a video file, or a folder of images.
 
     Returns:
         RGB (H, W, 3) each, all of one size.
 
     Raises:
         FileFault: no frames, damaged ones, or frames of several sizes.
-        MissingExtra: an mp4 file, and PyAV is not installed.
+        MissingExtra: a video file, and PyAV is not installed.
     """
     if path.is_dir():
         files = frame_files(path)
@@ -91,7 +103,7 @@ def _av() -> Any:
     try:
         import av
     except ImportError:
-        raise MissingExtra('reading mp4 files needs PyAV: pip install "mmablate[video]" (or av)') from None
+        raise MissingExtra('reading video files needs PyAV: pip install "mmablate[video]" (or av)') from None
     return av
 
 

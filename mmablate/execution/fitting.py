@@ -75,7 +75,7 @@ def _train_problems(key: str, train: Train, summary: DatasetSummary) -> Iterator
     crop = augment.crop
     if augment.scale is None and crop is not None and (crop[0] > shape[0] or crop[1] > shape[1]):
         yield "crop", f"{key}.augment.crop: at most the images' {shape}, got {tuple(crop)}"
-    batch = train.batch_of(summary.n_train)
+    batch = train.batch_of(train.seen_of(summary.n_train))
     if train.select == "best" and not summary.n_val:
         yield "select", f"{key}.select: the data have no validation split to select on: last, got 'best'"
     if train.accumulate > batch:

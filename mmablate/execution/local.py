@@ -33,7 +33,7 @@ from mmablate.execution.scheduling import Schedule
 from mmablate.execution.tasks import task_for
 from mmablate.execution.workers import Crew, Here, Pool
 from mmablate.recipe.schema import Train
-from mmablate.results import StudyStore
+from mmablate.results import RunRecord, StudyStore
 from mmablate.results.machine import available_cores
 from mmablate.results.shown import write_samples
 from mmablate.study import AnyStudy, ProgramStudy, RunSpec, Study
@@ -114,7 +114,7 @@ def run_study(
         }
         steps = {spec.run_id: _steps(spec, summary.n_train) for spec in pending}
         quiet = options.quiet or not is_lead()
-        with GridProgress(sum(steps.values()), len(pending), quiet=quiet) as progress:
+        with GridProgress(sum(steps.values()), len(pending), quiet=quiet, heard=_heard(options, study)) as progress:
             if backend is not None:
                 order = _order(study, options, pending, outcome, common, jobs or 1)
                 train_elsewhere(store, order, backend, steps=steps, outcome=outcome, progress=progress)
@@ -134,6 +134,10 @@ def run_study(
 
         stop()
     return outcome
+
+
+def _heard(options: Options, study: AnyStudy) -> Callable[[RunRecord], None] | None:
+    return None if options.heard is None else partial(options.heard, study.name)
 
 
 def _widest(pending: Sequence[RunSpec], stacks: Stacks) -> int:
@@ -259,7 +263,8 @@ def _run_program(study: ProgramStudy, wanted: Sequence[RunSpec], options: Option
         "force": options.force,
         "earlier": earlier,
     }
-    with GridProgress(STEPS * len(pending), len(pending), quiet=options.quiet) as progress:
+    heard = _heard(options, study)
+    with GridProgress(STEPS * len(pending), len(pending), quiet=options.quiet, heard=heard) as progress:
         # No timeout here: a command has its own, and a callable need not give a sign of life.
         Schedule(
             store,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class Options:
         workers: processes that read batches ahead of a group; None decides by device and cores.
         backend: local, ray or slurm; of the last two, `jobs` is the number of workers.
         backend_options: what Ray or Slurm is asked for, by name.
+        heard: told of each run that is over, with its study, from the thread that waits for the runs: it must be quick.
     """
 
     out: Path
@@ -39,6 +40,7 @@ class Options:
     mode: str = "auto"
     backend: str = "local"
     backend_options: Mapping[str, Any] = field(default_factory=dict)
+    heard: Callable[[str, RunRecord], None] | None = None
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -21,9 +22,18 @@ class GridProgress:
     Args:
         total_steps, total_runs: of what is left to train.
         quiet: say nothing.
+        heard: told of each run that is over.
     """
 
-    def __init__(self, total_steps: int, total_runs: int, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        total_steps: int,
+        total_runs: int,
+        *,
+        quiet: bool = False,
+        heard: Callable[[RunRecord], None] | None = None,
+    ) -> None:
+        self.heard = heard
         self.total_steps, self.total_runs = max(1, total_steps), total_runs
         self.steps = self.runs = 0
         self.failed = 0
@@ -78,6 +88,8 @@ class GridProgress:
     def finished(self, record: RunRecord) -> None:
         """Counts a run that is over, and says so."""
         self.runs += 1
+        if self.heard is not None:
+            self.heard(record)
         name = f"{record.row or record.role}, seed {record.seed}"
         if record.status == "failed" and record.error:
             self.failed += 1

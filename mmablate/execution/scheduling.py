@@ -248,7 +248,8 @@ class Schedule:
     def _called(self, run_id: str) -> str:
         """What the run is to those that read it."""
         record = self.store.read_record(run_id)
-        return "its joint training" if record is not None and record.role == "pair" else "its teacher"
+        called = {"pair": "its joint training", "pretraining": "its pre-training"}
+        return called.get(record.role, "its teacher") if record is not None else "its teacher"
 
     def _drop_orphans(self) -> None:
         """Runs whose teacher failed are recorded as failed for that reason."""

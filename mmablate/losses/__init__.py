@@ -2,11 +2,13 @@
 
 Symbols: sup (`cross_entropy`, `ohem_cross_entropy`), mad (`modality_agnostic_distillation`), umd
 (`unimodal_distillation`), cmd (`cross_modal_distillation`) and fusion-first
-(`fusion_first_distillation`); of classifiers kd (`knowledge_distillation`), and the terms of joint training. None
-of them carries its weight (`joint_loss` is their sum); none modifies its arguments; all of them may run under
-`torch.func.vmap` and `torch.func.grad`.
+(`fusion_first_distillation`); of classifiers kd (`knowledge_distillation`), and the terms of joint training; of two
+modalities `info_nce`, and the terms of a unique-information expert (`unique`). None of them carries its weight
+(`joint_loss` is their sum); none modifies its arguments; all of them may run under `torch.func.vmap` and
+`torch.func.grad`.
 """
 
+from mmablate.losses.contrastive import info_nce
 from mmablate.losses.crossmodal import cross_modal_distillation
 from mmablate.losses.distillation import modality_agnostic_distillation
 from mmablate.losses.divergence import Features
@@ -14,16 +16,29 @@ from mmablate.losses.fusion_first import fusion_first_distillation
 from mmablate.losses.knowledge import joint_loss, knowledge_distillation, logit_distance
 from mmablate.losses.supervised import cross_entropy, ohem_cross_entropy
 from mmablate.losses.unimodal import unimodal_distillation
+from mmablate.losses.unique import (
+    gaussian_conditional_information,
+    gaussian_information,
+    redundancy,
+    residual_cross_entropy,
+    unique_cross_entropy,
+)
 
 __all__ = [
     "Features",
     "cross_entropy",
     "cross_modal_distillation",
     "fusion_first_distillation",
+    "gaussian_conditional_information",
+    "gaussian_information",
+    "info_nce",
     "joint_loss",
     "knowledge_distillation",
     "logit_distance",
     "modality_agnostic_distillation",
     "ohem_cross_entropy",
+    "redundancy",
+    "residual_cross_entropy",
     "unimodal_distillation",
+    "unique_cross_entropy",
 ]

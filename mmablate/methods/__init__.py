@@ -2,16 +2,22 @@
 
 from mmablate.methods.anymodal import AnymodalDistillation
 from mmablate.methods.crossmodal import CrossModalDistillation, JointPair
+from mmablate.methods.fusing import Contrastive, FusingRule
 from mmablate.methods.joint import JointTraining
+from mmablate.methods.rules import Moment, UpdateRule
 from mmablate.methods.terms import Reference, Step, Term, total
 
 __all__ = [
     "AnymodalDistillation",
+    "Contrastive",
     "CrossModalDistillation",
+    "FusingRule",
     "JointPair",
     "JointTraining",
+    "Moment",
     "Reference",
     "Step",
     "Term",
+    "UpdateRule",
     "total",
 ]

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from mmablate.data.batches import Batch
 from mmablate.data.masks import draw_subset
+from mmablate.methods.rules import UpdateRule
 from mmablate.methods.terms import Features, Reference, Step, Term
 
 Forward = Callable[[Mapping[str, Tensor]], tuple[Tensor, Features]]
 
 
-class AnymodalDistillation:
+class AnymodalDistillation(UpdateRule):
     """The update rule of AnySeg's student, written once, for one run.
 
     Args:

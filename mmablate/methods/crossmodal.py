@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor, nn
 
 from mmablate.data.batches import Batch
+from mmablate.methods.rules import UpdateRule
 from mmablate.methods.terms import Reference, Step, Term
 
 ACCURACY, TEACHER = "Acc", "Teacher"
 
 
-class CrossModalDistillation:
+class CrossModalDistillation(UpdateRule):
     """The update rule of a student that sees one modality, written once, for one run; without a teacher it is
     ordinary supervised training, and that of a teacher is the same.
 
@@ -67,7 +68,7 @@ class CrossModalDistillation:
         return {ACCURACY: outputs}
 
 
-class JointPair:
+class JointPair(UpdateRule):
     """The joint training of Algorithm 1: a teacher and a student, each with the labels and near one another.
 
     Every supervised term is that of the teacher plus that of the student; the term `dist` pulls the logits of both

@@ -6,12 +6,15 @@ The arithmetic is in `mmablate.losses`; a plugin's term has the same signature.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 
 import torch
 from torch import Tensor
 
 from mmablate import losses
+from mmablate.data.streams import generator
+from mmablate.models.fusion import Fused
 
 Features = Mapping[str, Sequence[Tensor]]
 
@@ -57,6 +60,38 @@ class Step:
         return self.reference
 
 
+@dataclass(frozen=True)
+class FusedStep(Step):
+    """What a term may look at of a model that fuses modalities.
+
+    Attributes:
+        fused: all that the model gave.
+        emphasis: modality -> share in [0, 1] of the weight of unique information.
+    """
+
+    fused: Fused | None = None
+    emphasis: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def output(self) -> Fused:
+        """All that the model gave.
+
+        Raises:
+            ValueError: it is no model that fuses modalities.
+        """
+        if self.fused is None:
+            raise ValueError("the term looks at each modality of a model that fuses them")
+        return self.fused
+
+
+@dataclass(frozen=True)
+class PairedStep(Step):
+    """What contrastive pre-training looks at: embeddings (B, D) by modality, and the logarithm of their scale."""
+
+    embeddings: Mapping[str, Tensor] = field(default_factory=dict)
+    log_scale: Tensor | None = None
+
+
 TermFunction = Callable[..., Tensor]
 
 
@@ -72,6 +107,8 @@ class Term:
         unit: what the term is a mean over, "images" or valid "pixels": where a batch is cut into parts, the
             whole batch's value is the mean of the parts' weighed by their number of these.
         joins: it compares two networks that are trained jointly.
+        experts: it trains experts beside the encoders.
+        key_term: entry of the catalogue.
     """
 
     key: str
@@ -81,6 +118,8 @@ class Term:
     options: Mapping[str, object]
     unit: str = "images"
     joins: bool = False
+    experts: bool = False
+    key_term: str = ""
 
     def __call__(self, step: Step) -> Tensor:
         """The unweighted value, a scalar in float32."""
@@ -149,6 +188,72 @@ def fusion_first(step: Step, *, definition: str, teacher_modalities: str, normal
 def dist(step: Step, *, definition: str) -> Tensor:
     """Distance of two jointly trained networks; see `mmablate.losses.knowledge`."""
     return losses.logit_distance(step.logits, step.teacher.logits, definition)
+
+
+def uni(step: FusedStep, *, definition: str) -> Tensor:
+    """Σ_m CE(output for m alone, labels): the unimodal losses of DGL, (definitions, section 5)."""
+    own = step.output.unimodal.values()
+    return torch.stack([losses.cross_entropy(x, step.labels, ignore_label=step.ignore_label) for x in own]).sum()
+
+
+def unique(step: FusedStep, *, definition: str, redundancy: float, width: int, **schedule: object) -> Tensor:
+    """Σ_m emphasis_m L_unique,m: what a modality tells that the others do not; see `mmablate.losses.unique`.
+
+    Args:
+        redundancy: factor of what the expert of m shares with the features of the others.
+        width: of the fixed projection of these features.
+        schedule: options that decide the emphasis, elsewhere.
+    """
+    parts = []
+    for name in step.output.unimodal:
+        own = _residual(step, name) if definition == "residual" else _expert(step, name, redundancy, width)
+        parts.append(step.emphasis.get(name, 0.0) * own)
+    return torch.stack(parts).sum()
+
+
+def _residual(step: FusedStep, name: str) -> Tensor:
+    """Through the shared head: the others' logits are what the fused ones are without those of m."""
+    fused = step.output
+    own = fused.unimodal[name]
+    if fused.additive:
+        other = (fused.logits - own).detach()
+    else:
+        other = torch.stack([x for m, x in fused.unimodal.items() if m != name]).sum(0).detach()
+    return losses.residual_cross_entropy(own, other, step.labels)
+
+
+def _expert(step: FusedStep, name: str, redundancy: float, width: int) -> Tensor:
+    fused = step.output
+    embedding, logits = fused.experts[name]
+    others = [x.detach().float() for m, x in fused.unimodal.items() if m != name]
+    # Several others: the geometric mean of what they say, renormalised.
+    said = torch.stack([x.log_softmax(1) for x in others]).mean(0).softmax(1)
+    value = losses.unique_cross_entropy(logits, said.gather(1, step.labels[:, None])[:, 0], step.labels)
+    if redundancy:
+        rest = torch.cat([x.detach() for m, x in fused.features.items() if m != name], dim=1)
+        value = value + redundancy * losses.redundancy(embedding, projected(rest, width, name), step.labels)
+    return value
+
+
+def projected(features: Tensor, width: int, name: str) -> Tensor:
+    """Features (B, D) through a fixed random matrix to (B, width), so that their covariance can be estimated."""
+    count = features.shape[1]
+    if count <= width:
+        return features
+    matrix = torch.randn(count, width, generator=generator(0, "projection", name, count, width)) / count**0.5
+    return features @ matrix.to(features)
+
+
+def nce(step: PairedStep, *, definition: str) -> Tensor:
+    """Symmetric InfoNCE, mean over pairs of modalities; see `mmablate.losses.contrastive`.
+
+    Raises:
+        ValueError: fewer than two modalities.
+    """
+    pairs = list(combinations(step.embeddings.values(), 2))
+    if not pairs or step.log_scale is None:
+        raise ValueError(f"contrastive learning takes two modalities, got {list(step.embeddings)}")
+    return torch.stack([losses.info_nce(a, b, step.log_scale) for a, b in pairs]).mean()
 
 
 def total(terms: Sequence[Term], values: Mapping[str, Tensor], shares: Mapping[str, float] | None = None) -> Tensor:

@@ -80,7 +80,9 @@ def resnet18(
     Initial weights as published: the residual stages as torchvision's, stem and logits by torch's own rule. State
     dicts of the released `AudioModel` and of torchvision's ResNet load (the latter where channels agree).
     """
-    _check("resnet18", shape, ("C", "H", "W"), widths, depths, stem=[edge + 2 * stem_padding - 7 for edge in shape[1:]])
+    check_sample(
+        "resnet18", shape, ("C", "H", "W"), widths, depths, stem=[edge + 2 * stem_padding - 7 for edge in shape[1:]]
+    )
     stem = nn.Sequential(
         nn.Conv2d(shape[0], widths[0], 7, stride=2, padding=stem_padding, bias=False),
         nn.BatchNorm2d(widths[0]),
@@ -111,7 +113,7 @@ def resnet3d(
 
     Initial weights by torch's own rule, as published. State dicts of the released `VideoModel` load.
     """
-    _check("resnet3d", shape, ("C", "T", "H", "W"), widths, depths, stem=[edge - 1 for edge in shape[1:]])
+    check_sample("resnet3d", shape, ("C", "T", "H", "W"), widths, depths, stem=[edge - 1 for edge in shape[1:]])
     stem = nn.Sequential(
         nn.Conv3d(shape[0], widths[0], (3, 7, 7), stride=2, padding=(1, 3, 3), bias=False),
         nn.BatchNorm3d(widths[0]),
@@ -130,19 +132,30 @@ def _residual(
     norm: Layer,
     pool: nn.Module,
 ) -> PlacedNetwork:
-    stages: dict[str, nn.Module] = {"stem": stem}
+    stages = {"stem": stem, **residual_stages(widths, depths, conv, norm)}
+    stages["pool"] = nn.Sequential(pool, nn.Flatten())
+    stages["logits"] = nn.Linear(widths[-1], n_classes)
+    return PlacedNetwork(stages, own_names)
+
+
+def residual_stages(widths: Sequence[int], depths: Sequence[int], conv: Layer, norm: Layer) -> dict[str, nn.Module]:
+    """layer1, layer2, ...: blocks behind a stem of widths[0] channels; every stage but the first halves its input.
+
+    Args:
+        widths, depths: channels and blocks of each stage.
+        conv, norm: layers of the right number of dimensions.
+    """
+    stages: dict[str, nn.Module] = {}
     block = partial(BasicBlock, conv=conv, norm=norm)
     inputs = widths[0]
     for number, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
         first = block(inputs, width, 1 if number == 1 else 2)
         stages[f"layer{number}"] = nn.Sequential(first, *(block(width, width, 1) for _ in range(depth - 1)))
         inputs = width
-    stages["pool"] = nn.Sequential(pool, nn.Flatten())
-    stages["logits"] = nn.Linear(inputs, n_classes)
-    return PlacedNetwork(stages, own_names)
+    return stages
 
 
-def _check(
+def check_sample(
     model: str,
     shape: Sequence[int],
     axes: Sequence[str],
@@ -150,7 +163,17 @@ def _check(
     depths: Sequence[int],
     stem: Sequence[int],
 ) -> None:
-    """Args: stem: what is left of each edge behind the stem's kernel, which must not be negative."""
+    """Whether a residual network can be built for such samples.
+
+    Args:
+        model: its name, for messages.
+        shape, axes: of one sample, and what its axes are called.
+        widths, depths: channels and blocks of each stage.
+        stem: what is left of each edge behind the stem's kernel, which must not be negative.
+
+    Raises:
+        ValueError: says what does not fit.
+    """
     if len(shape) != len(axes):
         raise ValueError(f"{model} takes samples ({', '.join(axes)}), got {tuple(shape)}")
     if min(stem) < 0:

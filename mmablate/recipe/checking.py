@@ -32,6 +32,7 @@ from mmablate.recipe.schema import (
     Masks,
     Method,
     Model,
+    Pretrain,
     Recipe,
     Teacher,
     Train,
@@ -119,6 +120,7 @@ def check(source: Source, terms: Collection[str] | None = None) -> Draft:
     check_claims(draft)
     check_tasks(draft)
     check_focus(draft)
+    check_fused(draft)
     return draft
 
 
@@ -349,7 +351,7 @@ def fill_for_task(draft: Draft) -> None:
         return
     raw = draft.source.data
     if "method" not in raw:
-        draft.sections["method"] = Method(name="crossmodal")
+        draft.sections["method"] = Method(name="joint_fusion" if _fuses(draft.sections.get("model")) else "crossmodal")
     if "masks" not in raw:
         draft.sections["masks"] = Masks(mode="none")
     if draft.has("evaluate") and "metric" not in (raw.get("evaluate") or {}):
@@ -388,6 +390,77 @@ def check_tasks(draft: Draft) -> None:
 
 def _task_of(kind: str, section: Component) -> str | None:
     return find(kind, section.name).task if section.name in entries(kind) else None
+
+
+def _fuses(model: Component | None) -> bool:
+    return model is not None and model.name in entries("model") and bool(find("model", model.name).multimodal)
+
+
+def check_fused(draft: Draft) -> None:
+    """Models that fuse modalities, the update rules that train them, and what only they may have."""
+    if not draft.has("model", "data", "method") or _task_of("dataset", draft.sections["data"]) != "classification":
+        return
+    model: Model = draft.sections["model"]
+    method: Method = draft.sections["method"]
+    if model.name not in entries("model") or method.name not in entries("method"):
+        return
+    entry: ModelEntry = find("model", model.name)
+    if entry.multimodal != find("method", method.name).fuses:
+        what = "fuses modalities" if entry.multimodal else "sees one modality"
+        able = [n for n in entries("method") if _trains(n, entry.multimodal)]
+        draft.report(("method",), f"the model {model.name!r} {what}: one of {', '.join(able)}, got {method.name!r}")
+    if draft.has("pretrain") and draft.sections["pretrain"] is not None and not entry.multimodal:
+        draft.report(("pretrain",), f"pairs of modalities are learned from, and {model.name!r} sees one modality")
+    if entry.multimodal and draft.has("train"):
+        _check_seen(draft, entry, model)
+        _check_pretrain(draft)
+    train: Train | None = draft.sections.get("train")
+    if train is not None and train.encoder_lr != 1 and not entry.multimodal:
+        draft.report(("train", "encoder_lr"), f"of a model with encoders, got {train.encoder_lr:g} for {model.name!r}")
+
+
+def _trains(method: str, several: bool) -> bool:
+    entry: MethodEntry = find("method", method)
+    return entry.task == "classification" and entry.fuses == several and method not in ("joint_pair", "contrastive")
+
+
+_HEARD_ALONE = ("concat", "sum", "late")  # fusions whose output for one modality alone the joint loss trains
+
+
+def _check_seen(draft: Draft, entry: ModelEntry, model: Model) -> None:
+    """The modalities that a model fuses are there, and it can be built for them."""
+    names = tuple(draft.sections["data"].modalities or ())
+    seen = model.options.get("modalities")
+    lacking = [name for name in seen or () if name not in names]
+    if names and lacking:
+        draft.report(("model", "modalities"), f"of the data's modalities ({', '.join(names)}), got {lacking}")
+        return
+    shown = tuple(seen) if seen else names
+    for fault in entry.faults(model.options, shown):
+        draft.report(("model",), fault)
+    used = draft.used() if draft.has("losses") else {}
+    for key in [key for key, loss in used.items() if find("loss", str(loss.term)).experts and loss.weight > 0]:
+        if len(shown) < 2:
+            draft.report(("losses", key), f"unique information takes two modalities, and the model sees {list(shown)}")
+        if draft.sections["train"].holdout == 0:
+            text = "held-out training samples tell how weak a modality is: give train.holdout, e.g. 0.2"
+            draft.report(("losses", key), text)
+    if draft.sections["method"].name == "ogm_ge" and model.options.get("fusion") not in _HEARD_ALONE:
+        text = "ogm_ge compares what the joint loss makes of each modality alone, with a fusion of concat, sum or late"
+        draft.report(("method", "name"), f"{text}, got {model.options.get('fusion')}")
+    pictures = draft.sections["train"].pictures
+    if pictures is not None and names and (odd := [name for name in pictures.modalities if name not in names]):
+        draft.report(("train", "pictures", "modalities"), f"of the data's modalities ({', '.join(names)}), got {odd}")
+
+
+def _check_pretrain(draft: Draft) -> None:
+    pretrain: Pretrain | None = draft.sections.get("pretrain")
+    if pretrain is None or not pretrain.train:
+        return
+    try:
+        Train.model_validate(merge(draft.sections["train"].model_dump(mode="json"), pretrain.train))
+    except ValidationError as error:
+        report_validation(draft, error, ("pretrain", "train"), Train)
 
 
 def _known_general(data: Data) -> bool:

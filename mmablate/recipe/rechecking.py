@@ -15,7 +15,7 @@ from mmablate.recipe import checking
 from mmablate.recipe.checking import Draft
 from mmablate.recipe.merging import set_path
 from mmablate.recipe.reading import KeyPath, Source
-from mmablate.recipe.schema import Data, Focus, Loss, Masks, Method, Model, Recipe, Teacher, Train
+from mmablate.recipe.schema import Data, Focus, Loss, Masks, Method, Model, Pretrain, Recipe, Teacher, Train
 
 Path = tuple[str, ...]
 Override = tuple[Path, Any]  # later ones win
@@ -34,6 +34,7 @@ class Sections(NamedTuple):
     masks: Masks
     losses: Mapping[str, Loss]
     focus: Focus | None = None
+    pretrain: Pretrain | None = None
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ class Checked:
 _ABSENT = object()
 _PLACE = {name: index for index, name in enumerate(Recipe.model_fields)}
 # Numbers of the steps in `check`: 0 sections and what a task needs, 1 modalities, 2 components, 3 generate, 4 method,
-# 5 teacher, 6 subsets, 7 claims, 8 what belongs to a task, 9 focus.
-_METHOD, _TEACHER, _SUBSETS, _CLAIMS, _TASK, _FOCUS = 4, 5, 6, 7, 8, 9
+# 5 teacher, 6 subsets, 7 claims, 8 what belongs to a task, 9 focus, 10 several modalities.
+_METHOD, _TEACHER, _SUBSETS, _CLAIMS, _TASK, _FOCUS, _FUSED = 4, 5, 6, 7, 8, 9, 10
 
 
 class Rechecker:
@@ -113,6 +114,7 @@ class Rechecker:
             steps.append(self._task(now))
         if found.keys() & {"focus", "teacher", "model", "data"}:
             steps.append(self._focus(now))
+        steps.append(self._fused(now, terms))
         told = [report for step in steps for report in step.reports]
         blocked = dict(some for step in steps for some in step.blocked)
         if told:
@@ -218,6 +220,10 @@ class Rechecker:
 
     def _focus(self, now: Mapping[str, _Found]) -> _Found:
         return self._across(_FOCUS, checking.check_focus, now, ("focus", "teacher", "data"), ())
+
+    def _fused(self, now: Mapping[str, _Found], terms: tuple[str, ...]) -> _Found:
+        names = ("model", "data", "method", "losses", "train", "pretrain")
+        return self._across(_FUSED, checking.check_fused, now, names, terms)
 
     def _across(
         self, number: int, step: Check, now: Mapping[str, _Found], names: tuple[str, ...], terms: tuple[str, ...]

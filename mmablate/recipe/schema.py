@@ -123,6 +123,11 @@ def _saving(value: Any) -> Any:
     return {"seconds": number * {"s": 1, "min": 60, "h": 3600}[unit]}
 
 
+def _without(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """What a section writes, less the keys that hold these values."""
+    return {key: value for key, value in values.items() if key not in defaults or value != defaults[key]}
+
+
 class Section(BaseModel):
     """Base of all sections: frozen, unknown keys and non-finite numbers refused."""
 
@@ -160,6 +165,28 @@ class Augment(Section):
         return scale
 
 
+class Pictures(Section):
+    """Changes of training pictures with one label each (clips of frames among them), one draw a sample.
+
+    Attributes:
+        modalities: that are pictures.
+        crop: smallest and largest share of the area of a random crop, which is resized to the old size; its aspect
+            lies between 3:4 and 4:3. None for no crop.
+        flip: mirror left-right with probability one half.
+    """
+
+    modalities: Annotated[list[Name], Field(min_length=1)]
+    crop: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]] | None = (0.08, 1.0)
+    flip: bool = True
+
+    @field_validator("crop")
+    @classmethod
+    def _rising(cls, crop: tuple[float, float] | None) -> tuple[float, float] | None:
+        if crop is not None and crop[0] > crop[1]:
+            raise ValueError("the smallest share comes first")
+        return crop
+
+
 class Train(Section):
     """How a run is trained.
 
@@ -174,7 +201,13 @@ class Train(Section):
             plugins that are no such means, batch norm, dropout.
         lr: peak learning rate; warmup: share of all steps in which it rises linearly.
         warmup_start: share of the peak at the first step; None starts one warm-up step above zero.
-        schedule: after warm-up: constant, cosine to zero, poly (1 - t)^0.9, or step: a tenth from half of the way on.
+        schedule: after warm-up: constant, cosine to zero, poly (1 - t)^0.9, or step: a tenth from `step_at` on.
+        step_at: of schedule step, the share of the steps after warm-up that are taken at the peak.
+        encoder_lr: factor on the learning rate of the encoders of a model that fuses modalities: the control without
+            which DGL's α cannot be told from a step size.
+        holdout: share of the training samples, of every class, that no step sees; probes of a run's own encoders are
+            judged on them.
+        pictures: changes of training pictures with one label each.
         clip: largest gradient norm of one run, None for no clipping.
         select: "best" takes the epoch with the best validation Mean, "last" the last one.
         precision: "auto" is bf16 autocast on CUDA and float32 elsewhere.
@@ -195,24 +228,33 @@ class Train(Section):
     select: Literal["best", "last"] = "best"
     precision: Literal["auto", "float32", "bf16"] = "auto"
     augment: Augment = Augment()
+    step_at: float = Field(0.5, gt=0, lt=1)
+    encoder_lr: float = Field(1.0, gt=0)
+    holdout: float = Field(0.0, ge=0, lt=1)
+    pictures: Pictures | None = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Settings, and with them the ids of runs, know nothing of steps where epochs are counted."""
-        return {name: value for name, value in handler(self).items() if name != "steps" or value is not None}
+        """Settings, and with them the ids of runs, know nothing of what few recipes say."""
+        return _without(handler(self), {"steps": None, "step_at": 0.5, "encoder_lr": 1, "holdout": 0, "pictures": None})
 
     @property
     def passes(self) -> int:
         """Epochs as the history tells them."""
         return self.epochs if self.steps is None else 1
 
+    def seen_of(self, n_train: int) -> int:
+        """Training samples that steps see, of so many in the training split; of many, as `holdout` says."""
+        return n_train - round(self.holdout * n_train)
+
     def batch_of(self, n_train: int) -> int:
-        """Samples of a step, of so many in the training split."""
+        """Samples of a step, of so many that steps see."""
         return n_train if self.batch_size == "all" else min(self.batch_size, n_train)
 
     def total_steps(self, n_train: int) -> int:
-        """Optimiser steps of the whole run."""
-        return self.steps if self.steps is not None else self.epochs * (n_train // self.batch_of(n_train))
+        """Optimiser steps of the whole run, of so many samples in the training split."""
+        seen = self.seen_of(n_train)
+        return self.steps if self.steps is not None else self.epochs * (seen // self.batch_of(seen))
 
 
 class Masks(Section):
@@ -239,6 +281,11 @@ class Evaluate(Section):
             ("in_target"), or all with absent ones counted 0 ("all_zero", as released).
         every: epochs between validations; the last epoch is always validated.
         batch_size: samples a forward pass.
+        also: what stands beside the accuracy of models that fuse modalities: "probes" (accuracy of each modality by a
+            linear probe of its frozen encoder), "own" (that of the model's own unimodal output), "gain" (accuracy less
+            the best probe's), "scores" (macro-F1, log-loss, calibration error), "information" (unique, redundant and
+            synergistic information of the probes' predictions), "gradients" (what the joint loss leaves of the
+            gradient that each encoder would get alone). None: the first four.
     """
 
     metric: Literal["miou", "accuracy"] = "miou"
@@ -246,6 +293,17 @@ class Evaluate(Section):
     classes: Literal["present", "in_target", "all_zero"] = "present"
     every: int = Field(1, ge=1)
     batch_size: int = Field(32, ge=1)
+    also: list[Literal["probes", "own", "gain", "scores", "information", "gradients"]] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings, and with them the ids of runs, know nothing of what few recipes say."""
+        return _without(handler(self), {"also": None})
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """What `also` comes to."""
+        return tuple(self.also) if self.also is not None else ("probes", "own", "gain", "scores")
 
 
 class Saving(Section):
@@ -330,6 +388,22 @@ class Teacher(Component):
     checkpoint: str | None = None
     train: dict[str, Any] = Field(default_factory=dict)
     row: bool = False
+
+
+class Pretrain(Section):
+    """Encoders that learn from pairs without labels before the model is trained with them.
+
+    Attributes:
+        name: "contrastive": symmetric InfoNCE over the batch (as CLIP), between all pairs of modalities.
+        dim: of the space in which the modalities are compared.
+        then: "tune": the encoders go on learning; "freeze": they stay as they are; "none": no pre-training.
+        train: changes to `train` for it.
+    """
+
+    name: Literal["contrastive"] = "contrastive"
+    dim: int = Field(64, ge=2)
+    then: Literal["tune", "freeze", "none"] = "tune"
+    train: dict[str, Any] = Field(default_factory=dict)
 
 
 class Focus(Section):
@@ -616,6 +690,7 @@ class Recipe(Section):
     masks: Masks = Masks()
     losses: dict[Name, Loss] = Field(min_length=1)
     focus: Focus | None = None
+    pretrain: Pretrain | None = None
     factors: dict[Name, dict[Name, dict[str, Any]]] = Field(default_factory=dict)
     rows: Rows = None
     baseline: str | dict[str, str] | None = None

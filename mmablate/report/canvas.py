@@ -28,6 +28,8 @@ CARD, PANEL = (4.2, 2.5), (3.5, 2.1)
 """Sizes of figures in inches: one alone, one of several side by side."""
 TALL_CARD, TALL_PANEL = (4.2, 4.3), (3.5, 3.8)
 """The same of two axes above each other."""
+TALLEST_PANEL = (3.5, 4.9)
+"""Three axes above each other, side by side with others."""
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)))
 """Line styles in turn, so that lines differ in grey, too."""
@@ -96,7 +98,7 @@ class Drawing(NamedTuple):
         group: figures of one group stand side by side, under this heading and one legend and note.
         axis_names: (horizontal, vertical), for papers; the page says it in words.
         further: entries of the legend, for papers; the page says them in its note.
-        lower_name: vertical name of the lower one of two axes, for papers.
+        lower_name, lowest_name: vertical names of the second and the third of axes above each other, for papers.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Drawing(NamedTuple):
     axis_names: tuple[str, str] = ("", "")
     further: tuple[LegendEntry, ...] = ()
     lower_name: str = ""
+    lowest_name: str = ""
 
 
 def line_levels(palette: Palette, n: int) -> tuple[str, ...]:
@@ -130,10 +133,10 @@ def new_axes(palette: Palette, size: tuple[float, float] = CARD) -> tuple[Figure
     return figure, _add_axes(figure, palette)
 
 
-def new_stack(palette: Palette, size: tuple[float, float] = TALL_CARD) -> tuple[Figure, Axes, Axes]:
-    """An empty figure with two axes above each other, to be placed by `settle_stack`."""
+def new_stack(palette: Palette, size: tuple[float, float] = TALL_CARD, *, n: int = 2) -> tuple[Figure, list[Axes]]:
+    """An empty figure with n axes above each other, from above, to be placed by `settle_stack`."""
     figure, upper = new_axes(palette, size)
-    return figure, upper, _add_axes(figure, palette)
+    return figure, [upper, *(_add_axes(figure, palette) for _ in range(n - 1))]
 
 
 def _add_axes(figure: Figure, palette: Palette) -> Axes:
@@ -190,21 +193,34 @@ def settle(
 
 
 def settle_stack(
-    figure: Figure, upper: Axes, lower: Axes, *, share: float = 0.6, decimal: Literal[".", ","] = ".", n_ticks: int = 5
+    figure: Figure,
+    stack: Sequence[Axes],
+    *,
+    shares: Sequence[float] = (0.6, 0.4),
+    decimal: Literal[".", ","] = ".",
+    n_ticks: int = 5,
+    scales: Sequence[Literal["linear", "log"]] = (),
 ) -> None:
-    """What `settle` does for two axes above each other: texts of both have room, and their left edges meet.
+    """What `settle` does for axes above each other: texts of all have room, and their left edges meet.
 
     Args:
-        share: of the height that is the upper one's.
+        figure: that holds them.
+        stack: the axes, from above.
+        shares: of the height that each takes; they sum to one.
+        decimal: sign of the ticks.
+        n_ticks: of the first; the others, which are lower, have one less.
+        scales: of each; none are all linear.
     """
-    for axes, n in ((upper, n_ticks), (lower, n_ticks - 1)):
-        settle(figure, axes, decimal=decimal, n_ticks=n)
-    left = max(axes.get_position().x0 for axes in (upper, lower))
-    bottom = lower.get_position().y0
+    for place, axes in enumerate(stack):
+        scale = scales[place] if scales else "linear"
+        settle(figure, axes, decimal=decimal, n_ticks=n_ticks - (place > 0), scale=scale)
+    left = max(axes.get_position().x0 for axes in stack)
+    bottom = stack[-1].get_position().y0
     gap = FONT_SIZE * 1.6 / (72 * figure.get_size_inches()[1])
-    room = 0.97 - bottom - gap
-    lower.set_position((left, bottom, 0.985 - left, room * (1 - share)))
-    upper.set_position((left, bottom + room * (1 - share) + gap, 0.985 - left, room * share))
+    room = 0.97 - bottom - gap * (len(stack) - 1)
+    for axes, share in zip(reversed(stack), reversed(shares), strict=True):
+        axes.set_position((left, bottom, 0.985 - left, room * share))
+        bottom += room * share + gap
 
 
 def inline_svg(figure: Figure, prefix: str) -> str:

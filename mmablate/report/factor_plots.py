@@ -89,7 +89,7 @@ def _drawing(
 ) -> Drawing:
     """One panel; alone it is a card."""
     alone = limits is None
-    figure, upper, lower = canvas.new_stack(palette, canvas.TALL_CARD if alone else canvas.TALL_PANEL)
+    figure, (upper, lower) = canvas.new_stack(palette, canvas.TALL_CARD if alone else canvas.TALL_PANEL)
     all_teachers = _teachers(curves, some)
     teachers = all_teachers[:_MOST_TEACHERS]
     for index, reference in enumerate(teachers):
@@ -104,7 +104,7 @@ def _drawing(
             _line(lower, [(x, delta, ci) for x, delta, ci in found], style, shift)
     own, deltas = limits or _limits(FactorCurves(curves.factor, (), curves.column, tuple(some), tuple(teachers)))
     _set_axes(table, curves.xs, (upper, lower), (own, deltas))
-    canvas.settle_stack(figure, upper, lower, decimal=table.decimal)
+    canvas.settle_stack(figure, (upper, lower), decimal=table.decimal)
     _level_ticks(table, curves.xs, (upper, lower))
     drawn = _told(table, curves, level, Drawing("", figure, "", ""), some, teachers, styles, palette, alone=alone)
     if len(all_teachers) > len(teachers):

@@ -26,6 +26,7 @@ from mmablate.analysis.saliency import SaliencyRow, StudySaliency
 from mmablate.analysis.table import Table
 from mmablate.report import canvas, labels
 from mmablate.report.canvas import PAPER, Drawing, LegendEntry
+from mmablate.report.gradient_plots import suppression_drawings
 from mmablate.report.plots import drawings
 from mmablate.report.saliency import saliency_csv, saliency_drawings
 from mmablate.report.training_plots import training_drawings
@@ -57,7 +58,7 @@ def write_figures(
 
     Args:
         table: of the study.
-        details: for the training curves; None leaves them out.
+        details: for the curves of the training; None leaves them out.
         folder: is made where it is not there; files of an earlier, different figure are replaced.
         effects: further tables, whose figures are written, too.
         saliency: of the teachers' channels; its CSV is written beside its figures, as "saliency.csv".
@@ -71,6 +72,8 @@ def write_figures(
     found = [drawing for one in (table, *effects) for drawing in drawings(one, PAPER)]
     if details is not None and details.training is not None:
         found += training_drawings(details.training, PAPER, decimal=table.decimal)
+    if details is not None and details.suppression is not None:
+        found += suppression_drawings(details.suppression, PAPER, decimal=table.decimal)
     rows = saliency.rows if saliency is not None else ()
     found += saliency_drawings(rows, PAPER, decimal=table.decimal)
     synthetic = table.dataset.synthetic or (saliency is not None and saliency.synthetic)
@@ -124,7 +127,7 @@ def write_drawings(found: Sequence[Drawing], folder: Path, *, synthetic: bool) -
 def _mark(drawing: Drawing) -> bytes:
     """What a figure's SVG ends with, by its content: embedding fonts is slow, and most figures are there already."""
     plain = canvas.svg_text(drawing.figure, font_type="none")
-    words = (*drawing.axis_names, *((drawing.lower_name,) if drawing.lower_name else ()))
+    words = (*drawing.axis_names, *(name for name in (drawing.lower_name, drawing.lowest_name) if name))
     made = (mmablate.__version__, mpl.__version__, plain, words, drawing.legend, drawing.further)
     return f"<!-- {hashlib.sha256(repr(made).encode()).hexdigest()} -->\n".encode()
 
@@ -178,6 +181,7 @@ def _texts(drawing: Drawing) -> list[str]:
         *ticks,
         *drawing.axis_names,
         drawing.lower_name,
+        drawing.lowest_name,
         *(entry.label for entry in (*drawing.legend, *drawing.further)),
     ]
 
@@ -199,7 +203,7 @@ def _complete(drawing: Drawing) -> None:
     horizontal, vertical = drawing.axis_names
     size: Any = {"fontsize": canvas.FONT_SIZE - 0.5, "color": PAPER.muted}
     axes.set_xlabel(_label_text(horizontal), parse_math=_has_safe_subscripts(horizontal), **size)
-    for one, name in zip(figure.axes, (vertical, drawing.lower_name), strict=False):
+    for one, name in zip(figure.axes, (vertical, drawing.lower_name, drawing.lowest_name), strict=False):
         one.set_ylabel(_label_text(name), parse_math=_has_safe_subscripts(name), **size)
     if len(figure.axes) > 1:
         figure.align_ylabels(figure.axes)

@@ -275,7 +275,7 @@ def fill_page(sources: Sequence[Table], **values: Any) -> str:
     """page.html.j2 with these values and the heat colours of the tables that they came from."""
     heats = [(_heat_class(colour), style) for colour, style in colours.heat_styles(sources).items()]
     code = script.page_script()
-    further = {"links": [], "scenes": None, "details": None, "saliency": None, **values}
+    further = {"links": [], "scenes": None, "details": None, "saliency": None, "modalities": None, **values}
     return templating.fill("page.html.j2", heats=heats, script=code, policy=script.policy(code), **further)
 
 

@@ -37,6 +37,11 @@ def picture_uri(picture: np.ndarray) -> str:
     return _uri(image.quantize(_SHADES, dither=Image.Dither.NONE))
 
 
+def cells_uri(pixels: np.ndarray) -> str:
+    """A picture of few pixels that lets the page show through, uint8 RGBA (h, w, 4), as it is."""
+    return _uri(Image.fromarray(np.ascontiguousarray(pixels)))
+
+
 def classes_uri(classes: np.ndarray, colours: Sequence[Colour], void: np.ndarray) -> str:
     """A class map (h, w) in the colours of its classes; void pixels are black and hatched.
 

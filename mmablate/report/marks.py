@@ -106,7 +106,7 @@ def is_baseline(row: Row) -> bool:
 def has_failed(table: Table, row: Row, column: str) -> bool:
     """A cell without a value lacks it because runs failed: such a cell must never look like a column left out.
 
-    A reference column is empty where a row has no teacher, whether or not some of its runs failed.
+    A reference column is empty where a row has no such thing (a teacher), whether or not some of its runs failed.
     """
     return row.status == "failed" or (row.status == "partial" and not info(table, column).reference)
 
@@ -159,12 +159,12 @@ def title(table: Table) -> str:
 
 
 def judged_columns(table: Table) -> tuple[str, ...]:
-    """The columns that describe the rows themselves, not the teachers of rows; all where there are no others."""
+    """The columns that say how good the rows are, not what describes them; all where there are no others."""
     return tuple(c for c in table.columns if not info(table, c).reference) or table.columns
 
 
 def summary_column(table: Table) -> str | None:
-    """The column that stands for a row: "Mean", else the first that describes the rows."""
+    """The column that stands for a row: "Mean", else the first that says how good the rows are."""
     return "Mean" if "Mean" in table.columns else next(iter(judged_columns(table)), None)
 
 
@@ -179,7 +179,7 @@ def evident_columns(table: Table) -> tuple[str, ...]:
 
 
 def one_metric(table: Table) -> ColumnInfo | None:
-    """The metric that all columns that describe the rows share, None where they differ."""
+    """The metric that all columns that say how good the rows are share, None where they differ."""
     columns = judged_columns(table)
     kinds = {(i.metric, i.unit, i.direction) for i in (info(table, c) for c in columns)}
     return info(table, columns[0]) if len(kinds) == 1 else None
@@ -333,7 +333,7 @@ def key(table: Table, *, best: str, delta: str, pale: str = "") -> str:
     meaning = "the effect of a factor" if is_effects(table) else "the difference to the baseline"
     confidence = numbers.percent(table.confidence, table.decimal)
     repeated = is_repeated(table)
-    about_teachers = [
+    describing = [
         plain(column_label(table, column))
         for column in table.columns
         if info(table, column).reference and any(not is_empty(cell(row, column)) for row in table.rows)
@@ -359,7 +359,7 @@ def key(table: Table, *, best: str, delta: str, pale: str = "") -> str:
             any(c.tied and not c.best for c in cells),
             f"{TIED}: not significantly different from the best (Holm within the column)",
         ),
-        (bool(about_teachers), f"{', '.join(about_teachers)}: about the teacher of a row, not compared"),
+        (bool(describing), f"{', '.join(describing)}: describing a row (its teacher, its training), not compared"),
     )
     return "; ".join(text for holds, text in facts if holds)
 

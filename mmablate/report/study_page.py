@@ -11,6 +11,7 @@ from mmablate.analysis.table import Table
 from mmablate.report import details_view, html, labels
 from mmablate.report.saliency import saliency_view
 from mmablate.report.scenes import scenes_view
+from mmablate.report.suppression_view import suppression_view
 
 
 def render_study(
@@ -49,12 +50,14 @@ def render_study(
     ]
     links += details_view.links(told) if told else []
     salient = saliency_view(saliency, decimal=table.decimal, link=saliency_link) if saliency is not None else None
-    place = len(further) + (1 if told and told.training else 0)
-    between = [("saliency", "saliency of the teacher's channels")] if salient else []
+    looks = suppression_view(details.suppression, table) if details is not None and details.suppression else None
+    place = len(further) + sum(1 for anchor, _ in links[len(further) :] if anchor in ("failures", "training"))
+    between = [(looks.anchor, looks.link)] if looks else []
+    between += [("saliency", "saliency of the teacher's channels")] if salient else []
     links[place:place] = [*between, *([(shown.anchor, "predictions")] if shown else [])]
     return html.fill_page(
         tables, heading=views[0].title, tables=views, listed=False, links=links, scenes=shown, details=told,
-        saliency=salient,
+        saliency=salient, modalities=looks,
     )  # fmt: skip
 
 

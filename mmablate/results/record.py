@@ -13,7 +13,7 @@ def _whole(value: Any) -> Any:
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
-Role = Literal["student", "teacher", "pair"]
+Role = Literal["student", "teacher", "pair", "pretraining"]
 
 
 class RunError(BaseModel):

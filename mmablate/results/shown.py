@@ -10,12 +10,7 @@ from another study is shown where it has the scene and left out where it has not
 
 from __future__ import annotations
 
-import io
 import json
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,21 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from mmablate.results.files import write_atomic
+from mmablate.results.npz import BROKEN, MAX_BYTES, integers, read_arrays, write_arrays
 from mmablate.results.store import StudyStore
 
 SAMPLES = "samples.npz"
 PREDICTIONS = "predictions.npz"
-# A file that claims to unpack to more than this is not read.
-MAX_BYTES = 1 << 29
 
 _PICTURE = "picture/"
 _PREDICTION = "prediction/"
-# What reading a damaged or hostile npz can raise.
-_BROKEN = (
-    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, NotImplementedError, RuntimeError,
-    MemoryError, SyntaxError, OverflowError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, struct.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +113,7 @@ def write_samples(folder: Path, samples: Samples) -> None:
         **{_PICTURE + name: picture for name, picture in samples.pictures.items()},
         "meta": np.array(json.dumps(meta, ensure_ascii=False)),
     }
-    _write(folder / SAMPLES, arrays)
+    write_arrays(folder / SAMPLES, arrays)
 
 
 def write_predictions(run_folder: Path, indices: Sequence[int], predictions: Mapping[str, np.ndarray]) -> None:
@@ -143,7 +131,7 @@ def write_predictions(run_folder: Path, indices: Sequence[int], predictions: Map
     for name, maps in predictions.items():
         if np.ndim(maps) != 3 or len(maps) != len(places):
             raise ValueError(f"prediction {name!r} must be (n, h, w) for {len(places)} scenes, not {np.shape(maps)}")
-    _write(
+    write_arrays(
         run_folder / PREDICTIONS,
         {"indices": places, **{_PREDICTION + name: _small(maps) for name, maps in predictions.items()}},
     )
@@ -156,8 +144,8 @@ def read_samples(folder: Path) -> Samples | None:
         meta = json.loads(str(arrays["meta"][()]))
         return Samples(
             split=str(meta["split"]),
-            indices=_integers(arrays["indices"], 1),
-            labels=_integers(arrays["labels"], 3),
+            indices=integers(arrays["indices"], 1),
+            labels=integers(arrays["labels"], 3),
             pictures={key.removeprefix(_PICTURE): arrays[key] for key in arrays if key.startswith(_PICTURE)},
             ids=tuple(str(name) for name in _list(meta["ids"])),
             conditions=tuple(_strings(some) for some in _list(meta["conditions"])),
@@ -166,7 +154,7 @@ def read_samples(folder: Path) -> Samples | None:
             ignore_label=int(meta["ignore_label"]),
             synthetic=bool(meta["synthetic"]),
         )
-    except _BROKEN:
+    except BROKEN:
         return None
 
 
@@ -193,8 +181,8 @@ def _predictions(folder: Path, samples: Samples) -> dict[str, tuple[np.ndarray |
     """Subset -> map a scene, of those subsets whose maps have the size of the labels."""
     try:
         arrays = _read(folder / PREDICTIONS)
-        places = {int(index): place for place, index in enumerate(_integers(arrays["indices"], 1))}
-    except _BROKEN:
+        places = {int(index): place for place, index in enumerate(integers(arrays["indices"], 1))}
+    except BROKEN:
         return {}
     own = [places.get(int(index)) for index in samples.indices]
     if all(place is None for place in own):
@@ -207,22 +195,9 @@ def _predictions(folder: Path, samples: Samples) -> dict[str, tuple[np.ndarray |
     }
 
 
-def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
-    write_atomic(path, content.getvalue())
-
-
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an npz; raises one of `_BROKEN`."""
-    # numpy leaves a file open that it opened itself and found damaged.
-    with path.open("rb") as file:
-        with zipfile.ZipFile(file) as packed:
-            if sum(item.file_size for item in packed.infolist()) > MAX_BYTES:
-                raise ValueError("unpacks to too much")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+    """All arrays of an npz; raises one of `BROKEN`."""
+    return read_arrays(path, MAX_BYTES)
 
 
 def _small(values: np.ndarray) -> np.ndarray:
@@ -235,12 +210,6 @@ def _small(values: np.ndarray) -> np.ndarray:
         if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
             return array.astype(kind)
     raise ValueError(f"classes from {low} to {high} do not fit in int16")
-
-
-def _integers(array: np.ndarray, dimensions: int) -> np.ndarray:
-    if array.ndim != dimensions or not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"not integers in {dimensions} dimensions")
-    return array
 
 
 def _list(value: Any) -> list[Any]:

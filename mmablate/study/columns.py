@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmablate.catalog import find
@@ -9,17 +10,82 @@ from mmablate.recipe import Recipe
 from mmablate.recipe.schema import RowSpec
 
 ACCURACY, TEACHER, TAG = "Acc", "Teacher", "Tag"
+OWN = "own"
+_PERCENT = {"metric": "accuracy", "unit": "%", "direction": "max", "subset": False}
 
 
 def accuracy_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """Column -> what it measures: the student's accuracy, and what describes its teacher beside it."""
-    column = {"metric": "accuracy", "unit": "%", "direction": "max", "subset": False}
-    info = {ACCURACY: column}
+    """Column -> what it measures: the accuracy, and what describes a teacher or each modality beside it."""
+    info: dict[str, dict[str, Any]] = {ACCURACY: _PERCENT}
+    if find("method", recipe.method.name).fuses:
+        return info | _fused_columns(recipe)
     if recipe.teacher is not None:
-        info[TEACHER] = {**column, "reference": True}
+        info[TEACHER] = {**_PERCENT, "reference": True}
     if recipe.teacher is not None and tags_known(recipe):
-        info[TAG] = {**column, "metric": "tag accuracy", "reference": True}
+        info[TAG] = {**_PERCENT, "metric": "tag accuracy", "reference": True}
     return info
+
+
+def _fused_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """As `evaluate.also` asks; a row of one modality has no cell for the others."""
+    also, names = recipe.evaluate.extras, list(recipe.data.modalities or ())
+    info: dict[str, dict[str, Any]] = {}
+    if "probes" in also:
+        info |= {name: {**_PERCENT, "metric": "probe accuracy"} for name in names}
+    if "own" in also:
+        info |= {f"{name} {OWN}": {**_PERCENT, "metric": "unimodal accuracy"} for name in names}
+    if "gain" in also:
+        info[gain_column()] = {**_PERCENT, "metric": "accuracy less the best probe's"}
+    if "scores" in also:
+        info["F1"] = {**_PERCENT, "metric": "macro-F1"}
+        info["NLL"] = {"metric": "log-loss", "unit": "nats", "direction": "min", "subset": False}
+        info["ECE"] = {**_PERCENT, "metric": "calibration error", "direction": "min"}
+    if "information" in also and len(names) == 2:
+        told = {"metric": "information", "unit": "bits", "direction": "max", "subset": False}
+        info |= dict.fromkeys(information_columns(names), told)
+    if "gradients" in also:
+        larger, skew = heard_columns()
+        info[larger] = {**_PERCENT, "metric": "share of gradients that the joint loss shrinks", "reference": True}
+        info[skew] = {**_PERCENT, "metric": "gradient left to the easier modality, less the others", "reference": True}
+    return info
+
+
+def fused_caption(columns: Sequence[str], recipe: Recipe, split: str) -> str:
+    """What the columns of a model that fuses modalities are."""
+    names = [name for name in recipe.data.modalities or () if name in columns]
+    own = [name for name in columns if name.endswith(f" {OWN}")]
+    larger, skew = heard_columns()
+    facts = {
+        "probes": (names, f"{', '.join(names)}: accuracy of a linear probe on the frozen encoder of each"),
+        "own": (own, f"{', '.join(own)}: that of the model's own output for one modality"),
+        "gain": ([gain_column()], f"{gain_column()}: Acc less the best probe's"),
+        "scores": (["F1"], "F1: macro-F1; NLL: log-loss; ECE: calibration error"),
+        "information": (["R"], "U, R, S: unique, redundant and synergistic information of the probes' predictions"),
+        "gradients": (
+            [larger],
+            f"{larger}: share of training samples whose gradient at the features the joint loss shrinks; {skew}: how "
+            "much more of it is left to the modality with the better probe, of 100",
+        ),
+    }
+    told = [
+        text for kind, (some, text) in facts.items() if kind in recipe.evaluate.extras and some and some[0] in columns
+    ]
+    return "; ".join([f"Acc: accuracy of the fused output in percent on the {split} split", *told])
+
+
+def gain_column() -> str:
+    """Accuracy of the fused output less that of the best modality alone."""
+    return "Gain"
+
+
+def information_columns(names: Sequence[str]) -> tuple[str, str, str, str]:
+    """Unique information of two modalities, redundant and synergistic information."""
+    return f"U {names[0]}", f"U {names[1]}", "R", "S"
+
+
+def heard_columns() -> tuple[str, str]:
+    """Share of the samples with |g_uni| > |g_multi|, and how much more the easier modality suppresses the others."""
+    return "Shrunk", "Skew"
 
 
 def tags_known(recipe: Recipe) -> bool:

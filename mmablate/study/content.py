@@ -15,7 +15,7 @@ from mmablate.catalog import find
 from mmablate.recipe import Recipe
 from mmablate.recipe.merging import merge
 from mmablate.recipe.rechecking import Sections
-from mmablate.recipe.schema import Component, Data, Focus, Loss, Teacher, Train
+from mmablate.recipe.schema import Component, Data, Focus, Loss, Pretrain, Teacher, Train
 from mmablate.study.datasets import data_settings
 from mmablate.study.reading import modalities_read, restricted
 
@@ -44,7 +44,7 @@ class Run(NamedTuple):
         run_id: hash of the settings.
         seed: of the run.
         settings: JSON-able; parts that runs have in common are the same objects, to be read only.
-        role: "student", "teacher", or "pair": a teacher and a student trained jointly for their saliency.
+        role: one of `plan.STAGES`.
         depends_on: ids of the runs that it reads.
     """
 
@@ -85,15 +85,45 @@ class Content:
         self._needs: dict[int, tuple[bool, Mapping[str, Loss]]] = {}
         self._compute = _part(COMPUTE_VERSION)
         self._evaluate = _part(base.evaluate.model_dump(mode="json"))
-        self._role = {name: _part(name) for name in ("student", "teacher", "pair")}
+        self._role = {name: _part(name) for name in ("student", "teacher", "pair", "pretraining")}
         self._none = _part(None)
         self._all = _part({"mode": "none", "distribution": "cardinality"})
 
     def upstream(self, sections: Sections, losses: Mapping[str, Loss], seed: int) -> tuple[Run, ...]:
         """The runs that a row's run of this seed reads, or that are a row themselves; those read by others first.
 
-        The last one has the weights of the teacher, where there is one to be trained.
+        The last one that is no pre-training has the weights of the teacher, where there is one to be trained.
         """
+        first = self._pretraining(sections, seed)
+        return (*first, *self._taught(sections, losses, seed))
+
+    def _pretraining(self, sections: Sections, seed: int) -> tuple[Run, ...]:
+        """The pre-training of a row's encoders, of the student's seed; the same for all rows of equal encoders."""
+        pretrain = sections.pretrain
+        if pretrain is None or pretrain.then == "none":
+            return ()
+        key = id(pretrain), id(sections.data), id(sections.model), id(sections.train), seed
+        if key not in self._teachers:
+            self._teachers[key] = (_run(self._pretraining_parts(sections, pretrain, seed), seed, "pretraining"),)
+        return self._teachers[key]
+
+    def _pretraining_parts(self, sections: Sections, pretrain: Pretrain, seed: int | None) -> dict[str, _Part]:
+        encoders = find("model", sections.model.name).encoders(sections.model.options)
+        train = {**merge(sections.train.model_dump(mode="json"), pretrain.train), "select": "last"}
+        own = {key: value for key, value in train.items() if key not in ("encoder_lr",)}
+        return {
+            **self._common(sections, sections.model),
+            "role": self._role["pretraining"],
+            "seed": _part(seed),
+            "method": _part({"name": "contrastive"}),
+            "model": _part({"name": "contrastive_encoders", "dim": pretrain.dim, **encoders}),
+            "losses": _part([{"key": "nce", "term": "nce", "weight": 1.0, "definition": "infonce"}]),
+            "train": _part(Train.model_validate(own).model_dump(mode="json")),
+            "masks": self._all,
+            "teacher": self._none,
+        }
+
+    def _taught(self, sections: Sections, losses: Mapping[str, Loss], seed: int) -> tuple[Run, ...]:
         teacher = sections.teacher
         if teacher is None or not (teacher.row or self.needs_teacher(losses)):
             return ()
@@ -118,11 +148,14 @@ class Content:
     def student(self, sections: Sections, losses: Mapping[str, Loss], seed: int, upstream: Sequence[Run]) -> Run:
         """A row's run of one seed."""
         described = self._none
-        depends_on: tuple[str, ...] = ()
+        first = [run.run_id for run in upstream if run.role == "pretraining"]
+        teachers = [run for run in upstream if run.role != "pretraining"]
+        depends_on = first.copy()
         if self.needs_teacher(losses) and sections.teacher is not None:
-            described = self._described(sections, sections.teacher, upstream[-1] if upstream else None)
-            depends_on = (upstream[-1].run_id,) if upstream else ()
-        return _run(self._student_parts(sections, losses, seed, described), seed, "student", depends_on)
+            described = self._described(sections, sections.teacher, teachers[-1] if teachers else None)
+            depends_on += [run.run_id for run in teachers[-1:]]
+        parts = self._student_parts(sections, losses, seed, described, first[0] if first else None)
+        return _run(parts, seed, "student", tuple(depends_on))
 
     def cell(self, sections: Sections, losses: Mapping[str, Loss]) -> str:
         """Hash of what a row makes of a run, whatever the seed."""
@@ -132,7 +165,11 @@ class Content:
             seen = id(sections.model) if sections.focus else 0
             key = f"cell {id(sections.data)} {id(sections.method)} {id(sections.focus)} {seen}"
             what = self._once(key, sections.teacher, lambda: self._unseeded(sections))
-        return _id(self._student_parts(sections, losses, None, what))
+        pretrain = sections.pretrain
+        first = None
+        if pretrain is not None and pretrain.then != "none":
+            first = _id(self._pretraining_parts(sections, pretrain, None))
+        return _id(self._student_parts(sections, losses, None, what, first))
 
     def needs_teacher(self, losses: Mapping[str, Loss]) -> bool:
         """Whether one of the terms compares with a teacher."""
@@ -148,9 +185,18 @@ class Content:
         return {"compute": self._compute, "data": self._data(sections.data, models), "evaluate": self._evaluate}
 
     def _student_parts(
-        self, sections: Sections, losses: Mapping[str, Loss], seed: int | None, teacher: _Part
+        self,
+        sections: Sections,
+        losses: Mapping[str, Loss],
+        seed: int | None,
+        teacher: _Part,
+        pretraining: str | None,
     ) -> dict[str, _Part]:
+        """Args: pretraining: id of the run whose encoders the model starts from."""
         train, masks, method = sections.train, sections.masks, sections.method
+        start = {}
+        if pretraining is not None and sections.pretrain is not None:
+            start = {"pretrained": _part({"run": pretraining, "frozen": sections.pretrain.then == "freeze"})}
         seen = (sections.model,) if teacher is self._none else (sections.model, sections.teacher)
         return {
             **self._common(sections, *(model for model in seen if model is not None)),
@@ -162,6 +208,7 @@ class Content:
             "train": self._once("train", train, lambda: train.model_dump(mode="json")),
             "masks": self._once("masks", masks, lambda: masks.model_dump(mode="json")),
             "teacher": teacher,
+            **start,
         }
 
     def _teacher_parts(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mmablate.catalog import find
 from mmablate.recipe import Recipe, subset_names
-from mmablate.study.columns import TAG, TEACHER, accuracy_columns
+from mmablate.study.columns import TAG, TEACHER, accuracy_columns, fused_caption
 from mmablate.study.plan import Study
 from mmablate.study.programs import ProgramStudy
 
@@ -104,6 +105,8 @@ def _caption(study: Study | ProgramStudy, columns: list[str], scored_on: str | N
         return f"{text}. Δ: difference to {against} over the same seeds."
     split = {"test": "test", "val": "validation"}[str(scored_on)]
     if study.recipe.evaluate.metric == "accuracy":
+        if isinstance(study, Study) and find("method", study.recipe.method.name).fuses:
+            return f"{fused_caption(columns, study.recipe, split)}. Δ: difference to {against} over the same seeds."
         text = f"Acc: accuracy of the student in percent on the {split} split"
         text += "; Teacher: of its teacher, as the student sees it" if TEACHER in columns else ""
         text += "; Tag: share of the channels kept that are general in truth" if TAG in columns else ""

@@ -16,7 +16,7 @@ from mmablate.study.content import COMPUTE_VERSION, Content, Run, content_id, su
 
 __all__ = ["COMPUTE_VERSION", "Row", "RunSpec", "Study", "content_id", "plan_study", "supervised"]
 
-STAGES = ("pair", "teacher", "student")
+STAGES = ("pretraining", "pair", "teacher", "student")
 """Roles of runs, those that others read first."""
 
 
@@ -53,7 +53,8 @@ class RunSpec:
 
     Attributes:
         run_id: 16 hexadecimal digits of the hash of `settings`.
-        role: "student", "teacher", or "pair": a teacher and a student trained jointly for their saliency.
+        role: "student", "teacher", "pair" (a teacher and a student trained jointly for their saliency) or
+            "pretraining" (encoders that learn without labels).
         seed: of the run.
         settings: everything that it reads, JSON-able; what config.json holds.
         depends_on: ids of the runs whose checkpoint or saliency it reads.

@@ -7,10 +7,10 @@ not have it among its settings: a student without a teacher is the same run what
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from mmablate.catalog import find
+from mmablate.catalog import entries, find
 from mmablate.catalog.entries import DatasetEntry
 from mmablate.recipe.schema import Component, Data
 
@@ -20,8 +20,16 @@ def modalities_read(data: Data, *models: Component) -> tuple[str, ...] | None:
     entry: DatasetEntry = find("dataset", data.name)
     if entry.task != "classification" or entry.together(data.options):
         return None
-    seen = [model.options.get("modality") for model in models]
-    return None if None in seen else tuple(name for name in data.modalities or () if name in seen)
+    names = tuple(data.modalities or ())
+    seen = [own for model in models for own in _seen(model, names)]
+    return None if None in seen else tuple(name for name in names if name in seen)
+
+
+def _seen(model: Component, names: tuple[str, ...]) -> Sequence[str | None]:
+    """What one model sees; [None] where nothing is known of it."""
+    if model.name in entries("model") and find("model", model.name).multimodal:
+        return model.options.get("modalities") or names
+    return [model.options.get("modality")]
 
 
 def restricted(settings: Mapping[str, Any], modalities: Collection[str] | None) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def linear_key(spec: RunSpec) -> str | None:
         any(own["name"] != "linear" for own in models)
         or any(train[key] != value for key, value in plain.items())
         or not train.get("steps")
+        or train.get("holdout")
         or train["precision"] != "float32"  # "auto" is another one on CUDA, where in turn keeps to it
         or (teacher and ("run" not in teacher or teacher.get("focus")))
         or not all(_is_linear_term(loss) for loss in settings["losses"])
@@ -60,11 +61,13 @@ def stack_key(spec: RunSpec) -> str:
 
     They have one architecture, method and optimiser, all but the learning rate's height, whatever their losses,
     the weights of these and the file that the model starts from. Runs whose every term compares features leave
-    the decoder untouched, and share no stack with those that train it.
+    the decoder untouched, and share no stack with those that train it. Runs that fuse modalities go in turn.
     """
     if (linear := linear_key(spec)) is not None:
         return linear
     settings = spec.settings
+    if find("method", settings["method"]["name"]).fuses or spec.role == "pretraining":
+        return spec.run_id  # a gradient that differs from part to part of a model is for its own run to route
     model = {key: value for key, value in settings["model"].items() if key != "weights"}
     train = {key: value for key, value in settings["train"].items() if key not in _FREE}
     by_features = all(find("loss", loss["term"]).compares_features for loss in settings["losses"])

@@ -16,13 +16,13 @@ from mmablate.catalog import file_hash, find, load_target
 from mmablate.data.base import AnyData, ClassificationData
 from mmablate.data.streams import stream_key
 from mmablate.errors import DataError
-from mmablate.methods import AnymodalDistillation, CrossModalDistillation, JointPair, Term
+from mmablate.methods import AnymodalDistillation, Contrastive, CrossModalDistillation, FusingRule, JointPair, Term
 from mmablate.models.pair import Pair
 from mmablate.models.places import Selected
 from mmablate.study.datasets import open_dataset
 from mmablate.training.checkpoint import load_encoder
 
-AnyMethod = AnymodalDistillation | CrossModalDistillation | JointPair
+AnyMethod = AnymodalDistillation | CrossModalDistillation | JointPair | FusingRule | Contrastive
 
 NO_FILES: Mapping[str, str] = MappingProxyType({})
 
@@ -40,18 +40,23 @@ def open_data(settings: Mapping[str, Any], root: str | None, *, seed: int = 0) -
     return _open_data(json.dumps(settings, sort_keys=True), root, seed if seeded else None)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def _open_data(settings: str, root: str | None, seed: int | None) -> AnyData:
     data: AnyData = open_dataset(json.loads(settings), root, seed=seed)
     return data
 
 
-def build_model(settings: Mapping[str, Any], data: AnyData, kept: Sequence[int] | None = None) -> nn.Module:
+def build_model(
+    settings: Mapping[str, Any], data: AnyData, kept: Sequence[int] | None = None, experts: int | None = None
+) -> nn.Module:
     """An uninitialised model for the data's classes; weights that it starts from are for `initial_model`.
 
     Args:
         kept: of a model that sees some channels of its input alone, which.
+        experts: width of the experts beside the encoders, of a model that fuses modalities; None for no experts.
     """
+    if isinstance(data, ClassificationData) and (settings["name"] == "contrastive_encoders" or _fuses(settings)):
+        return _build_fusing(settings, data, experts)
     options = {key: value for key, value in settings.items() if key not in ("name", "weights", "modality")}
     if settings["name"] == "pair":
         return Pair(build_model(settings["teacher"], data), build_model(settings["student"], data))
@@ -62,9 +67,45 @@ def build_model(settings: Mapping[str, Any], data: AnyData, kept: Sequence[int] 
     return model if kept is None else Selected(model, kept)
 
 
+def _fuses(settings: Mapping[str, Any]) -> bool:
+    return bool(find("model", settings["name"]).multimodal)
+
+
+def _build_fusing(settings: Mapping[str, Any], data: ClassificationData, experts: int | None) -> nn.Module:
+    """A model of several modalities, or encoders of theirs to be pre-trained."""
+    seen = seen_modalities(settings, data)
+    options = {key: value for key, value in settings.items() if key not in ("name", "modalities", "weights")}
+    options["shapes"] = {name: data.modalities[name] for name in seen}
+    if "encoders" in options:  # a row that leaves a modality out has no use for its encoder
+        options["encoders"] = {name: own for name, own in options["encoders"].items() if name in seen}
+    if settings["name"] == "contrastive_encoders":
+        model: nn.Module = load_target(find("model", settings["name"]))(**options)
+        return model
+    made: nn.Module = load_target(find("model", settings["name"]))(n_classes=data.n_classes, experts=experts, **options)
+    return made
+
+
+def seen_modalities(settings: Mapping[str, Any], data: ClassificationData) -> tuple[str, ...]:
+    """The modalities that a model of several sees, in the order in which they are fused."""
+    return tuple(settings.get("modalities") or data.modalities)
+
+
+def expert_width(settings: Mapping[str, Any]) -> int | None:
+    """Width of the experts that a run's terms train; None where none does."""
+    widths = [loss["width"] for loss in settings["losses"] if find("loss", loss["term"]).experts]
+    return max(widths) if widths else None
+
+
 def build_method(settings: Mapping[str, Any], data: AnyData) -> AnyMethod:
     """The update rule of a run."""
     rule = load_target(find("method", settings["method"]["name"]))
+    if isinstance(data, ClassificationData) and (
+        settings["model"]["name"] == "contrastive_encoders" or _fuses(settings["model"])
+    ):
+        options = {key: value for key, value in settings["method"].items() if key != "name"}
+        if find("method", settings["method"]["name"]).fuses:
+            options["trains_unimodal"] = any(loss["term"] == "uni" for loss in settings["losses"])
+        return rule(modalities=seen_modalities(settings["model"], data), ignore_label=data.ignore_label, **options)
     if isinstance(data, ClassificationData):
         model, teacher = settings["model"], (settings["teacher"] or {}).get("model")
         if model["name"] == "pair":
@@ -85,7 +126,12 @@ def build_terms(settings: Mapping[str, Any]) -> list[Term]:
         entry = find("loss", loss["term"])
         unit = entry.unit(loss["definition"])
         function = load_target(entry)
-        terms.append(Term(loss["key"], loss["weight"], function, loss["definition"], options, unit, entry.joins))
+        terms.append(
+            Term(
+                loss["key"], loss["weight"], function, loss["definition"], options, unit, entry.joins,
+                experts=entry.experts, key_term=entry.name,
+            )
+        )  # fmt: skip
     return terms
 
 
@@ -97,6 +143,7 @@ def initial_model(
     role: str,
     weight_files: Mapping[str, str] = NO_FILES,
     kept: Sequence[int] | None = None,
+    experts: int | None = None,
 ) -> nn.Module:
     """A model with the initial weights of that seed, whatever the state of the global generator.
 
@@ -106,14 +153,14 @@ def initial_model(
 
     Args:
         weight_files: hash of a file, as settings name it -> where the file is.
-        kept: as for `build_model`.
+        kept, experts: as for `build_model`.
 
     Raises:
         DataError: a file that is not there, has changed, or does not fit the encoder.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(stream_key(seed, role, "build"))
-        model = build_model(settings, data, kept)
+        model = build_model(settings, data, kept, experts)
     initialise(model, seed=seed, role=role)
     if settings.get("weights") is not None:
         load_encoder(model, _checked_file(settings["weights"], weight_files))

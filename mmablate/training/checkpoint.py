@@ -85,6 +85,15 @@ def load_encoder(model: nn.Module, path: Path) -> None:
     _fit(encoder, {k.removeprefix("encoder."): v for k, v in weights.items()}, path, "the encoder")
 
 
+def load_part(model: nn.Module, part: str, path: Path) -> None:
+    """Loads one part of a model from a file of a model that has that part too; the rest stays.
+
+    Raises:
+        DataError: as `load_into`, for the part.
+    """
+    _fit(model.get_submodule(part), weights_for(model, path, part=part), path, f"the {part}")
+
+
 def _read_for(model: nn.Module, path: Path) -> dict[str, Tensor]:
     """The file's weights under the model's names; what DataParallel puts before a name is taken off."""
     weights = {re.sub(r"^(module\.)+", "", name): value for name, value in load_weights(path).items()}

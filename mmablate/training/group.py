@@ -17,14 +17,17 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from mmablate.catalog import file_hash
+from mmablate.catalog import file_hash, find
 from mmablate.data.augment import Augmentation
-from mmablate.data.base import AnyData, ClassificationData
+from mmablate.data.base import AnyData, ClassificationData, Split
 from mmablate.data.batches import Batch, TrainingBatches
+from mmablate.data.holdout import Part, hold_out, labels_of
 from mmablate.data.loading import BatchReader
+from mmablate.data.pictures import sample_info
 from mmablate.errors import DataError, LeaseLost, StoreError
 from mmablate.methods.crossmodal import TEACHER
 from mmablate.results import RunError, RunRecord, StudyStore
+from mmablate.results.class_predictions import write_class_predictions
 from mmablate.results.shown import write_predictions
 from mmablate.results.store import CHECKPOINT, STATE
 from mmablate.study import RunSpec
@@ -46,6 +49,7 @@ from mmablate.training.stacking import Stacked
 from mmablate.training.state import read_state, write_state
 from mmablate.training.trainee import Piece, Trainee
 from mmablate.training.usage import Usage
+from mmablate.training.watching import Watch
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +198,7 @@ def _over(task: GroupTask, store: StudyStore, spec: RunSpec) -> bool:
 
 def predictor(model: nn.Module, method: Any) -> Predict:
     """A batch -> column -> the logits whose accuracy it is."""
-    return lambda batch: method.scored(model(method.inputs(batch, ())))
+    return lambda batch: method.predict(model, batch)
 
 
 def _finished(store: StudyStore, spec: RunSpec) -> bool:
@@ -275,6 +279,10 @@ class _Group:
         self.data = open_data(self.settings["data"], self.task.data_root, seed=self.specs[0].seed)
         batches = self.batches = self._batches(self.data)
         self.saving = self.task.save_every.started()
+        self.watch = Watch(
+            self.data, self.settings, self._reader, device=self.device, precision=self._precision,
+            seed=self.specs[0].seed,
+        )  # fmt: skip
         # Steps that are counted by themselves are told as one epoch.
         epochs = 1 if self.train_settings.get("steps") else self.train_settings["epochs"]
         per_epoch = batches.steps_per_epoch()
@@ -299,8 +307,10 @@ class _Group:
     def _trainee(self, spec: RunSpec, total_steps: int) -> Trainee:
         """The run at its beginning, or where an interrupted try has left it; its folder is made ready."""
         kept = self._kept(spec)
+        first = spec.settings.get("pretrained")
+        encoders = self.store.run_folder(first["run"]) / CHECKPOINT if first else None
         made = lambda: Trainee(  # noqa: E731
-            spec, self.data, self.device, total_steps, self.task.weight_files, kept
+            spec, self.data, self.device, total_steps, self.task.weight_files, kept, encoders
         )
         trainee = made()
         path = self.store.run_folder(spec.run_id) / STATE
@@ -354,13 +364,24 @@ class _Group:
                 write_state(self.store.run_folder(trainee.spec.run_id) / STATE, trainee.state())
 
     def _reader(self, split: str) -> BatchReader:
-        """The reader of a split; its processes, where it has some, live as long as the group."""
+        """The reader of a split; its processes, where it has some, live as long as the group.
+
+        "train" is what steps see, "held" what `train.holdout` keeps from them.
+        """
         if split not in self.readers:
             pin = self.device.type == "cuda"
             self.readers[split] = BatchReader(
-                self.data.splits[split], workers=self.task.workers, pin=pin, device=self.device
+                self._split(split), workers=self.task.workers, pin=pin, device=self.device
             )
         return self.readers[split]
+
+    def _split(self, name: str) -> Split:
+        share = self.train_settings.get("holdout", 0)
+        if name not in ("train", "held") or not share:
+            return self.data.splits[name]
+        whole = self.data.splits["train"]
+        kept, held = hold_out(labels_of(whole, range(len(whole))), share, self.specs[0].seed)
+        return Part(whole, held if name == "held" else kept)
 
     def _batches(self, data: AnyData) -> TrainingBatches:
         augment = dict(self.train_settings["augment"])
@@ -376,6 +397,7 @@ class _Group:
             parts=self.train_settings["accumulate"],
             share=distributed.share(),
             steps=self.train_settings.get("steps"),
+            pictures=self.train_settings.get("pictures"),
         )
 
     def _kept(self, spec: RunSpec) -> tuple[int, ...] | None:
@@ -430,6 +452,8 @@ class _Group:
         return model
 
     def _epoch(self, batches: TrainingBatches, teacher: nn.Module | None, epoch: int, start: int) -> None:
+        if start == 0:
+            self.watch.begin_epoch(epoch, [t for t in self._well() if t.steps == epoch * batches.steps_per_epoch()])
         started = time.perf_counter()
         first = epoch * batches.steps_per_epoch() + start
         for step, batch in enumerate(batches.epoch(epoch, start=start, passed=self._count_masks), first):
@@ -500,6 +524,8 @@ class _Group:
                 "lr": trainee.optimizer.param_groups[0]["lr"],
                 "val": own,
                 "seconds": round(trainee.seconds, 3),
+                **(self.watch.end_epoch(trainee) if validate else {}),
+                **trainee.told,
             }
             trainee.history.append(line)
             if self.lead:
@@ -557,6 +583,11 @@ class _Group:
             found = scores[trainee.spec.run_id]
             if trainee.spec.settings["teacher"]:
                 found = found.with_columns(beside)
+            with trainee.guarded():
+                found = found.with_columns(Evaluated(self.watch.describe(trainee)))
+            if trainee.error is not None:
+                self._end_failed(trainee)
+                continue
             self._end_well(trainee, found)
 
     def _teacher_scores(self) -> Evaluated:
@@ -621,8 +652,11 @@ class _Group:
         )  # fmt: skip
 
     def _keep_predictions(self, trainee: Trainee) -> None:
-        """A few class maps for people to look at."""
-        if not (self.lead and self.task.samples) or isinstance(self.data, ClassificationData):
+        """A few class maps, or all predicted classes, for people to look at."""
+        if isinstance(self.data, ClassificationData):
+            self._keep_classes(trainee, self.data)
+            return
+        if not (self.lead and self.task.samples):
             return
         split = self.data.splits[self.data.scored_split]
         try:
@@ -637,6 +671,21 @@ class _Group:
         except Exception:  # a device that is full now, a file that is gone: the score stands without a picture
             return
         write_predictions(self.store.run_folder(trainee.spec.run_id), self.task.samples, maps)
+
+    def _keep_classes(self, trainee: Trainee, data: ClassificationData) -> None:
+        """What a student says of every scored sample; small beside the weights."""
+        if not self.lead or trainee.spec.role != "student":
+            return
+        split = data.splits[data.scored_split]
+        places = range(len(split))
+        try:
+            write_class_predictions(
+                self.store.run_folder(trainee.spec.run_id), indices=list(places), labels=labels_of(split, places),
+                ids=[sample_info(split, index).id for index in places], logits=self.watch.outputs(trainee),
+                synthetic=data.synthetic, drawn=find("dataset", self.settings["data"]["name"]).seeded, durable=False,
+            )  # fmt: skip
+        except Exception:  # a device or a disk that is full now: the score stands without them
+            return
 
     def _end_failed(self, trainee: Trainee) -> None:
         if trainee.spec.run_id not in {record.run_id for record in self.records}:

@@ -18,6 +18,28 @@ def build_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> torch.opti
     )
 
 
+def scaled_groups(model: nn.Module, settings: Mapping[str, Any]) -> tuple[torch.optim.Optimizer, tuple[float, ...]]:
+    """The optimiser of `train`, and the factor on the learning rate of each of its parameter groups.
+
+    Encoders of a model that fuses modalities have groups of their own where `encoder_lr` is not 1.
+    """
+    factor = float(settings.get("encoder_lr", 1))
+    if factor == 1:
+        optimizer = build_optimizer(model, settings)
+        return optimizer, (1.0,) * len(optimizer.param_groups)
+    parts: Mapping[str, Sequence[Tensor]] = model.parts()  # type: ignore[operator]
+    encoders = {id(p) for name, own in parts.items() if name.startswith("encoder.") for p in own}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups, factors = [], []
+    for inside in (False, True):
+        for decayed in (True, False):
+            some = [p for p in trained if (id(p) in encoders) == inside and is_decayed(p.ndim) == decayed]
+            if some:
+                groups.append({"params": some, "weight_decay": settings["weight_decay"] if decayed else 0.0})
+                factors.append(factor if inside else 1.0)
+    return _optimizer(groups, settings), tuple(factors)
+
+
 def is_decayed(ndim: int) -> bool:
     """Whether weight decay acts on a run's own parameter of that many dimensions."""
     return ndim > 1
@@ -31,6 +53,10 @@ def optimizer_over(
         {"params": list(decayed), "weight_decay": settings["weight_decay"]},
         {"params": list(plain), "weight_decay": 0.0},
     ]
+    return _optimizer(groups, settings)
+
+
+def _optimizer(groups: list[dict[str, Any]], settings: Mapping[str, Any]) -> torch.optim.Optimizer:
     # One fused kernel a step, on CPU as on CUDA (torch 2.4 and later).
     if settings["optimizer"] == "sgd":
         return torch.optim.SGD(groups, lr=settings["lr"], momentum=settings["momentum"], fused=True)
@@ -43,7 +69,7 @@ def learning_rate(step: int, total: int, settings: Mapping[str, Any]) -> float:
 
     Linear warm-up over `warmup` of all steps, from `warmup_start` of the peak (None: its first step above zero,
     as if step -1 had been at zero); then constant, half a cosine to zero, poly (1 - t)^0.9 with t the share of the
-    steps after warm-up, or step: a tenth from t = 1/2 on (torch's StepLR with its size half of the epochs).
+    steps after warm-up, or step: a tenth from t = `step_at` on (1/2: torch's StepLR with its size half of the epochs).
     """
     peak: float = settings["lr"]
     warm = int(settings["warmup"] * total)
@@ -58,5 +84,5 @@ def learning_rate(step: int, total: int, settings: Mapping[str, Any]) -> float:
     if settings["schedule"] == "poly":
         return float(peak * (1 - t) ** 0.9)
     if settings["schedule"] == "step":
-        return peak if t < 0.5 else peak / 10
+        return peak if t < settings.get("step_at", 0.5) else peak / 10
     return peak

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,16 +23,16 @@ from mmablate.data.base import AnyData
 from mmablate.data.batches import Batch
 from mmablate.data.streams import stream_key
 from mmablate.errors import NonFiniteLoss
-from mmablate.methods import Reference, total
+from mmablate.methods import Moment, Reference, total
 from mmablate.results import RunError
 from mmablate.study import RunSpec
 from mmablate.training import distributed
-from mmablate.training.building import NO_FILES, build_method, build_terms, initial_model
-from mmablate.training.checkpoint import digest
+from mmablate.training.building import NO_FILES, build_method, build_terms, expert_width, initial_model
+from mmablate.training.checkpoint import digest, load_part
 from mmablate.training.device import autocast, placed
 from mmablate.training.evaluation import Scores
 from mmablate.training.memory import OutOfMemory, is_out_of_memory
-from mmablate.training.optimisation import build_optimizer, learning_rate
+from mmablate.training.optimisation import learning_rate, scaled_groups
 from mmablate.training.state import State, below, optimizer_state, optimizer_tensors
 
 
@@ -65,6 +66,7 @@ class Trainee:
         total_steps: of the whole run, for the schedule.
         weight_files: hash -> path of the pre-trained weights that its settings name.
         kept: the channels of its input that a teacher sees, where those are chosen.
+        encoders: file of a pre-training whose encoders the model starts from.
 
     Attributes:
         error: why it failed; None while it is well.
@@ -82,11 +84,19 @@ class Trainee:
         total_steps: int,
         weight_files: Mapping[str, str] = NO_FILES,
         kept: Sequence[int] | None = None,
+        encoders: Path | None = None,
     ) -> None:
         self.spec, self.device, self.total_steps = spec, device, total_steps
         self.train_settings = spec.settings["train"]
         settings, role = spec.settings, spec.role
-        model = initial_model(settings["model"], data, seed=spec.seed, role=role, weight_files=weight_files, kept=kept)
+        model = initial_model(
+            settings["model"], data, seed=spec.seed, role=role, weight_files=weight_files, kept=kept,
+            experts=expert_width(settings),
+        )  # fmt: skip
+        self.frozen = bool(settings.get("pretrained", {}).get("frozen"))
+        if encoders is not None:
+            load_part(model, "encoders", encoders)
+            model.get_submodule("encoders").requires_grad_(not self.frozen)
         self.model: Any = placed(model, device)
         self.method: Any = build_method(settings, data)
         self.terms = build_terms(settings)
@@ -94,15 +104,19 @@ class Trainee:
         self.forward: Any = distributed.parallel(self.model, device, unused=by_features)
         self.world = distributed.share().world
         self.statistics = distributed.RunningStatistics(self.model) if self.world > 1 else None
-        self.optimizer: Any = build_optimizer(self.model, self.train_settings)
-        self.n_parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
-        self.initial_digest = digest(self.model.state_dict())
+        self.optimizer: Any
+        self.optimizer, self._factors = scaled_groups(self.model, self.train_settings)
+        self.n_parameters = _n_parameters(self.model)
+        # Experts stand beside the network that rows have in common; their beginning unpairs nothing.
+        begun = {name: value for name, value in self.model.state_dict().items() if not name.startswith("experts.")}
+        self.initial_digest = digest(begun)
         self.steps = 0
         self.seconds = 0.0
         self.error: RunError | None = None
         self.best: tuple[int, Scores, dict[str, Tensor]] | None = None
         self.history: list[dict[str, Any]] = []
         self.resumed: list[int] = []
+        self.told: dict[str, Any] = {}  # of the epoch at hand, for its line in the history
         self._sums: dict[str, Tensor] = {}
         self._pending: dict[str, Tensor] = {}  # of the step at hand, until the optimiser has moved
         self._count = 0
@@ -133,12 +147,17 @@ class Trainee:
         key = ("dropout", self.steps, piece.index) if piece.index else ("dropout", self.steps)
         torch.manual_seed(stream_key(self.spec.seed, self.spec.role, *key))
         self.model.train()
+        if self.frozen:  # batch norm among them
+            self.model.get_submodule("encoders").eval()
 
     def update(self) -> None:
         """Moves the weights by the gradient that has been gathered."""
         self._set_learning_rate(self.steps)
+        epoch = 1 + self.steps * int(self.train_settings["epochs"]) // max(1, self.total_steps)
+        self.method.adjust(self.model, Moment(self.spec.seed, self.steps, epoch, distributed.summed))
         if self.train_settings["clip"] is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.train_settings["clip"])
+            for parameters in self.method.clipped(self.model):
+                nn.utils.clip_grad_norm_(parameters, self.train_settings["clip"])
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.statistics is not None:
@@ -150,8 +169,8 @@ class Trainee:
         self._count += 1
 
     def _set_learning_rate(self, step: int) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(step, self.total_steps, self.train_settings)
+        for group, factor in zip(self.optimizer.param_groups, self._factors, strict=True):
+            group["lr"] = factor * learning_rate(step, self.total_steps, self.train_settings)
 
     def discard(self) -> None:
         """Forgets the gradient gathered for a step that is not taken."""
@@ -204,7 +223,8 @@ class Trainee:
         about = {
             "run_id": self.spec.run_id, "steps": self.steps, "total_steps": self.total_steps, "count": self._count,
             "sums": list(self._sums), "best": best, "history": self.history, "seconds": self.seconds,
-            "resumed": self.resumed,
+            "resumed": self.resumed, "method": self.method.state(),
+            "told": self.told,
         }  # fmt: skip
         return State(tensors, about)
 
@@ -226,6 +246,8 @@ class Trainee:
             weights = {name: value.to(self.device) for name, value in below(tensors, "best/").items()}
             self.best = (about["best"]["epoch"], about["best"]["scores"], weights)
         self.steps, self._count, self.seconds = about["steps"], about["count"], about["seconds"]
+        self.method.restore(about.get("method", {}))
+        self.told = dict(about.get("told", {}))
         self.history, self.resumed = list(about["history"]), [*about["resumed"], self.steps]
         self._set_learning_rate(max(0, self.steps - 1))  # the history tells that of the last step taken
 
@@ -271,6 +293,14 @@ class Trainee:
             if not math.isfinite(summed):
                 raise NonFiniteLoss(key, summed, self.steps + 1)
         raise NonFiniteLoss("total", float(whole), self.steps + 1)
+
+
+def _n_parameters(model: nn.Module) -> int:
+    """Of the network that is put to use: what is trained, frozen encoders included and experts not."""
+    parts = getattr(model, "parts", None)
+    if parts is None:
+        return sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return sum(p.numel() for name, own in parts().items() if name != "experts" for p in own)
 
 
 def scores_key(scores: Scores) -> float:

@@ -189,10 +189,10 @@ def test_claims_about_teachers_are_tested(tmp_path, claim, outcome) -> None:
 @pytest.mark.parametrize(
     ("claim", "reason"),
     [
-        ("1+no_kd > 90 on Tag", "1+no_kd has no value in Tag, which is about the teachers of rows"),
-        ("1+kd > 1+no_kd on Teacher", "1+no_kd has no value in Teacher, which is about the teachers of rows"),
-        ("Δ Teacher rises with gamma for kd", "Teacher is about the teachers of rows: it has no Δ"),
-        ("1+focus > 1+kd on Δ Teacher", "Teacher is about the teachers of rows: it has no Δ"),
+        ("1+no_kd > 90 on Tag", "1+no_kd has no value in Tag, a column that describes some rows only"),
+        ("1+kd > 1+no_kd on Teacher", "1+no_kd has no value in Teacher, a column that describes some rows only"),
+        ("Δ Teacher rises with gamma for kd", "Teacher describes rows: it has no Δ"),
+        ("1+focus > 1+kd on Δ Teacher", "Teacher describes rows: it has no Δ"),
         ("Tag rises with gamma for kd", "'gamma' has fewer than two numeric levels among the rows 'kd' that have a "
          "value in Tag"),
     ],

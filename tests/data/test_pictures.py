@@ -9,9 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmablate.data.base import ArraySplit, SampleInfo, SegmentationData
+from mmablate.data.base import ArraySplit, LabelledSplit, SampleInfo, SegmentationData
 from mmablate.data.landsat import open_landsat
-from mmablate.data.pictures import class_colours, palette, sample_info, sample_pictures, spread, to_rgb
+from mmablate.data.pictures import (
+    class_colours,
+    frame_places,
+    heat_strip,
+    palette,
+    sample_info,
+    sample_pictures,
+    spread,
+    to_rgb,
+)
 
 
 def split_of(conditions: list[dict[str, str]]) -> ArraySplit:
@@ -144,3 +153,35 @@ def test_landsat_can_be_looked_at_and_own_colours_win():
     own = ((1, 2, 3), (4, 5, 6))
     two = SegmentationData("x", {"F": 1}, ("a", "b"), 255, {}, False, None, (), colours=own)
     assert class_colours(two) == own
+
+
+@given(st.lists(st.floats(-10, 10) | st.sampled_from([np.nan, np.inf]), min_size=1, max_size=300))
+def test_a_heat_strip_keeps_the_order_of_numbers(values: list[float]) -> None:
+    """Red over blue grows with the number up to the ends of the scale; equal strips are about as wide as high."""
+    given_values = np.array(values, dtype=np.float32)
+    strip = heat_strip(given_values)
+    times = strip.shape[1] // len(values)
+    assert strip.shape[1] == times * len(values) >= len(values)
+    assert (strip == strip[:1]).all()
+    assert 8 <= strip.shape[1] / strip.shape[0] <= 32
+    row = strip[0, ::times].astype(int)
+    finite = np.isfinite(given_values)
+    assert (row[~finite] == 0).all()
+    order = np.argsort(np.clip(given_values[finite], -3, 3), kind="stable")
+    warmth = (row[finite][:, 0] - row[finite][:, 2])[order]
+    assert (np.diff(warmth) >= -1).all()  # each channel is rounded by itself
+
+
+@pytest.mark.parametrize(("n", "places"), [(1, [0]), (3, [0, 1, 2]), (4, [0, 1, 2, 3]), (8, [1, 3, 5, 7])])
+def test_frames_evenly_apart(n: int, places: list[int]) -> None:
+    assert frame_places(n) == places
+
+
+def test_samples_without_pictures_of_their_own_are_drawn_by_their_shape() -> None:
+    inputs = {
+        "numbers": np.zeros((2, 50), dtype=np.float32),
+        "sound": np.zeros((2, 1, 8, 12), dtype=np.float32),
+        "video": np.zeros((2, 3, 6, 5, 7), dtype=np.float32),
+    }
+    shapes = {name: p.shape for name, p in sample_pictures(LabelledSplit(inputs, np.zeros(2)), 1).items()}
+    assert shapes == {"numbers": (6, 100, 3), "sound": (8, 12, 3), "video": (5, 28, 3)}

@@ -330,7 +330,9 @@ def test_seeds_as_on_the_command_line(tmp_path, text, expected):
     assert load_recipe(write(tmp_path, spoilt(("seeds: 0-3", f"seeds: {text}")))).seeds == expected
 
 
-@pytest.mark.parametrize("model", [name for name, entry in entries("model").items() if entry.task == "classification"])
+@pytest.mark.parametrize(
+    "model", [name for name, entry in entries("model").items() if "modality" in entry.options.model_fields]
+)
 def test_the_widths_of_places_are_those_of_the_networks(model):
     """What a focus may count, from options alone, against what stands at each place."""
     entry = entries("model")[model]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from report_samples import HOSTILE, losses, with_failures
 from test_study_page import Page, assert_self_contained
 
-from mmablate.analysis import courses, details, settings
+from mmablate.analysis import courses, details, histories, settings
 from mmablate.analysis.details import StudyDetails, load_details
 from mmablate.analysis.usage import RowUse
 from mmablate.cli.tables import write_study_page
@@ -166,10 +166,10 @@ def test_many_rows_and_seeds_are_told_by_a_few(tmp_path: Path, monkeypatch: pyte
     (store.folder).mkdir()
     (store.folder / "study.json").write_text(json.dumps({"name": "made", "plan": [], "table": table}))
     read: list[Path] = []
-    monkeypatch.setattr(courses, "_lines", lambda path: read.append(path) or [epoch(1, 1.0), epoch(2, 0.5)])
+    monkeypatch.setattr(courses, "history_lines", lambda path: read.append(path) or [epoch(1, 1.0), epoch(2, 0.5)])
     training = load_details(store, records=records).training
     assert training is not None
-    assert len(read) == courses.MOST_ROWS * courses.MOST_SEEDS
+    assert len(read) == courses.MOST_ROWS * histories.MOST_SEEDS
     assert training.rows[0] == "r0"
     assert training.rows[-1] == "r29"
     assert training.n_rows == 30

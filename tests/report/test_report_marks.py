@@ -246,7 +246,7 @@ def test_what_is_about_teachers_is_said_and_stands_for_no_row() -> None:
     assert marks.measured(table).startswith("accuracy in %, gauss")
     assert set(marks.column_notes(table).values()) == {""}
     key = marks.key(table, best="bold", delta="with a sign")
-    assert "Teacher, Tag: about the teacher of a row, not compared" in key
+    assert "Teacher, Tag: describing a row (its teacher, its training), not compared" in key
     empty = tuple(row.model_copy(update={"cells": {"Acc": row.cells["Acc"]}}) for row in table.rows)
     assert "Teacher" not in marks.key(table.model_copy(update={"rows": empty}), best="bold", delta="with a sign")
     lower = table.column_info | {"Tag": ColumnInfo(metric="Brier", unit="", direction="min", reference=True)}

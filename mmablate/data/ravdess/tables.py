@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mmablate.data.faults import Fault, FileFault
+from mmablate.data.lists import read_rows
 from mmablate.data.ravdess.names import EMOTIONS
-from mmablate.data.untrusted import BROKEN, reason
 
 FOLDER = "data_file"
 TABLES = {"train": "spa_dl.csv", "val": "spa_val.csv", "test": "spa_test.csv"}
-MOST_BYTES = 64 << 20
 COLUMNS = "columns (npy name, image name, label)"
 
 
@@ -57,15 +55,7 @@ def read_tables(root: Path) -> tuple[list[Row], list[Fault]]:
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Number and cells of each line that is not empty; the first is the header."""
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise FileFault(path, f"expected at most {MOST_BYTES >> 20} MiB, found a larger file", "large tables")
-        reader = csv.reader(path.read_text(encoding="utf-8-sig").splitlines(), skipinitialspace=True)
-        found = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
-    except (*BROKEN, csv.Error) as error:
-        if isinstance(error, FileFault):
-            raise
-        raise FileFault(path, f"expected a csv file, found: {reason(error)}", "unreadable tables") from None
+    found = read_rows(path, what="tables")
     if not found or len(found[0][1]) < 3:
         header = found[0][1] if found else "an empty file"
         raise FileFault(path, f"expected a header row of at least three {COLUMNS}, found {header}", "tables")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mmablate.data.carving import carve
 from mmablate.data.clips import Clip
 from mmablate.data.faults import Fault
 from mmablate.data.untrusted import BROKEN, read_json, reason
 from mmablate.data.video import VIDEOS
 from mmablate.errors import DataError
+
+__all__ = ["carve", "class_of", "find_clips", "read_classes", "source_of"]
 
 AUDIO, VIDEO = "audio", "video"
 FOLDERS = {AUDIO: ("audio_npy", "audio"), VIDEO: ("video_jpg", "video")}
@@ -101,25 +103,3 @@ def _entries(folder: Path, endings: Sequence[str]) -> list[Path]:
         for path in folder.iterdir()
         if not path.name.startswith(".") and (path.suffix.lower() in endings or (frames and path.is_dir()))
     )
-
-
-def carve(clips: Sequence[Clip], fraction: float, seed: int) -> tuple[list[Clip], list[Clip]]:
-    """Training and validation clips of "train"; all clips of one source video go the same way.
-
-    A hash of seed and video decides, so that other clips coming or going change nothing; the fraction is met
-    on average, in videos. Where that leaves either side without a video, it gets the one that is nearest to it.
-
-    Args:
-        clips: of "train".
-        fraction: of the source videos, 0..1; 0 for no validation.
-        seed: of the draw.
-    """
-    places = {}
-    for clip in clips:
-        digest = hashlib.sha256(f"{seed}:{clip.group}".encode("utf-8", "surrogateescape")).digest()
-        places[clip.group] = int.from_bytes(digest[:6], "big") / 2**48
-    chosen = {group for group, place in places.items() if place < fraction}
-    if fraction > 0 and len(places) > 1:
-        order = sorted(places, key=lambda group: places[group])
-        chosen = (chosen | {order[0]}) - ({order[-1]} if len(chosen) == len(places) else set())
-    return [c for c in clips if c.group not in chosen], [c for c in clips if c.group in chosen]

@@ -12,16 +12,18 @@ train, masks, losses):
 A focus counts with the losses: it is what those learn from.
 The teacher's section counts with that of the student (its stages must follow the model's) and where the row has a
 term that reads it. Several keys of one section are one change: `{train.epochs: 5, train.lr: 0.1}` may be a schedule.
+Terms that only one of the two update rules can compute (the unimodal losses of DGL) come with the rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from mmablate.catalog import find
 from mmablate.recipe import Recipe
 from mmablate.recipe.rechecking import Sections
+from mmablate.recipe.schema import Loss
 from mmablate.study.linting.sharing import Texts
 from mmablate.study.plan import Row
 from mmablate.study.rows import listed
@@ -56,7 +58,21 @@ def _changed(row: Row, base: Row, texts: Texts) -> list[str]:
         changed.append("losses")
     if "focus" in changed and ("losses" in changed or not _reads_teacher(row)):
         changed.remove("focus")
+    if {"method", "losses"} <= set(changed) and _come_with_method(
+        _terms(row.losses), row.sections.method.name, _terms(base.losses), base.sections.method.name
+    ):
+        changed.remove("losses")
     return changed
+
+
+def _terms(losses: Mapping[str, Loss]) -> set[str]:
+    return {str(loss.term) for loss in losses.values()}
+
+
+def _come_with_method(own: Collection[str], method: str, others: Collection[str], other_method: str) -> bool:
+    """Whether each rule has all the terms in use that it can compute, of those that either has."""
+    computed, other = (set(find("method", name).terms) for name in (method, other_method))
+    return computed != other and set(own) ^ set(others) <= computed ^ other
 
 
 def _reads_teacher(row: Row) -> bool:
@@ -94,7 +110,20 @@ def _sections(first: Mapping[str, Any], level: Mapping[str, Any], plain: Mapping
         changed.pop("teacher", None)
     if "losses" in changed:
         changed.pop("focus", None)
+    if {"method", "losses"} <= changed.keys():
+        (own, method), (others, other_method) = (_level_terms(some, plain) for some in (level, first))
+        if _come_with_method(own, method, others, other_method):
+            del changed["losses"]
     return list(changed)
+
+
+def _level_terms(level: Mapping[str, Any], plain: Mapping[str, Any]) -> tuple[set[str], str]:
+    """The terms that a level chooses, and its update rule."""
+    named = plain["losses"]
+    chosen = {str(named[key]["term"]) for key in level.get("losses", named) if key in named}
+    method = level.get("method", {})
+    own = method if isinstance(method, str) else method.get("name")
+    return chosen, str(level.get("method.name", own) or plain["method"]["name"])
 
 
 def _at(plain: Mapping[str, Any], key: str) -> Any:

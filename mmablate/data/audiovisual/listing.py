@@ -1,0 +1,209 @@
+"""What the lists and folders of a set say of its clips, before any file of them is opened."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmablate.data.faults import Fault
+from mmablate.data.video import ALL_VIDEOS
+from mmablate.errors import DataError
+
+AUDIO, VISUAL = "audio", "visual"
+TRAIN, VAL, TEST = "train", "val", "test"
+SOUNDS = (".wav",)
+NAMED = 5  # names that a message lists
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One clip of a list.
+
+    Attributes:
+        id: of the clip.
+        label: key of its class (see `class_key`).
+        split: "train", "val" or "test".
+        group: speaker or source video; clips of one group are never parted by a split made here.
+        place: file and line, or folder, for messages.
+        key: what its files are found under; its id where that is unique.
+    """
+
+    id: str
+    label: str
+    split: str
+    group: str
+    place: str
+    key: str
+
+
+@dataclass
+class Listing:
+    """A set as its names tell it.
+
+    Attributes:
+        home: the set's own folder.
+        clips: of all lists, in order.
+        classes: key -> name as it is shown, in the order of the labels.
+        files: modality -> key of a clip -> its file, or folder of frames.
+        looked: modality -> where they were looked for, for messages.
+        sources: split -> list or folder that it comes from, for messages.
+        lists: the list files read.
+        faults: lines and names that could not be used.
+        notes: for every table.
+    """
+
+    home: Path
+    clips: list[Listed]
+    classes: dict[str, str]
+    files: dict[str, dict[str, Path]]
+    looked: dict[str, str]
+    sources: dict[str, str]
+    lists: list[Path] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def class_key(name: str) -> str:
+    """What all spellings of a class have in common: spaces for underscores, one at a time, no capitals."""
+    return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").split()).casefold()
+
+
+def class_table(names: Iterable[str], place: str) -> dict[str, str]:
+    """Key -> name as written, in order, of a list of classes.
+
+    Raises:
+        DataError: a class that is there twice, in two spellings too, or fewer than two.
+    """
+    table: dict[str, str] = {}
+    for name in names:
+        key = class_key(name)
+        if key in table:
+            raise DataError(f"{place}: expected each class once, found {table[key]!r} and {name!r}")
+        table[key] = name
+    if len(table) < 2:
+        raise DataError(f"{place}: expected at least two classes, found {len(table)}")
+    return table
+
+
+def find_home(root: Path, name: str, marks: Sequence[str]) -> Path:
+    """The set's own folder: the folder `name` of the root, or the root itself where it holds one of the marks.
+
+    Raises:
+        DataError: neither.
+    """
+    if (root / name).is_dir():
+        return root / name
+    if any((root / mark).is_dir() for mark in marks):
+        return root
+    raise DataError(f"{root}: expected the folder {name}, or {' or '.join(marks)}, found none of them")
+
+
+def find_list(name: str, places: Sequence[Path]) -> Path | None:
+    """The first file of that name."""
+    return next((place / name for place in places if (place / name).is_file()), None)
+
+
+def list_places(root: Path, home: Path, lists: str | None) -> list[Path]:
+    """Where lists are looked for: the folder that the option names, else the set's own one and the root.
+
+    Raises:
+        DataError: the option names no folder.
+    """
+    if lists is None:
+        return [home] if home == root else [home, root]
+    place = root / Path(lists).expanduser()
+    if not place.is_dir():
+        raise DataError(f"{place}: expected a folder of lists (option `lists`), found none")
+    return [place]
+
+
+def sounds_in(folder: Path) -> dict[str, Path]:
+    """Stem -> wav file of a folder; {} where there is no such folder."""
+    return {path.stem: path for path in entries(folder) if path.suffix.lower() in SOUNDS and path.is_file()}
+
+
+def visuals_in(folder: Path) -> dict[str, Path]:
+    """Stem -> folder of frames, or video file where there is none; a folder may be called as a video is."""
+    found: dict[str, Path] = {}
+    for path in entries(folder):
+        video = path.suffix.lower() in ALL_VIDEOS
+        stem = path.stem if video else path.name
+        if path.is_dir():
+            found[stem] = path
+        elif video:
+            found.setdefault(stem, path)
+    return found
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, sorted, hidden things left out; [] where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return [folder / name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
+
+
+def first_of(found: Iterable[Mapping[str, Path]]) -> dict[str, Path]:
+    """Of several places the first that has a clip."""
+    joined: dict[str, Path] = {}
+    for files in found:
+        for stem, path in files.items():
+            joined.setdefault(stem, path)
+    return joined
+
+
+def shown(names: Iterable[str]) -> str:
+    """The first few names, and how many others there are."""
+    told = list(names)
+    more = f" and {len(told) - NAMED} others" if len(told) > NAMED else ""
+    return ", ".join(told[:NAMED]) + more
+
+
+def check_classes(listing: Listing) -> None:
+    """Refuses train and test whose classes differ; notes the classes that have no clip at all.
+
+    Raises:
+        DataError: a class of one that the other lacks, all of them in one message; or fewer than two classes.
+    """
+    if len(listing.classes) < 2:
+        told = shown(listing.classes.values())
+        raise DataError(f"{listing.home}: expected at least two classes, found {len(listing.classes)}: {told}")
+    found = {split: {clip.label for clip in listing.clips if clip.split == split} for split in (TRAIN, VAL, TEST)}
+    lacking = []
+    for split, other in ((TRAIN, TEST), (TEST, TRAIN), (VAL, TRAIN)):
+        only = [name for key, name in listing.classes.items() if key in found[split] - found[other]]
+        if only:
+            lacking.append(f"in {listing.sources[split]} but not in {listing.sources[other]}: {shown(only)}")
+    if lacking:
+        raise DataError(f"{listing.home}: expected the same classes in train and test, found {'; '.join(lacking)}")
+    empty = [name for key, name in listing.classes.items() if key not in found[TRAIN]]
+    if empty:
+        listing.notes.append(f"{len(empty)} of the {len(listing.classes)} classes have no clip: {shown(empty)}.")
+
+
+def settle(listing: Listing) -> None:
+    """Leaves every clip once: the first row of a list counts, and test keeps what train or val name too.
+
+    What was left out is told in notes; nothing of a clip that tests is trained on.
+    """
+    rank = {TEST: 0, VAL: 1, TRAIN: 2}
+    kept: dict[str, Listed] = {}
+    again = relabelled = moved = 0
+    for clip in listing.clips:
+        other = kept.setdefault(clip.id, clip)
+        if other is clip:
+            continue
+        if other.split == clip.split:
+            again += 1
+            relabelled += other.label != clip.label
+        else:
+            moved += 1
+            kept[clip.id] = min(other, clip, key=lambda each: rank[each.split])
+    if again:
+        more = f", {relabelled} of them with another class" if relabelled else ""
+        listing.notes.append(f"{again} rows name a clip again{more}; the first one counts.")
+    if moved:
+        listing.notes.append(f"{moved} clips are listed in two splits; they stay in test (or val) alone.")
+    listing.clips = list(kept.values())
