@@ -154,7 +154,7 @@ def test_partners(root):
     assert f"{root / 'cones/rgb/0003.png'}: expected its partner of lidar, cones/lidar/0003.npy, found none" in message
     assert f"{root / 'rings/lidar/0005.npy'}: expected its partner of rgb, rings/rgb/0005.png, found none" in message
     data = open_rgb_lidar(root, modalities=BOTH, missing="drop")
-    assert data.notes == ("2 samples that lack a modality left out (without rgb 1, without lidar 1).",)
+    assert data.notes == ("2 samples lack a modality and were dropped (without rgb 1, without lidar 1).",)
     assert sum(map(len, data.splits.values())) == 18
 
 

@@ -63,6 +63,7 @@ def test_short_forms(tmp_path):
             'name: class_folders, root: d, modalities: {a: "{class}/{id}.png", size: "{class}/{id}.npy"}',
             "data.modalities: names other than those of options of class_folders, got 'size'",
         ),
+        (f"{FOLDERS}, missing: ask", "data.missing: should be 'refuse', 'drop' or 'mask', got 'ask'"),
         (f"{FOLDERS}, normalise: imagnet", "data.normalise"),
         (f"{FOLDERS}, splits: {{dev: dev}}", "data.splits"),
     ],
