@@ -16,7 +16,7 @@ from mmablate.errors import RecipeError, UsageError
 from mmablate.recipe import Draft, Recipe, check, draft_recipe
 from mmablate.recipe.merging import set_path
 from mmablate.recipe.reading import Source
-from mmablate.recipe.schema import Component, Loss, Teacher
+from mmablate.recipe.schema import Component, Loss, Teacher, Train
 from mmablate.study.content import COMPUTE_VERSION
 from mmablate.study.datasets import data_fingerprint, dataset_settings
 from mmablate.study.resolving import ROW_SECTIONS, STUDY_KEYS
@@ -113,7 +113,7 @@ def _study_keys(key: str, value: Any) -> list[str]:
 
 
 def plain_runs(base: Recipe, rows: list[PlainRow], fingerprint: str) -> list[PlainRun]:
-    """All runs: pairs, then teachers, then students."""
+    """All runs: pre-trainings, then pairs, then teachers, then students."""
     runs: dict[str, PlainRun] = {}
     for seed in base.seeds:
         for row in rows:
@@ -121,7 +121,8 @@ def plain_runs(base: Recipe, rows: list[PlainRow], fingerprint: str) -> list[Pla
                 known = runs.get(run.run_id, run)
                 served, cells = dict.fromkeys((*known.rows, *run.rows)), {**known.cells, **run.cells}
                 runs[run.run_id] = run._replace(rows=tuple(served), cells=cells)
-    return sorted(runs.values(), key=lambda run: ["pair", "teacher", "student"].index(run.role))
+    order = ["pretraining", "pair", "teacher", "student"]
+    return sorted(runs.values(), key=lambda run: order.index(run.role))
 
 
 def plain_id(settings: Mapping[str, Any]) -> str:
@@ -149,15 +150,52 @@ def _runs_of(row: PlainRow, seed: int, base: Recipe, fingerprint: str) -> Iterat
     }
     depends_on: tuple[str, ...] = ()
     what: Any = None
+    unseeded: dict[str, Any] = {}
+    if recipe.pretrain is not None and recipe.pretrain.then in ("tune", "freeze"):
+        first = _pretraining_run(recipe, seed, fingerprint)
+        yield first
+        depends_on = (first.run_id,)
+        frozen = recipe.pretrain.then == "freeze"
+        settings["pretrained"] = {"run": first.run_id, "frozen": frozen}
+        unseeded["pretrained"] = {"run": plain_id({**first.settings, "seed": None}), "frozen": frozen}
     if teacher is not None and (needed or teacher.row):
         upstream = _upstream_runs(recipe, teacher, seed, base, fingerprint)
         yield from upstream.values()
         if needed:
             *_, last = upstream.values()
-            depends_on = (last.run_id,)
+            depends_on += (last.run_id,)
             settings["teacher"], what = _taught_by(recipe, teacher, upstream)
-    cell = plain_id({**settings, "seed": None, "teacher": what})
+    cell = plain_id({**settings, "seed": None, "teacher": what, **unseeded})
     yield PlainRun(plain_id(settings), "student", seed, settings, depends_on, (row.name,), {row.name: cell})
+
+
+def _pretraining_run(recipe: Recipe, seed: int, fingerprint: str) -> PlainRun:
+    """Encoders that learn from pairs: the row's data and encoders, its `train` as the pre-training changes it."""
+    model, pretrain = recipe.model.options, recipe.pretrain
+    assert pretrain is not None
+    encoders = {"modalities": model["modalities"], "encoders": model.get("encoders", {})}
+    if recipe.model.name == "map_fusion_classifier":
+        encoders["encoder"] = {
+            "kind": "conv", "widths": model["widths"], "norm": model["norm"], "downsampling": model["downsampling"],
+        }  # fmt: skip
+    else:
+        encoders["encoder"] = model["encoder"]
+    train = recipe.train.model_dump(mode="json")
+    for key, value in pretrain.train.items():
+        train[key] = {**train[key], **value} if isinstance(value, dict) and isinstance(train.get(key), dict) else value
+    train = Train(**{key: value for key, value in train.items() if key not in ("encoder_lr", "select")}, select="last")
+    settings = {
+        **_common(recipe, fingerprint, [recipe.model]),
+        "role": "pretraining",
+        "seed": seed,
+        "method": {"name": "contrastive"},
+        "model": {"name": "contrastive_encoders", "dim": pretrain.dim, **encoders},
+        "losses": [{"key": "nce", "term": "nce", "weight": 1.0, "definition": "infonce"}],
+        "train": train.model_dump(mode="json"),
+        "masks": {"mode": "none", "distribution": "cardinality"},
+        "teacher": None,
+    }
+    return PlainRun(plain_id(settings), "pretraining", seed, settings, (), (), {})
 
 
 def _upstream_runs(recipe: Recipe, teacher: Teacher, seed: int, base: Recipe, fingerprint: str) -> dict[str, PlainRun]:
@@ -286,11 +324,17 @@ def _task(recipe: Recipe) -> str:
 
 def _common(recipe: Recipe, fingerprint: str, models: Sequence[Component]) -> dict[str, Any]:
     data = dataset_settings(recipe)
-    if _task(recipe) == "classification":  # a run reads the modalities of its models, and what is said of these
-        seen = {model.options["modality"] for model in models}
-        unread = [name for name in data["modalities"] if name not in seen]
+    together = find("dataset", recipe.data.name).together(recipe.data.options)
+    if _task(recipe) == "classification" and not together:
+        # A run reads the modalities of its models, and what is said of these.
+        seen: set[str] = set()
+        for model in models:
+            several = model.options.get("modalities") or recipe.data.modalities
+            seen |= {model.options["modality"]} if "modality" in model.options else set(several)
+        named = [(one if isinstance(one, str) else one[0], one) for one in data["modalities"]]
+        unread = [name for name, _ in named if name not in seen]
         data = {key: value for key, value in data.items() if key not in unread}
-        data["modalities"] = [name for name in data["modalities"] if name not in unread]
+        data["modalities"] = [one for name, one in named if name in seen]
     return {
         "compute": COMPUTE_VERSION,
         "data": {**data, "fingerprint": fingerprint},
