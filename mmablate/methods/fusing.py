@@ -41,6 +41,7 @@ class FusingRule(UpdateRule):
     Attributes:
         emphasis: modality -> share in [0, 1] of the weight β of unique information; 0 at first, set by whoever
             knows how weak each modality is.
+        scores_own: `predict` gives each modality's own output, too, where something has trained it.
     """
 
     truncate = False  # the joint loss ends at the fusion
@@ -52,6 +53,7 @@ class FusingRule(UpdateRule):
         self.trains_unimodal = trains_unimodal
         self.emphasis: dict[str, float] = dict.fromkeys(self.modalities, 0.0)
         self.memory: dict[str, Any] = {}
+        self.scores_own = True
 
     def present(self, seed: int, step: int) -> tuple[str, ...]:
         """All modalities, whatever the seed and step."""
@@ -104,10 +106,14 @@ class FusingRule(UpdateRule):
         return {term.key: term(step) for term in terms}
 
     def predict(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """As of every rule; each modality's own output where something has trained it."""
-        jointly = bool(model.get_submodule("fusion").trained_jointly)
-        own = len(self.modalities) > 1 and (self.trains_unimodal or jointly)
+        """As of every rule; also each modality's own output, if wished."""
+        own = self.scores_own and self.hears_each(model)
         return self.scored(model(self.inputs(batch, ()), unimodal=own))
+
+    def hears_each(self, model: nn.Module) -> bool:
+        """Whether the model's own outputs for each of its modalities are worth a look: something has trained them."""
+        jointly = bool(model.get_submodule("fusion").trained_jointly)
+        return len(self.modalities) > 1 and (self.trains_unimodal or jointly)
 
     def scored(self, outputs: Fused) -> dict[str, Tensor]:
         """Column -> the logits (B, K) whose accuracy it is: the fused output, and what there is beside it."""

@@ -517,6 +517,12 @@ class _Group:
             # the last epoch it is.
             if (own is not None or not there) and (last or self._may_select()):
                 trainee.keep(epoch + 1, own or {})
+            seen: dict[str, Any] = {}
+            with trainee.guarded():
+                seen = self.watch.end_epoch(trainee) if validate else {}
+            if trainee.error is not None:
+                self._end_failed(trainee)
+                continue
             line = {
                 "epoch": epoch + 1,
                 "step": trainee.steps,
@@ -524,7 +530,7 @@ class _Group:
                 "lr": trainee.optimizer.param_groups[0]["lr"],
                 "val": own,
                 "seconds": round(trainee.seconds, 3),
-                **(self.watch.end_epoch(trainee) if validate else {}),
+                **seen,
                 **trainee.told,
             }
             trainee.history.append(line)

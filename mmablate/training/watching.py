@@ -16,6 +16,7 @@ from mmablate.data.loading import BatchReader
 from mmablate.methods import FusingRule
 from mmablate.methods.crossmodal import ACCURACY
 from mmablate.training import distributed
+from mmablate.training.building import beside_accuracy
 from mmablate.training.features import Seen, see
 from mmablate.training.fused_scores import beside, heard, probe_guesses
 from mmablate.training.routed_gradients import SAMPLES, as_history, suppression
@@ -46,8 +47,7 @@ class Watch:
     ) -> None:
         self.data, self.reader, self.device, self.precision, self.seed = data, reader, device, precision, seed
         self.batch_size = int(settings["evaluate"]["batch_size"])
-        also = settings["evaluate"].get("also")
-        self.also = ("probes", "own", "gain", "scores") if also is None else tuple(also)
+        self.also = beside_accuracy(settings["evaluate"])
         self._samples: Batch | None = None
         self._last: tuple[str, Seen] | None = None  # run -> the scored split as it saw it
 
@@ -104,7 +104,8 @@ class Watch:
         """Output -> logits (N, K) on the scored split, that of the column "Acc" first; for people to look at."""
         if self._last is not None and self._last[0] == trainee.spec.run_id:
             seen = self._last[1]
-            own = {f"unimodal/{name}": logits for name, logits in seen.unimodal.items()}
+            heard = trainee.method.hears_each(trainee.model)
+            own = {f"unimodal/{name}": logits for name, logits in seen.unimodal.items() if heard}
             return {name: logits.numpy() for name, logits in {ACCURACY: seen.logits, **own}.items()}
         found: dict[str, list[torch.Tensor]] = {}
         for batch in evaluation_batches(self.reader(self.data.scored_split), self.batch_size, self.device):
