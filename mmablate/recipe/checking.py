@@ -470,7 +470,7 @@ def _check_seen(draft: Draft, entry: ModelEntry, model: Model) -> None:
         draft.report(("model", "modalities"), f"of the data's modalities ({', '.join(names)}), got {lacking}")
         return
     shown = tuple(seen) if seen else names
-    for fault in entry.faults(model.options, shown):
+    for fault in entry.faults(model.options, names or shown):
         draft.report(("model",), fault)
     pretrain: Pretrain | None = draft.sections.get("pretrain")
     if pretrain is not None and pretrain.then != "none" and len(shown) < 2:
