@@ -30,7 +30,7 @@ def gradients(row: str, seed: int, epoch: int, modalities: Sequence[str] = MODAL
             "larger_given": round(min(1.0, 0.93 + 0.01 * epoch), 6) if known else None,
             "larger_otherwise": round(larger - 0.2, 6) if known else None,
             "surer_given": 1.0 if known else None,
-            "left": round(float(0.9 - 0.25 * place + 0.02 * epoch + 0.05 * stream.normal()), 6),
+            "left": round(float(0.9 * 0.75**place + 0.02 * epoch + 0.02 * stream.normal()), 6),
             "samples": 256,
         }
     return found

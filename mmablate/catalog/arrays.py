@@ -99,9 +99,10 @@ def _arrays_files(root: Path | None, settings: Mapping[str, Any]) -> list[Path]:
 
 
 def _together(options: Mapping[str, Any]) -> bool:
-    """Rows that are matched by an id hang on all files, and so do columns that are looked for in all of them."""
+    """Rows that are matched by an id hang on all files; so do columns looked for in all, and options that name them."""
     places = [where for key in ("labels", "split", "group") if (where := options.get(key))]
-    return options.get("id") is not None or any(where["file"] is None for where in places)
+    named = options.get("id") is not None or isinstance(options.get("key"), Mapping)
+    return named or any(where["file"] is None for where in places)
 
 
 ARRAYS = DatasetEntry(

@@ -13,7 +13,6 @@ from mmablate.catalog.image_folder import Pixels, Way, files_of_patterns
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Fractions = tuple[Fraction, Fraction, Fraction]
-Policy = Literal["refuse", "drop"]
 
 
 def _way_form(value: Any) -> str:
@@ -27,8 +26,14 @@ class Drawn(Options):
         (0.6, 0.2, 0.2), description="share of train, val and test in every class; val or test 0: no such split"
     )
     split_seed: int = Field(0, ge=0, description="deals the samples; the same for every run seed")
-    missing: Policy = Field("refuse", description="samples that lack a modality: refuse them, or drop them with a note")
-    on_fault: Policy = Field("refuse", description="the same of samples with a faulty file")
+    missing: Literal["refuse", "drop", "mask"] = Field(
+        "refuse",
+        description="samples that lack a modality: refuse them, drop them, or mask what they lack (zeros); the latter "
+        "two with a note of the numbers",
+    )
+    on_fault: Literal["refuse", "drop"] = Field(
+        "refuse", description="samples with a faulty file: refuse them, or drop them with a note of their number"
+    )
 
     @model_validator(mode="after")
     def _sum(self) -> Self:
@@ -77,8 +82,13 @@ class ClassFoldersOptions(Drawn):
 
 
 def drops(options: Mapping[str, Any]) -> bool:
-    """A sample is dropped for all rows, or for none: then every run looks at all modalities."""
-    return "drop" in (options.get("missing"), options.get("on_fault"))
+    """A sample is dropped or masked for all rows, or for none: then every run looks at all modalities."""
+    return options.get("missing") in ("drop", "mask") or options.get("on_fault") == "drop"
+
+
+def _together(options: Mapping[str, Any]) -> bool:
+    """Options that name modalities are judged by all of them, too."""
+    return drops(options) or bool(options.get("resize")) or isinstance(options.get("normalise"), Mapping)
 
 
 def _class_folder_files(root: Path | None, settings: Mapping[str, Any]) -> list[Path]:
@@ -97,5 +107,5 @@ CLASS_FOLDERS = DatasetEntry(
     files=_class_folder_files,
     maps="files",
     task="classification",
-    together=drops,
+    together=_together,
 )

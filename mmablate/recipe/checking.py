@@ -597,6 +597,11 @@ def check_modalities(draft: Draft) -> None:
         problems.append(f"names other than 'Mean' and without '+', which name columns, got {', '.join(map(repr, odd))}")
     if len(set(names)) != len(names):
         problems.append(f"a modality is given twice: {names}")
+    if entry.modalities is None and entry.task == "classification":
+        # An option called as a modality concerns that modality alone (see `study.reading`).
+        taken = [name for name in names if name in entry.options.model_fields]
+        if taken:
+            problems.append(f"names other than those of options of {data.name}, got {', '.join(map(repr, taken))}")
     for text in problems:
         draft.report(path, text)
     if data.modalities is None and not problems:

@@ -91,4 +91,4 @@ def _evaluated(counts: Mapping[str, Mapping[str, Tensor]], totals: Mapping[str, 
         for group, size in totals.items():
             if size:
                 scores[group][column] = 100 * int(own[group]) / size
-    return Evaluated(scores.pop(WHOLE), dict(scores))
+    return Evaluated(scores.pop(WHOLE, {}), dict(scores))  # a pre-training predicts nothing

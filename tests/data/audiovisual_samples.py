@@ -150,3 +150,9 @@ def visual_folder(root: Path, name: str, number: int) -> Path:
     """The frames of a clip."""
     stem = cremad_ids()[number] if name == "cremad" else video_id(number)
     return next(path for path in (root / HOMES[name]).rglob(f"{stem}*") if path.is_dir())
+
+
+def opened(root: Path, name: str, **options):
+    """A written set; validation clips only where a set has its own, or speakers."""
+    fraction = {} if name == "cremad" else {"val_fraction": 0}
+    return OPEN[name](root, modalities=BOTH, **{**SMALL, **fraction, **options})

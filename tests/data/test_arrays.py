@@ -322,6 +322,7 @@ def test_the_catalogue_entry(tmp_path, raw):
     assert not entry.together(options)
     assert entry.together(ArraysOptions().model_dump(mode="json"))
     assert entry.together({**options, "id": "name"})
+    assert entry.together({**options, "key": {"b": "values"}})
     assert check_arrays(tmp_path, modalities=dict(pairs), **options, thorough=True) == []
     assert open_arrays(tmp_path, modalities=dict(pairs), **options).n_classes == 3
     short = {"labels": "digit", "split": {"file": "s.csv", "column": "part"}, "group": -2}

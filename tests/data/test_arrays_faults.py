@@ -45,6 +45,12 @@ def test_paths_stay_below_the_root(root, name):
     assert "a: expected a .npy, .npz, .csv, .csv.gz file below the root" in message
 
 
+@pytest.mark.parametrize("name", ["labels", "split"])
+def test_a_modality_called_as_a_role_is_looked_at_too(root, name):
+    message = told(root, modalities={name: {"files": "../a.npy"}}, split={"file": "y.csv", "column": None})
+    assert message == f"{name}: expected a .npy, .npz, .csv, .csv.gz file below the root, found '../a.npy'"
+
+
 def test_files_that_are_not_there_are_told_together(root):
     message = told(root, modalities={"a": {"files": "x.npy"}, "c": {"files": "z.csv"}})
     assert message == f"{root / 'x.npy'}: expected a file of a, found none\n" + (

@@ -7,7 +7,6 @@ import pytest
 from audiovisual_samples import (
     BOTH,
     CHECK,
-    OPEN,
     RATE,
     SMALL,
     WRITE,
@@ -15,6 +14,7 @@ from audiovisual_samples import (
     cremad_ids,
     ids,
     numbers,
+    opened,
     video_id,
     visual_folder,
     write_ave,
@@ -34,11 +34,6 @@ from mmablate.data.audiovisual.pairing import pair
 from mmablate.errors import DataError
 
 NAMES = tuple(WRITE)
-
-
-def opened(root, name, **options):
-    fraction = {} if name == "cremad" else {"val_fraction": 0}
-    return OPEN[name](root, modalities=BOTH, **{**SMALL, **fraction, **options})
 
 
 def total(data) -> int:

@@ -191,16 +191,33 @@ def test_samples_without_a_partner_are_refused_or_counted(root):
     (root / "dog" / "depth" / "8.npy").unlink()
     assert told(root).splitlines() == [
         f"{root / 'cat/depth/3.npy'}: expected its partner of rgb, cat/rgb/3.png, found none "
-        "(missing: drop leaves it out)",
+        "(missing: drop leaves such samples out, mask reads zeros)",
         f"{root / 'dog/rgb/7.png'}: expected its partner of depth, dog/depth/7.npy, found none "
-        "(missing: drop leaves it out)",
+        "(missing: drop leaves such samples out, mask reads zeros)",
         f"{root / 'dog/rgb/8.png'}: expected its partner of depth, dog/depth/8.npy, found none "
-        "(missing: drop leaves it out)",
+        "(missing: drop leaves such samples out, mask reads zeros)",
     ]
     data = open_class_folders(root, modalities=BOTH, missing="drop")
     assert sum(map(len, data.splits.values())) == 17
-    assert data.notes == ("3 samples that lack a modality left out (without rgb 1, without depth 2).",)
+    assert data.notes == ("3 samples lack a modality and were dropped (without rgb 1, without depth 2).",)
     assert check_class_folders(root, modalities=BOTH, missing="drop", thorough=True) == []
+
+
+def test_what_is_masked_is_zero(root):
+    (root / "cat" / "rgb" / "3.png").unlink()
+    (root / "dog" / "depth" / "7.npy").unlink()
+    data = open_class_folders(root, modalities=BOTH, missing="mask")
+    assert sum(map(len, data.splits.values())) == 20
+    assert data.notes == ("2 samples lack a modality, which is read as zeros (without rgb 1, without depth 1).",)
+    rgb, depth = samples_of(data, "rgb"), samples_of(data, "depth")
+    assert {name for name, found in rgb.items() if not found.any()} == {"cat/3"}
+    assert {name for name, found in depth.items() if not found.any()} == {"dog/7"}
+    for split in data.splits.values():
+        for i in range(len(split)):
+            assert set(split.pictures(i)) == set(BOTH)
+    for path in root.glob("*/rgb/*.png"):
+        path.unlink()
+    assert "expected samples (" in told(root, missing="mask")
 
 
 @pytest.mark.parametrize(
@@ -299,6 +316,9 @@ def test_the_catalogue_entry(root):
     assert len(entry.files(root, {"modalities": pairs, **options})) == 40
     assert not entry.together(options)
     assert entry.together({**options, "missing": "drop"})
+    assert entry.together({**options, "missing": "mask"})
     assert entry.together({**options, "on_fault": "drop"})
+    assert entry.together({**options, "normalise": {"rgb": "unit"}})
+    assert entry.together({**options, "resize": {"rgb": "nearest"}})
     data = open_class_folders(root, modalities=dict(pairs), **options)
     assert set(data.content) == set(entry.files(root, {"modalities": pairs, **options}))

@@ -11,6 +11,7 @@ from PIL import Image
 
 from mmablate.catalog import find
 from mmablate.catalog.rgb_lidar import RgbLidarMakeOptions, RgbLidarOptions
+from mmablate.data.dealing import deal
 from mmablate.data.image_folder.images import read_comment
 from mmablate.data.rgb_lidar.lidar import directions, lidar_reader
 from mmablate.data.rgb_lidar.mini import make_rgb_lidar, photograph, scan
@@ -136,6 +137,13 @@ def test_splits(root):
     assert data.splits["train"].pictures(0)["lidar"].shape == (*SHAPE, 3)
 
 
+def test_the_published_numbers_of_pairs():
+    """15,998 train and 4,000 validation, of 9,999 cubes and as many spheres."""
+    labels = np.repeat([0, 1], 9999)
+    dealt = deal(labels, range(len(labels)), (0.8, 0.2, 0.0), 0, "rgb_lidar")
+    assert [len(rows) for rows in dealt] == [15_998, 4_000, 0]
+
+
 # --- faults ---------------------------------------------------------------------------------------------------
 
 
@@ -146,7 +154,7 @@ def test_partners(root):
     assert f"{root / 'cones/rgb/0003.png'}: expected its partner of lidar, cones/lidar/0003.npy, found none" in message
     assert f"{root / 'rings/lidar/0005.npy'}: expected its partner of rgb, rings/rgb/0005.png, found none" in message
     data = open_rgb_lidar(root, modalities=BOTH, missing="drop")
-    assert data.notes == ("2 samples that lack a modality left out (without rgb 1, without lidar 1).",)
+    assert data.notes == ("2 samples lack a modality and were dropped (without rgb 1, without lidar 1).",)
     assert sum(map(len, data.splits.values())) == 18
 
 
@@ -302,6 +310,7 @@ def test_returns_are_lost_and_noisy_as_asked():
 def test_the_catalogue_entry(tmp_path):
     entry = find("dataset", "rgb_lidar")
     make_rgb_lidar(tmp_path / "set", **{**RgbLidarMakeOptions().model_dump(mode="json"), **FEW})
+    make_rgb_lidar(tmp_path / "set", **FEW)  # of the same defaults: left alone
     options = RgbLidarOptions().model_dump(mode="json")
     data = open_rgb_lidar(tmp_path / "set", modalities=entry.modalities, **options)
     files = entry.files(tmp_path / "set", options)

@@ -25,6 +25,7 @@ from mmablate.report.figures import write_drawings
 from mmablate.report.gradient_plots import GRADIENTS_GROUP, MOST_LINES, WEAKNESS_GROUP, suppression_drawings
 from mmablate.report.study_page import render_study
 from mmablate.report.suppression_view import suppression_view
+from mmablate.results import RunError
 
 
 def found(tmp_path: Path, **changes: Any) -> Suppression:
@@ -271,3 +272,14 @@ def test_a_page_of_a_study_without_looks_has_no_such_section(tmp_path: Path) -> 
     store = samples.write(tmp_path, rows=("video_only",))
     text = render_study(build_table(store), details=load_details(store))
     assert 'id="modalities"' not in text
+
+
+def test_the_section_is_linked_behind_training_whatever_stands_before(tmp_path: Path) -> None:
+    store = samples.write(tmp_path, rows=("joint",), seeds=(0, 1))
+    error = RunError(type="Boom", message="it broke", step=3)
+    broken = samples.record("joint-1", "joint", 1, status="failed", error=error, metrics={})
+    (store.run_folder("joint-1") / "record.json").write_text(broken.model_dump_json(), encoding="utf-8")
+    page = Page(render_study(build_table(store), details=load_details(store)))
+    linked = [a["href"] for a in page.all("a")]
+    assert linked[:3] == ["#failures", "#training", "#modalities"]
+    assert [f"#{s['id']}" for s in page.all("section")][1:4] == linked[:3]

@@ -20,12 +20,14 @@ from typing import Any
 import classification_samples as samples
 import numpy as np
 import pytest
+import suppression_samples
 from PIL import Image
 from report_samples import hostile, losses, per_row_baselines, sweep, wide, with_failures
 from test_page_details import failed, study
 from test_saliency_report import put
 from test_study_page import shown
 
+from mmablate.analysis.building import build_table
 from mmablate.analysis.details import load_details
 from mmablate.cli.tables import write_study_page
 from mmablate.report.html import render_page
@@ -274,3 +276,24 @@ def test_without_scripts_everything_is_there(browser: Browser, page: Path) -> No
     assert 'title="seed 0: 45.510' in markup
     assert "All numbers" in markup
     assert browser.complaints == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_modalities_in_training_fit_their_page_and_can_be_sorted(browser: Browser, tmp_path: Path, width: int) -> None:
+    names = ("audio", "unbreakable" * 12, "<b>$x_1$</b>", "mor", "pix", "zer")
+    rows = ("joint", "dgl+unique")
+    store = suppression_samples.write(tmp_path, rows=rows, seeds=(0, 1), modalities=names)
+    path = tmp_path / "index.html"
+    path.write_text(render_study(build_table(store), details=load_details(store)), encoding="utf-8")
+    browser.open(path, width, touch=width == 390)
+    browser.value("document.querySelectorAll('details').forEach(part => part.open = true)")
+    assert browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    assert browser.value("document.querySelectorAll('#modalities .card svg[viewBox]').length") >= 3
+    assert browser.value("document.querySelectorAll('#modalities b').length") == 0
+    table = "document.querySelector('#modalities table')"
+    browser.value(f"{table}.querySelectorAll('thead button')[8].click()")  # what is left of the gradient
+    shown = browser.value(f"[...{table}.tBodies[0].rows].map(row => Number(row.cells[8].dataset.v))")
+    assert shown == sorted(shown, reverse=True)
+    assert len(shown) == 12
+    assert browser.complaints == []
+    assert [url for url in browser.asked if not url.startswith("data:")] == [path.as_uri()]

@@ -139,3 +139,13 @@ def test_a_password_is_not_printed(store, monkeypatch):
     tracker = opened(store.folder)
     tracker.uri, tracker.own = "https://me:secret@server/path", False
     assert tracker.place() == "experiment made in https://server/path (as MLFLOW_TRACKING_URI says)"
+
+
+def test_a_history_that_becomes_another_one(store):
+    tracker = opened(store.folder)
+    run = run_of(store, made_record("a"))
+    tracker.follow(replace(run, status="running", points=(Point(10, 1.0, {"lr": 9.0}),)))
+    tracker.write_run(run)
+    (found,) = runs(tracker)
+    history = tracker.client.get_metric_history(found.info.run_id, "lr")
+    assert [(m.step, m.value) for m in history] == [(10, 0.1), (20, 0.1)]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from tracking_samples import made_failure, made_lines, made_record, made_run, made_study, tree
 
 from mmablate.errors import MissingExtra
 from mmablate.tracking import Recorder, TableLog, recording, trackers
+from mmablate.tracking.logs import Point
 from mmablate.tracking.trackers import Wish
 
 pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install mmablate[tracking]")
@@ -216,3 +218,15 @@ def test_no_password_in_a_warning(store, capsys, monkeypatch):
     told = capsys.readouterr().err
     assert "http://server:5000/api" in told
     assert "secret" not in told
+
+
+def test_a_history_that_becomes_another_one(store):
+    from mmablate.tracking.tensorboard_tracker import TensorBoardTracker
+
+    made_run(store, made_record("a"))
+    run = recording.read_run(store, store.read_study(), made_record("a"))
+    tracker = TensorBoardTracker("made", store.folder)
+    tracker.follow(replace(run, points=(Point(10, 1.0, {"lr": 9.0}), Point(20, 2.0, {"lr": 9.0}))))
+    tracker.write_run(run)
+    assert scalars(store, "a", "lr") == [(10, pytest.approx(0.1)), (20, pytest.approx(0.1))]
+    assert len(list(store.folder.glob("tensorboard/*/events*"))) == 1

@@ -196,7 +196,7 @@ def _layout(
     files = {name: str(source["files"]) for name, source in modalities.items()}
     extra = {role: place["file"] for role, place in given.items() if place.get("file") is not None}
     problems = []
-    for role, text in {**files, **extra}.items():
+    for role, text in (*files.items(), *extra.items()):
         wrong = pattern_problems(role, text)
         if wrong or placeholders(text) or "*" in text or not text.lower().endswith(ENDINGS):
             problems.append(f"{role}: expected a {', '.join(ENDINGS)} file below the root, found {text!r}")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmablate.data.base import ClassificationData, Split
-from mmablate.data.class_folders.pairing import CLASS, Pairs, find_pairs, pairing_problems, partner_faults
+from mmablate.data.class_folders.pairing import CLASS, Pairs, Sample, find_pairs, pairing_problems, partner_faults
 from mmablate.data.class_splits import SPLITS, Rule, split_rows
 from mmablate.data.clips import Clip, ClipSplit, MediaReader, file_faults, kept
 from mmablate.data.faults import Fault, FileFault, told
@@ -35,7 +35,9 @@ class Plan:
         splits: split -> what {split} is in it, where the patterns have that placeholder.
         by: placeholders whose samples are drawn together.
         class_names: folders of the classes, in order; None: those there are, sorted.
-        drop_missing, drop_faulty: leave samples out that lack a modality, or have a file that cannot be used.
+        missing: of samples that lack a modality: "refuse" them, "drop" them, or "mask" what they lack: it is read as
+            zeros.
+        drop_faulty: leave samples out that have a file which cannot be used.
     """
 
     name: str
@@ -45,7 +47,7 @@ class Plan:
     splits: Mapping[str, str]
     by: tuple[str, ...] = ()
     class_names: tuple[str, ...] | None = None
-    drop_missing: bool = False
+    missing: str = "refuse"
     drop_faulty: bool = False
 
     @property
@@ -79,7 +81,13 @@ class Survey:
     def paths(self) -> dict[str, list[Path]]:
         """Modality -> its files, in natural order of the samples."""
         clips = self.every
-        return {name: [clip.files[name] for clip in clips] for name in clips[0].files}
+        names = dict.fromkeys(name for clip in clips for name in clip.files)
+        return {name: files_of(clips, name) for name in names}
+
+
+def files_of(clips: Sequence[Clip], modality: str) -> list[Path]:
+    """The files of a modality, of those samples that have one."""
+    return [clip.files[modality] for clip in clips if modality in clip.files]
 
 
 def survey(plan: Plan) -> Survey:
@@ -93,28 +101,29 @@ def survey(plan: Plan) -> Survey:
         raise DataError(problems)
     pairs = find_pairs(plan.root, plan.patterns, tuple(plan.splits.values()))
     lacking = partner_faults(plan.root, pairs, plan.patterns)
-    if not pairs.complete:
+    samples = pairs.every if plan.missing == "mask" else pairs.complete
+    if not all(any(name in sample.files for sample in samples) for name in plan.patterns):
         wanted = ", ".join(plan.patterns.values())
         raise DataError([*told(lacking), f"{plan.root}: expected samples ({wanted}), found none"])
-    classes, labels = _classes(plan, pairs)
+    classes, labels = _classes(plan, pairs, samples)
     groups = None
     if plan.by:
-        groups = np.array(["/".join(sample.values[name] for name in plan.by) for sample in pairs.complete])
-    words = _words(plan, pairs) if plan.is_split else None
-    ids = [sample.id for sample in pairs.complete]
+        groups = np.array(["/".join(sample.values[name] for name in plan.by) for sample in samples])
+    words = _words(plan, samples) if plan.is_split else None
+    ids = [sample.id for sample in samples]
     dealt, notes = split_rows(plan.root, ids, labels, classes, words, groups, plan.rule, plan.name)
     clips = {
-        split: tuple(Clip(ids[row], int(labels[row]), pairs.complete[row].files) for row in rows.tolist())
+        split: tuple(Clip(ids[row], int(labels[row]), samples[row].files) for row in rows.tolist())
         for split, rows in dealt.items()
     }
-    if pairs.lacking and plan.drop_missing:
-        notes = [pairs.note(tuple(plan.patterns)), *notes]
-    return Survey(clips, classes, () if plan.drop_missing else tuple(lacking), tuple(notes))
+    if pairs.lacking and plan.missing != "refuse":
+        notes = [pairs.note(tuple(plan.patterns), plan.missing), *notes]
+    return Survey(clips, classes, tuple(lacking) if plan.missing == "refuse" else (), tuple(notes))
 
 
-def _classes(plan: Plan, pairs: Pairs) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Names of the classes, and the number of each complete sample's. Raises DataError."""
-    there = sorted({sample.values[CLASS] for sample in (*pairs.complete, *pairs.lacking)})
+def _classes(plan: Plan, pairs: Pairs, samples: Sequence[Sample]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Names of the classes, and the number of each sample's. Raises DataError."""
+    there = sorted({sample.values[CLASS] for sample in pairs.every})
     classes = tuple(plan.class_names or there)
     unknown = [name for name in there if name not in classes]
     if unknown:
@@ -122,16 +131,16 @@ def _classes(plan: Plan, pairs: Pairs) -> tuple[tuple[str, ...], NDArray[np.int6
         raise DataError(f"{plan.root}: expected the classes {', '.join(classes)} (class_names), found {some} too")
     if len(classes) < 2:
         raise DataError(f"{plan.root}: expected folders of at least two classes, found {', '.join(classes)} alone")
-    empty = [name for name in classes if all(sample.values[CLASS] != name for sample in pairs.complete)]
+    empty = [name for name in classes if all(sample.values[CLASS] != name for sample in samples)]
     if empty:
         raise DataError(f"{plan.root}: expected samples of every class, found none of {', '.join(empty[:5])}")
-    return classes, np.array([classes.index(sample.values[CLASS]) for sample in pairs.complete], dtype=np.int64)
+    return classes, np.array([classes.index(sample.values[CLASS]) for sample in samples], dtype=np.int64)
 
 
-def _words(plan: Plan, pairs: Pairs) -> NDArray[np.str_]:
-    """Split of each complete sample."""
+def _words(plan: Plan, samples: Sequence[Sample]) -> NDArray[np.str_]:
+    """Split of each sample."""
     names = {folder: split for split, folder in plan.splits.items()}
-    return np.array([names[sample.values[SPLIT]] for sample in pairs.complete])
+    return np.array([names[sample.values[SPLIT]] for sample in samples])
 
 
 def faults_of(plan: Plan, found: Survey, make: Readers, *, thorough: bool) -> list[str]:
@@ -173,8 +182,12 @@ def assemble(
         raise DataError(told(found.faults))
     readers = make(found.paths())
     clips, notes = _sound(plan, found, readers)
+    train = {name: files_of(clips["train"], name) for name in plan.patterns}
+    bare = [f"{plan.root}: train: expected files of {name}, found none" for name, files in train.items() if not files]
+    if bare:
+        raise DataError(bare)
     try:
-        readers = {name: scale(name, readers[name], [clip.files[name] for clip in clips["train"]]) for name in readers}
+        readers = {name: scale(name, readers[name], train[name]) for name in plan.patterns}
         splits: dict[str, Split] = {split: kept(ClipSplit(own, readers), cache_bytes) for split, own in clips.items()}
     except DataError as error:  # of one file, or of one split
         raise DataError(told(file_faults(found.every, readers)) or error.problems) from None

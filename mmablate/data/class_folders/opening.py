@@ -53,8 +53,10 @@ def open_class_folders(
         size: height and width that images are brought to; None: all have one size.
         resize: modality -> "bilinear" (as those not named) or "nearest".
         normalise: as of `class_folders.reading.scaled`, for all or by modality ("standard" for those not named).
-        missing: "refuse" samples that lack a modality, or "drop" them with a note of their number.
-        on_fault: the same of samples with a file that cannot be used; to drop, every file is read once.
+        missing: "refuse" samples that lack a modality, "drop" them, or "mask" what they lack, which is then read as
+            zeros; the latter two with a note of the numbers.
+        on_fault: "refuse" samples with a file that cannot be used, or "drop" them with a note; to drop, every
+            file is read once.
         attribution: whom the data come from.
         synthetic: whether they were generated.
         cache_bytes: a split that takes at most so many bytes is kept in memory; a larger one is read from its files
@@ -140,7 +142,7 @@ def _plan(
         splits=dict(splits or FOLDERS),
         by=tuple(by),
         class_names=None if class_names is None else tuple(class_names),
-        drop_missing=missing == "drop",
+        missing=missing,
         drop_faulty=on_fault == "drop",
     )
 

@@ -41,12 +41,19 @@ class Pairs:
     complete: tuple[Sample, ...]
     lacking: tuple[Sample, ...]
 
-    def note(self, modalities: Sequence[str]) -> str:
-        """How many were left out for want of which modality."""
+    @property
+    def every(self) -> tuple[Sample, ...]:
+        """All samples, in natural order of their ids."""
+        return tuple(sorted((*self.complete, *self.lacking), key=lambda sample: (natural_key(sample.id), sample.id)))
+
+    def note(self, modalities: Sequence[str], policy: str) -> str:
+        """How many lack which modality, and what became of them: "drop" or "mask"."""
         missing = {name: sum(name not in sample.files for sample in self.lacking) for name in modalities}
         parts = ", ".join(f"without {name} {number}" for name, number in missing.items() if number)
-        some = f"{len(self.lacking)} samples that lack" if len(self.lacking) > 1 else "1 sample that lacks"
-        return f"{some} a modality left out ({parts})."
+        n = len(self.lacking)
+        some = f"{n} samples lack a modality" if n > 1 else "1 sample lacks a modality"
+        done = "were dropped" if n > 1 else "was dropped"
+        return f"{some} and {done} ({parts})." if policy == "drop" else f"{some}, which is read as zeros ({parts})."
 
 
 def pairing_problems(patterns: Mapping[str, str], by: Sequence[str] = ()) -> list[str]:
@@ -116,6 +123,7 @@ def partner_faults(root: Path, pairs: Pairs, patterns: Mapping[str, str]) -> lis
         for name, pattern in patterns.items():
             if name not in sample.files:
                 place = fill(pattern, sample.values)
-                text = f"{path}: expected its partner of {name}, {place}, found none (missing: drop leaves it out)"
+                advice = "missing: drop leaves such samples out, mask reads zeros"
+                text = f"{path}: expected its partner of {name}, {place}, found none ({advice})"
                 faults.append(Fault(text, f"samples without {name}", sample.id))
     return faults

@@ -52,8 +52,10 @@ def open_rgb_lidar(
             over the training returns (no return stays 0), or "none".
         fractions: of train, val and test in every class; 0 for val or test: no such split.
         split_seed: of the draw.
-        missing: "refuse" samples that lack a modality, or "drop" them with a note of their number.
-        on_fault: the same of samples with a file that cannot be used; to drop, every file is read once.
+        missing: "refuse" samples that lack a modality, "drop" them, or "mask" what they lack, which is then read as
+            zeros; the latter two with a note of the numbers.
+        on_fault: "refuse" samples with a file that cannot be used, or "drop" them with a note; to drop, every
+            file is read once.
         cache_bytes: a split that takes at most so many bytes is kept in memory.
 
     Raises:
@@ -113,7 +115,7 @@ def _plan(
         patterns={name: PATTERNS[name] for name in modalities},
         rule=Rule(tuple(fractions), 0.0, split_seed),
         splits={split: split for split in SPLITS},
-        drop_missing=missing == "drop",
+        missing=missing,
         drop_faulty=on_fault == "drop",
     )
 

@@ -26,8 +26,16 @@ LEVELS = ("XX", "LO", "MD", "HI")
 SPLITS = ("train", "test", "val")
 
 
-def make_cremad(root: Path, *, parts: Groups = PAIRS, speakers: int = 16, speaker: float = 0.5, frames: int = 1,
-                **options: Any) -> None:  # fmt: skip
+def make_cremad(
+    root: Path,
+    *,
+    parts: Groups = PAIRS,
+    speakers: int = 16,
+    speaker: float = 0.5,
+    frames: int = 1,
+    visual_strength: float = 0.7,
+    **options: Any,
+) -> None:
     """A mini set in the layout of CREMA-D.
 
     Clips are called as CREMA-D's; actors and emotions take turns, and train.csv and test.csv deal the clips at random,
