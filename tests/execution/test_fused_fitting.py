@@ -109,8 +109,8 @@ def test_a_number_of_parameters_that_no_hidden_width_reaches(tmp_path):
         ("train.holdout=0.001", "train.holdout: leaves some of the 8 training samples on both sides, got 0.001"),
         (
             "train.pictures={modalities: [b, a]}",
-            "train.pictures.modalities: pictures, (channels, height, width) or clips of them, got b of shape (3,), a of "
-            "shape (6,)",
+            "train.pictures.modalities: pictures, (channels, height, width) or clips of them, got b of shape (3,), a "
+            "of shape (6,)",
         ),
     ],
 )
