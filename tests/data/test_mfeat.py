@@ -219,5 +219,6 @@ def test_the_view_pix_is_shown_as_a_picture_and_others_as_strips():
     row = int(split.describe(5).id.split("/")[1])
     assert shown["pix"].shape == (16, 15, 3)
     assert shown["pix"].dtype == np.uint8
-    assert shown["pix"][:, :, 0].ravel().tolist() == np.round(views["pix"][row] * 255 / 6).astype(int).tolist()
+    expected = views["pix"][row].reshape(16, 15) * 42.5
+    assert np.abs(shown["pix"].astype(float) - expected[:, :, None]).max() <= 0.5
     assert shown["fou"].shape[1] % 76 == 0
