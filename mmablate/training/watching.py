@@ -52,14 +52,20 @@ class Watch:
         self._last: tuple[str, Seen] | None = None  # run -> the scored split as it saw it
 
     def begin_epoch(self, epoch: int, trainees: Sequence[Trainee]) -> None:
-        """Sets the weights of unique information, where a run has that term; epoch from 0 on."""
+        """Sets the weights of unique information, where a run has that term; epoch from 0 on.
+
+        Once an epoch: a state that is saved before the epoch's first step is over, as when memory ran out in it, has
+        been here already.
+        """
         for trainee in trainees:
-            trainee.told = {}
             term = next((t for t in trainee.terms if t.experts), None)
             if term is None or not isinstance(trainee.method, FusingRule):
-                continue
-            with trainee.guarded():
-                self._weigh(trainee, term.options, term.weight, epoch)
+                trainee.told = {}
+            elif trainee.method.memory.get("epoch") != epoch:
+                trainee.told = {}
+                with trainee.guarded():
+                    self._weigh(trainee, term.options, term.weight, epoch)
+                    trainee.method.memory["epoch"] = epoch
 
     def _weigh(self, trainee: Trainee, options: Mapping[str, Any], weight: float, epoch: int) -> None:
         if epoch % options["every"]:
