@@ -18,7 +18,7 @@ from mmablate.methods.crossmodal import ACCURACY
 from mmablate.training import distributed
 from mmablate.training.features import Seen, see
 from mmablate.training.fused_scores import beside, heard, probe_guesses
-from mmablate.training.routed_gradients import SAMPLES, as_history, suppression
+from mmablate.training.routed_gradients import SAMPLES, Suppression, as_history, suppression
 from mmablate.training.trainee import Trainee
 from mmablate.training.weakness import look, shuffled_again
 
@@ -59,6 +59,9 @@ class Watch:
         """
         for trainee in trainees:
             term = next((t for t in trainee.terms if t.experts), None)
+            if isinstance(trainee.method, FusingRule) and trainee.method.memory.get("epoch") == epoch:
+                continue  # an interrupted try has looked, and the moving average goes no further for another look
+            trainee.told = {}
             if term is None or not isinstance(trainee.method, FusingRule):
                 trainee.told = {}
             elif trainee.method.memory.get("epoch") != epoch:
@@ -82,7 +85,9 @@ class Watch:
         """What the joint loss leaves of each encoder's gradient, for the line of a validated epoch."""
         if "gradients" not in self.also or not isinstance(trainee.method, FusingRule):
             return {}
-        found = suppression(trainee.model.eval(), trainee.method, self._spread())
+        found: Mapping[str, Suppression] = {}
+        with trainee.guarded():
+            found = suppression(trainee.model.eval(), trainee.method, self._spread())
         return {"gradients": as_history(found)} if found else {}
 
     def describe(self, trainee: Trainee) -> dict[str, float]:
