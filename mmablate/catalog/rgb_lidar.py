@@ -56,10 +56,10 @@ class RgbLidarMakeOptions(Options):
     size: int = Field(64, ge=8, le=256, description="height and width of pictures and depth maps")
     hidden_rgb: float = Field(0.12, ge=0, le=1, description="share of samples whose body the camera does not see")
     hidden_lidar: float = Field(0.2, ge=0, le=1, description="share of samples whose body the LiDAR does not see")
-    spread: float = Field(1.0, ge=0, le=5, description="how far from the middle of the view bodies lie")
-    clutter: float = Field(1.0, ge=0, description="texture, low contrast and bars in pictures")
-    dropped: float = Field(0.2, ge=0, le=1, description="share of returns that are lost")
-    noise: float = Field(1.0, ge=0, description="noise of colours and of distances")
+    spread: float = Field(0.5, ge=0, le=5, description="how far from the middle of the view bodies lie")
+    clutter: float = Field(0.2, ge=0, description="texture, low contrast and bars in pictures")
+    dropped: float = Field(0.1, ge=0, le=1, description="share of returns that are lost")
+    noise: float = Field(0.5, ge=0, description="noise of colours and of distances")
     seed: int = Field(0, ge=0, description="same seed, same bytes")
 
 

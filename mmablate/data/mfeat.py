@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mmablate.data import dealing
 from mmablate.data.base import ClassificationData, LabelledSplit, Moments, SampleInfo, Split
 from mmablate.data.keys import stream_key
+from mmablate.data.pictures import heat_strip
 from mmablate.errors import DataError
 
 DIGITS = Path(__file__).parent / "files" / "mfeat.npz"
@@ -28,8 +29,36 @@ MODALITIES = {"fac": 216, "fou": 76, "kar": 64, "mor": 6, "pix": 240, "zer": 47}
 """Profile correlations, Fourier, Karhunen-Loeve, morphological, pixel averages, Zernike; features of each."""
 
 N_CLASSES = 10
+PIX_SHAPE = (16, 15)
 SPLITS = ("train", "val", "test")
 FRACTIONS = (0.5, 0.2, 0.3)
+
+
+class Digits(LabelledSplit):
+    """A split of the digits that shows the view pix as the picture that it is.
+
+    Args:
+        inputs, labels, infos: as of `LabelledSplit`.
+        pixels: (N, 240), the averages 0 to 6 of the view pix as they are in the table.
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        labels: np.ndarray,
+        infos: Sequence[SampleInfo],
+        pixels: np.ndarray,
+    ) -> None:
+        super().__init__(inputs, labels, infos)
+        self._pixels = pixels
+
+    def pictures(self, index: int) -> dict[str, np.ndarray]:
+        """Modality -> uint8 RGB: pix in 16 rows of 15, others as strips of what a model sees."""
+        grey = np.round(self._pixels[index].reshape(PIX_SHAPE) * (255 / 6)).clip(0, 255).astype(np.uint8)
+        shown = {"pix": np.repeat(grey[:, :, None], 3, axis=2)}
+        return {
+            name: shown[name] if name in shown else heat_strip(values[index]) for name, values in self._inputs.items()
+        }
 
 
 def load_digits(path: Path = DIGITS) -> tuple[dict[str, np.ndarray], NDArray[np.int64]]:
@@ -99,10 +128,11 @@ def open_mfeat(
     for name, how in changed.items():
         values[name] = weakened(values[name], name, split_seed, **how)
     splits: dict[str, Split] = {
-        name: LabelledSplit(
+        name: Digits(
             {view: values[view][rows] for view in modalities},
             labels[rows],
             [SampleInfo(f"{labels[row]}/{row:04d}") for row in rows],
+            views["pix"][rows],
         )
         for name, rows in dealt.items()
         if len(rows)

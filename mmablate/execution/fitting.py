@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmablate.catalog import find
 from mmablate.catalog.models import check_packages, smallest_image
+from mmablate.catalog.multimodal_parameters import TOLERANCE, multimodal_parameters
 from mmablate.data.base import AnyData, conditions_of
 from mmablate.data.summary import DatasetSummary
 from mmablate.errors import DataError, RecipeError
 from mmablate.execution.processes import world_size
-from mmablate.recipe.schema import Focus, Teacher, Train
+from mmablate.recipe.schema import Focus, Loss, Model, Teacher, Train
 from mmablate.study import Study
 from mmablate.study.datasets import dataset_settings
+
+MOST_CLASSES = 44  # K, of partial information decomposition: K (K + K) equations, of which there may be 4000
 
 
 def check_sizes(study: Study, summary: DatasetSummary) -> None:
@@ -28,13 +31,17 @@ def check_sizes(study: Study, summary: DatasetSummary) -> None:
     on_val = any(settings["focus"]["split"] == "val" for settings in pairs)
     if on_val and not summary.n_val:
         problems["focus", "split"] = "focus.split: the data have no validation split: train, got 'val'"
+    if "information" in study.recipe.evaluate.extras:
+        problems |= _class_problems("evaluate.also", "information", summary)
     for row in study.rows:
         teacher = row.recipe.teacher
+        problems |= _unique_problems(row.losses, summary)
         if dataset_settings(row.recipe) != base:
             continue  # a row that reads the data otherwise has other sizes; its runs tell what does not fit
         trains = {"train": row.recipe.train, **({"teacher.train": Train(**teacher.train)} if teacher else {})}
         for key, train in trains.items():
             problems |= {(key, what): text for what, text in _train_problems(key, train, summary)}
+        problems |= _match_problems(row.recipe.model, summary)
         for key, model in (("model", row.recipe.model), ("teacher", teacher)):
             if model is not None:
                 check_packages(model.options)
@@ -65,6 +72,41 @@ def _count_problems(focus: Focus, teacher: Teacher, summary: DatasetSummary) -> 
     return {("focus", "count"): f"focus.count: at most the {channels} channels of modality {name}, got {focus.count}"}
 
 
+def _class_problems(key: str, what: str, summary: DatasetSummary) -> dict[Any, str]:
+    """More classes than unique, redundant and synergistic information can be told apart for."""
+    number = len(summary.class_names)
+    if number <= MOST_CLASSES:
+        return {}
+    return {(key, what): f"{key}: {what} takes at most {MOST_CLASSES} classes, got the {number} of {summary.name}"}
+
+
+def _unique_problems(losses: Mapping[str, Loss], summary: DatasetSummary) -> dict[Any, str]:
+    """Terms whose weights hang on unique information."""
+    found: dict[Any, str] = {}
+    for key, loss in losses.items():
+        if find("loss", str(loss.term)).experts:
+            found |= _class_problems(f"losses.{key}", f"the term {loss.term}", summary)
+    return found
+
+
+def _match_problems(model: Model, summary: DatasetSummary) -> dict[Any, str]:
+    """A number of parameters that no hidden width reaches."""
+    match = {key: value for key, value in (model.options.get("match") or {}).items() if value is not None}
+    shapes = {name: shape for name, shape in summary.modalities.items() if isinstance(shape, tuple)}
+    options, classes = dict(model.options), len(summary.class_names)
+    if not match or multimodal_parameters(model.name, options, classes, shapes) is not None:
+        return {}
+    plain = {**options, "match": None}
+    own, wanted = (multimodal_parameters(model.name, {**plain, **some}, classes, shapes) for some in ({}, match))
+    if own is None or wanted is None:
+        return {}  # of a plugin, or told elsewhere
+    text = (
+        f"model.match: a hidden width of fusion {options['fusion']} makes its {own:,} parameters the {wanted:,} of "
+        f"{match} within {TOLERANCE:.0%}; none does"
+    )
+    return {("model.match", str(options)): text}
+
+
 def _train_problems(key: str, train: Train, summary: DatasetSummary) -> Iterator[tuple[str, str]]:
     """What of a `train` section does not fit the data, or the processes."""
     augment, shape = train.augment, summary.shape
@@ -75,7 +117,16 @@ def _train_problems(key: str, train: Train, summary: DatasetSummary) -> Iterator
     crop = augment.crop
     if augment.scale is None and crop is not None and (crop[0] > shape[0] or crop[1] > shape[1]):
         yield "crop", f"{key}.augment.crop: at most the images' {shape}, got {tuple(crop)}"
-    batch = train.batch_of(train.seen_of(summary.n_train))
+    seen = train.seen_of(summary.n_train)
+    if train.holdout and not 0 < seen < summary.n_train:
+        text = f"leaves some of the {summary.n_train} training samples on both sides, got {train.holdout:g}"
+        yield "holdout", f"{key}.holdout: {text}"
+        return
+    odd = {name: summary.modalities[name] for name in (train.pictures.modalities if train.pictures else ())}
+    if flat := {name: shape for name, shape in odd.items() if not isinstance(shape, tuple) or len(shape) < 3}:
+        told = ", ".join(f"{name} of shape {shape}" for name, shape in flat.items())
+        yield "pictures", f"{key}.pictures.modalities: pictures, (channels, height, width) or clips of them, got {told}"
+    batch = train.batch_of(seen)
     if train.select == "best" and not summary.n_val:
         yield "select", f"{key}.select: the data have no validation split to select on: last, got 'best'"
     if train.accumulate > batch:

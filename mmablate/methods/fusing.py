@@ -106,14 +106,13 @@ class FusingRule(UpdateRule):
         return {term.key: term(step) for term in terms}
 
     def predict(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """As of every rule; also each modality's own output, if wished."""
-        own = self.scores_own and self.hears_each(model)
+        """As of every rule; also each modality's own output, if wished and where something has trained it."""
+        own = self.scores_own and len(self.modalities) > 1 and self.heard_alone(model)
         return self.scored(model(self.inputs(batch, ()), unimodal=own))
 
-    def hears_each(self, model: nn.Module) -> bool:
-        """Whether the model's own outputs for each of its modalities are worth a look: something has trained them."""
-        jointly = bool(model.get_submodule("fusion").trained_jointly)
-        return len(self.modalities) > 1 and (self.trains_unimodal or jointly)
+    def heard_alone(self, model: nn.Module) -> bool:
+        """Whether something trains all that the unimodal logits come through."""
+        return self.trains_unimodal or bool(model.get_submodule("fusion").trained_jointly)
 
     def scored(self, outputs: Fused) -> dict[str, Tensor]:
         """Column -> the logits (B, K) whose accuracy it is: the fused output, and what there is beside it."""

@@ -191,8 +191,12 @@ def report_validation(draft: Draft, error: ValidationError, prefix: KeyPath, *op
         if detail["type"] == "too_short" and any(_below(other["loc"], detail["loc"]) for other in details):
             continue  # of a list whose items are faulty pydantic counts the sound ones alone
         path = (*prefix, *_real_path(detail, _at(draft.source.data, prefix)))
+        value = detail.get("input")
+        tag = str(detail.get("ctx", {}).get("discriminator", "")).strip("'")
+        if tag.isidentifier() and isinstance(value, Mapping):  # the key that says what the others are of
+            path, value = (*path, tag), value.get(tag)
         grouped.setdefault(path, []).append(_rule(detail, path, prefix, draft.form, options))
-        values[path] = detail.get("input")
+        values[path] = value
     for path, rules in grouped.items():
         text = " or ".join(dict.fromkeys(rules))
         shown = "" if text.startswith(("missing", "unknown")) else f", got {_short(values[path])}"
@@ -233,11 +237,15 @@ def _rule(
         known = [*_keys([form], path[:-1]), *_keys(options, path[len(prefix) : -1])]
         if len(path) == 1 and path[0] in GREEK:
             return f"unknown key; the weight {GREEK[str(path[0])]} of a loss is set as losses.TERM.weight"
-        near = difflib.get_close_matches(str(path[-1]), known, n=1)
+        # A key of another kind of component is known, and no slip of the pen.
+        near = [] if path[-1] in known else difflib.get_close_matches(str(path[-1]), known, n=1)
         return "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
-    if detail["type"] == "missing":
+    if detail["type"] in ("missing", "union_tag_not_found"):
         return "missing"
+    if detail["type"] == "union_tag_invalid":
+        return f"should be one of {detail['ctx']['expected_tags']}".replace("'", "")
     text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("valid tuple", "list")
+    text = text.replace("Tuple should have", "list should have")
     return text[:1].lower() + text[1:]
 
 
@@ -405,10 +413,16 @@ def check_fused(draft: Draft) -> None:
     if model.name not in entries("model") or method.name not in entries("method"):
         return
     entry: ModelEntry = find("model", model.name)
-    if entry.multimodal != find("method", method.name).fuses:
+    if not _of_recipes(draft, entry, method):
+        return
+    rule: MethodEntry = find("method", method.name)
+    if entry.multimodal != rule.fuses and rule.task == "classification":
         what = "fuses modalities" if entry.multimodal else "sees one modality"
         able = [n for n in entries("method") if _trains(n, entry.multimodal)]
         draft.report(("method",), f"the model {model.name!r} {what}: one of {', '.join(able)}, got {method.name!r}")
+    teacher: Teacher | None = draft.sections.get("teacher")
+    if teacher is not None and teacher.row and rule.fuses:
+        draft.report(("teacher", "row"), f"no term of {method.name!r} compares with a teacher: leave it out")
     if draft.has("pretrain") and draft.sections["pretrain"] is not None and not entry.multimodal:
         draft.report(("pretrain",), f"pairs of modalities are learned from, and {model.name!r} sees one modality")
     if entry.multimodal and draft.has("train"):
@@ -419,9 +433,29 @@ def check_fused(draft: Draft) -> None:
         draft.report(("train", "encoder_lr"), f"of a model with encoders, got {train.encoder_lr:g} for {model.name!r}")
 
 
+_STAGES = {"joint_pair": "focus", "contrastive": "pretrain"}  # update rules that no recipe's `method` can be
+
+
+def _of_recipes(draft: Draft, entry: ModelEntry, method: Method) -> bool:
+    """Whether a recipe may name them, or they are those of a stage before it; told where they are."""
+    told = False
+    if entry.task == "classification" and not entry.multimodal and "modality" not in entry.options.model_fields:
+        able = [name for name, other in entries("model").items() if getattr(other, "multimodal", False)]
+        draft.report(
+            ("model", "name"), f"encoders alone classify nothing: one of {', '.join(able)}, got {entry.name!r}"
+        )
+        told = True
+    if method.name in _STAGES:
+        able = [name for name in entries("method") if _trains(name, entry.multimodal)]
+        text = f"{method.name!r} is the rule of a `{_STAGES[method.name]}`: one of {', '.join(able)}"
+        draft.report(("method", "name"), text)
+        told = True
+    return not told
+
+
 def _trains(method: str, several: bool) -> bool:
     entry: MethodEntry = find("method", method)
-    return entry.task == "classification" and entry.fuses == several and method not in ("joint_pair", "contrastive")
+    return entry.task == "classification" and entry.fuses == several and method not in _STAGES
 
 
 _HEARD_ALONE = ("concat", "sum", "late")  # fusions whose output for one modality alone the joint loss trains
@@ -436,8 +470,11 @@ def _check_seen(draft: Draft, entry: ModelEntry, model: Model) -> None:
         draft.report(("model", "modalities"), f"of the data's modalities ({', '.join(names)}), got {lacking}")
         return
     shown = tuple(seen) if seen else names
-    for fault in entry.faults(model.options, shown):
+    for fault in entry.faults(model.options, names or shown):
         draft.report(("model",), fault)
+    pretrain: Pretrain | None = draft.sections.get("pretrain")
+    if pretrain is not None and pretrain.then != "none" and len(shown) < 2:
+        draft.report(("pretrain",), f"pairs of modalities are learned from, and the model sees {list(shown)}")
     used = draft.used() if draft.has("losses") else {}
     for key in [key for key, loss in used.items() if find("loss", str(loss.term)).experts and loss.weight > 0]:
         if len(shown) < 2:

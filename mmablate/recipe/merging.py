@@ -11,34 +11,50 @@ from mmablate.recipe.reading import KeyPath, Source, parse_scalar
 
 # Replaced as a whole by a later layer; everything else that is a mapping is merged key by key.
 WHOLE = frozenset({"rows", "factors", "baseline", "modalities", "values", "claims"})
+KINDS = ("model", "teacher")  # sections below which `kind` says what the other keys beside it are of
 
 
-def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], layer: Mapping[str, Any], path: Sequence[str] = ()) -> dict[str, Any]:
     """`layer` over `base`: mappings key by key, all else replaced.
 
     A section whose `name` changes is replaced as a whole: the options of another dataset or model
-    would mean nothing there.
+    would mean nothing there. So is an encoder of a model whose `kind` changes.
+
+    Args:
+        path: keys that lead to `base`, from the top of the recipe.
     """
     result = dict(base)
     for key, value in layer.items():
-        old = result.get(key)
+        here = (*path, key)
+        old = _written_out(here, result.get(key))
         if isinstance(old, Mapping) and isinstance(value, Mapping) and key not in WHOLE:
-            renamed = "name" in value and value["name"] != old.get("name", value["name"])
-            result[key] = copy.deepcopy(dict(value)) if renamed else merge(old, value)
+            another = _differs("name", old, value) or (here[0] in KINDS and _differs("kind", old, value))
+            result[key] = copy.deepcopy(dict(value)) if another else merge(old, value, here)
         else:
             result[key] = copy.deepcopy(value)
     return result
 
 
+def _differs(key: str, old: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
+    return key in value and bool(value[key] != old.get(key, value[key]))
+
+
+def _written_out(path: Sequence[str], value: Any) -> Any:
+    """`method: joint` is short for `method: {name: joint}`, which further keys may join."""
+    return {"name": value} if tuple(path) == ("method",) and isinstance(value, str) else value
+
+
 def set_path(data: dict[str, Any], path: Sequence[str], value: Any, *, what: str) -> None:
     """Sets one dotted key, making the mappings on the way; a mapping is merged, as in a profile.
+
+    Another `kind` of a model's encoder leaves none of the options of the old one.
 
     Raises:
         UsageError: a part of the path is a value, not a section.
     """
     here: Any = data
     for depth, part in enumerate(path[:-1]):
-        below = here.get(part)
+        below = _written_out(path[: depth + 1], here.get(part))
         if below is None:
             below = {}
         if not isinstance(below, dict):
@@ -46,7 +62,10 @@ def set_path(data: dict[str, Any], path: Sequence[str], value: Any, *, what: str
         here[part] = dict(below)
         here = here[part]
     last = path[-1]
-    here[last] = merge({last: here.get(last)}, {last: value})[last]
+    if last == "kind" and path[0] in KINDS and _differs(last, here, {last: value}):
+        for option in [key for key in here if key != last]:
+            del here[option]
+    here[last] = merge({last: here.get(last)}, {last: value}, path[:-1])[last]
 
 
 def apply_overrides(source: Source, overrides: Sequence[str]) -> Source:

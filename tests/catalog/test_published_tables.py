@@ -7,9 +7,11 @@ import math
 import pytest
 from project import ROOT
 
+from mmablate.analysis import load_tables
+from mmablate.analysis.comparing import compare
 from mmablate.catalog.published import FOLDER, published_tables
 from mmablate.recipe.reading import read_yaml
-from mmablate.study import open_study
+from mmablate.study import open_study, opening
 from mmablate.study.sweeping import SweepRequest
 
 
@@ -20,9 +22,10 @@ def test_every_file_is_listed() -> None:
 
 
 OF_CLASSIFIERS = [name for name in published_tables() if name.startswith("mfh_")]
+BALANCED = [name for name in published_tables() if name.startswith("balancebenchmark_")]
 
 
-@pytest.mark.parametrize("name", [name for name in published_tables() if name not in OF_CLASSIFIERS])
+@pytest.mark.parametrize("name", [name for name in published_tables() if name not in (*OF_CLASSIFIERS, *BALANCED)])
 def test_each_mean_is_that_of_its_columns(name: str) -> None:
     columns, rows = published_tables()[name].read()
     assert columns[-1] == "Mean"
@@ -34,7 +37,7 @@ def test_each_mean_is_that_of_its_columns(name: str) -> None:
 def test_rows_and_columns_are_those_of_the_full_study(mini_muses) -> None:
     recipe = ROOT / "recipes" / "muses_losses.yaml"
     name = read_yaml(recipe).data["profiles"]["full"]["name"]
-    some = [table for table in published_tables().values() if table.name not in OF_CLASSIFIERS]
+    some = [table for table in published_tables().values() if table.name not in (*OF_CLASSIFIERS, *BALANCED)]
     wanted = {table.study: table for table in some if table.study}
     requests = {name: None, f"{name}_lambda": "lambda", f"{name}_alpha": "alpha"}
     assert wanted.keys() == requests.keys()
@@ -55,6 +58,46 @@ def test_rows_and_columns_are_those_of_the_recipe(name: str) -> None:
     assert columns == ("Acc", "Teacher")
     assert set(rows) <= {row.name for row in study.rows}
     assert all(set(values) == ({"Acc"} if row.endswith("no_kd") else set(columns)) for row, values in rows.items())
+
+
+FOUND = {  # of BalanceBenchmark's table: joint, OGM, unimodal, and the best of the others
+    "cremad": (65.50, 67.76, 59.38, 58.10, 79.97),
+    "ks": (65.63, 67.04, 55.06, 45.31, 74.55),
+    "vggsound": (48.08, 48.25, 41.27, 30.43, 50.38),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_methods_that_balance_modalities(name: str, tmp_path, monkeypatch) -> None:
+    """Named as the rows of the recipe where they have a like there."""
+    monkeypatch.setattr(opening, "data_fingerprint", lambda recipe: "of the data")
+    table = published_tables()[f"balancebenchmark_{name}"]
+    columns, rows = table.read()
+    assert columns == ("Acc",)
+    assert table.study is not None
+    study = open_study(table.study.removesuffix("_full"), profile="full", data_root=str(tmp_path))
+    assert study.name == table.study
+    suffix = "+concat" if name == "cremad" else ""
+    own = [f"{row}{suffix}" for row in ("joint", "ogm_ge", "audio_alone", "visual_alone")]
+    assert next(iter(rows)) == own[0] == study.baseline[own[1]]
+    assert set(own) <= {row.name for row in study.rows}
+    others = [values["Acc"] for row, values in rows.items() if row not in own]
+    assert (*(rows[row]["Acc"] for row in own), max(others)) == FOUND[name]
+    assert len(rows) == 11
+    assert not {row.name for row in study.rows} & (rows.keys() - set(own))
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_study_stands_beside_them(name: str) -> None:
+    about = published_tables()[f"balancebenchmark_{name}"]
+    (table,) = load_tables(about.path)[0]
+    suffix = "+concat" if name == "cremad" else ""
+    own = table.model_copy(update={"rows": table.rows[:4], "title": "mine"})
+    compared = compare(own, table)
+    assert set(compared.baselines.values()) == {f"joint{suffix}"}
+    deltas = {pair.row: pair.delta_b for pair in compared.pairs}
+    assert deltas[f"ogm_ge{suffix}"] == pytest.approx(FOUND[name][1] - FOUND[name][0])
+    assert any("single runs" in note for note in compared.notes)
 
 
 def test_table_2_says_what_it_is_quoted_for() -> None:

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmablate.catalog import find, load_target
+from mmablate.data.mini_clips.audiovisual.drawing import Drawer, Sample
 from mmablate.data.mini_clips.audiovisual.parts import Parts, as_parts, codes, limits
 from mmablate.errors import DataError
+from mmablate.metrics.information import decompose
 
 NAMES = ("cremad", "kinetics_sounds", "vggsound_av", "ave")
 BOTH = ("audio", "visual")
@@ -148,6 +150,22 @@ def test_the_mark_stays_with_a_part(tmp_path, name):
     assert opened(root, name).synthetic  # by the comments of the frames
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_sounds_alone_keep_their_mark(tmp_path, name):
+    root = made(tmp_path / "s", name)
+    (root / "SYNTHETIC.json").unlink()
+    assert load_target(find("dataset", name))(root, modalities=["audio"], **READ).synthetic
+
+
+def test_every_frame_shows_one_face_with_noise_of_its_own(tmp_path):
+    root = made(tmp_path / "s", "ave", frames=3, visual_noise=0.0)
+    frames = opened(root, "ave", frames=3).splits["test"].batch(range(12))[0]["visual"].astype(np.float64)
+    between = frames.mean(axis=(3, 4)).std(axis=2).max()  # colours of the frames of a clip
+    among = frames.mean(axis=(2, 3, 4)).std(axis=0).min()  # and of the clips
+    assert between < among / 5
+    assert (frames[:, :, 0] != frames[:, :, 1]).mean() > 0.5
+
+
 @pytest.mark.parametrize("name", ["cremad", "kinetics_sounds"])
 def test_video_files(tmp_path, name):
     pytest.importorskip("av")
@@ -201,6 +219,24 @@ def test_the_bits_are_those_of_the_table(groups):
     np.testing.assert_allclose(information(table, (2,)), bits["shared"] + bits["visual_unique"], atol=1e-5)
     np.testing.assert_allclose(information(table, (1, 2)), sum(bits.values()), atol=1e-5)
     np.testing.assert_allclose(sum(bits.values()), np.log2(len(table)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [(2, 1, 1), (1, 2, 1), (1, 1, 2)],
+        [(2, 1, 1), (1, 2, 1), (1, 1, 2), (1, 1, 1), (1, 1, 1)],
+        [(2, 2, 1), (2, 1, 2)],
+        [(2, 2, 2)],
+        [(3, 1, 2), (1, 2, 3), (1, 1, 1)],
+    ],
+)
+def test_the_parts_are_those_of_a_solver_of_the_decomposition(groups):
+    parts = as_parts(groups)
+    found, bits = decompose(parts.table()), parts.bits()
+    np.testing.assert_allclose(
+        [found.redundant, found.unique1, found.unique2, found.synergistic], list(bits.values()), atol=1e-5
+    )
 
 
 def test_pure_parts():
@@ -277,3 +313,23 @@ def test_a_linear_look_at_sound_and_picture_finds_what_each_tells(tmp_path):
         assert right[np.isin(wanted, told)].mean() > 0.85
         assert (guess // 2 == wanted // 2).mean() > 0.85  # the group
         assert right[~np.isin(wanted, told)].mean() < 0.75
+
+
+def test_drawn_clips_have_the_limits_that_the_mark_tells():
+    """The best guess from the numbers that clips are really drawn from, by Bayes' rule written out here."""
+    entry = find("dataset", "ave")
+    drawer = Drawer(as_parts([(2, 1, 1), (1, 2, 1), (1, 1, 2)]), entry.make_options().model_dump())
+    table = drawer.parts.table()
+    right = np.zeros(3)
+    for number in range(1200):
+        sample = Sample(number % 6, (0, number), number, "", "", "")
+        heard, seen = (
+            np.exp(-0.5 * np.square((drawer.told(sample, m) - drawer.strength[m] * drawer.codes[m]) / 0.8).sum(axis=1))
+            for m in (0, 1)
+        )
+        scores = [table.sum(axis=2) @ heard, table.sum(axis=1) @ seen, table @ seen @ heard]
+        for which, score in enumerate(scores):
+            best = np.flatnonzero(np.isclose(score, score.max(), rtol=1e-9, atol=0))
+            right[which] += (sample.label in best) / len(best)
+    limit = drawer.known()["with_noise"]["accuracy"]
+    np.testing.assert_allclose(right / 12, [limit["audio"], limit["visual"], limit["both"]], atol=3.5)

@@ -125,5 +125,5 @@ def test_video_files_in_place_of_frames(tmp_path, ending):
     for split in opened(root, "cremad").splits.values():
         heard, seen = numbers(split)
         np.testing.assert_allclose(heard, seen, atol=1)  # a codec keeps greys within a few levels
-    assert len(opened(root, "cremad").content) == 30 + 12 + 2 * 18 + 2
+    assert len(opened(root, "cremad").content) == 30 + 30 + 2
     assert len(find("dataset", "cremad").files(root, {})) == 30 + 12 + 2 * 18 + 2

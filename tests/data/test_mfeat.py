@@ -210,3 +210,15 @@ def test_settings_know_nothing_of_views_that_are_left_as_they_are() -> None:
     for wrong in ({"mor": {"keep": 7}}, {"mor": {}}, {"mor": {"noise": -1}}, {"mor": {"noise": 1, "blur": 1}}):
         with pytest.raises(ValidationError):
             MfeatOptions.model_validate(wrong)
+
+
+def test_the_view_pix_is_shown_as_a_picture_and_others_as_strips():
+    split = open_mfeat(modalities=["fou", "pix"]).splits["test"]
+    views, _ = load_digits()
+    shown = split.pictures(5)
+    row = int(split.describe(5).id.split("/")[1])
+    assert shown["pix"].shape == (16, 15, 3)
+    assert shown["pix"].dtype == np.uint8
+    expected = views["pix"][row].reshape(16, 15) * 42.5
+    assert np.abs(shown["pix"].astype(float) - expected[:, :, None]).max() <= 0.5
+    assert shown["fou"].shape[1] % 76 == 0

@@ -310,6 +310,7 @@ def test_returns_are_lost_and_noisy_as_asked():
 def test_the_catalogue_entry(tmp_path):
     entry = find("dataset", "rgb_lidar")
     make_rgb_lidar(tmp_path / "set", **{**RgbLidarMakeOptions().model_dump(mode="json"), **FEW})
+    make_rgb_lidar(tmp_path / "set", **FEW)  # of the same defaults: left alone
     options = RgbLidarOptions().model_dump(mode="json")
     data = open_rgb_lidar(tmp_path / "set", modalities=entry.modalities, **options)
     files = entry.files(tmp_path / "set", options)

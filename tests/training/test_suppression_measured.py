@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 
 from mmablate.data.batches import Batch
+from mmablate.methods.fusing import JointFusion
 from mmablate.models.fusion import MultimodalClassifier
 from mmablate.models.fusion.building import fusion_classifier, map_fusion_classifier
 from mmablate.training import routed_gradients
@@ -23,9 +23,7 @@ MAPS = {"a": (1, 8, 8), "v": (3, 8, 8)}
 
 
 def method_of(model: MultimodalClassifier) -> Any:
-    return SimpleNamespace(
-        modalities=model.modalities, inputs=lambda batch, present: {m: batch.inputs[m] for m in model.modalities}
-    )
+    return JointFusion(modalities=model.modalities, ignore_label=-1, trains_unimodal=True, clip="joint")
 
 
 def model_of(
@@ -194,6 +192,13 @@ def test_the_model_is_as_it_was(maps: bool, large: bool, monkeypatch: pytest.Mon
 def test_one_modality_has_no_others() -> None:
     model = fusion_classifier(n_classes=3, shapes=SHAPES, modalities=["a"], encoder={"kind": "mlp", "hidden": [5]})
     assert suppression(model.eval(), method_of(model), batch_for(3)) == {}
+
+
+def test_no_gradient_of_chance() -> None:
+    """A gate's own heads that nothing trains: what comes through them says nothing."""
+    model = model_of("gated")
+    method = JointFusion(modalities=("a", "v"), ignore_label=-1, trains_unimodal=False, clip="joint")
+    assert suppression(model, method, batch_for(3)) == {}
 
 
 def test_for_the_history() -> None:

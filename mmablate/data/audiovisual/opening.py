@@ -121,10 +121,9 @@ def survey(layout: Layout, root: Path, modalities: Sequence[str], reading: Readi
     if not clips[VAL] and reading.val_fraction == 0:
         del clips[VAL]
     every = [clip for members in clips.values() for clip in members]
-    media = {id(path): media_files(path) for clip in every for path in clip.files.values()}
     some = every[:: -(-len(every) // MARKED_CLIPS) or 1]
-    firsts = [{name: media[id(path)][0] for name, path in clip.files.items()} for clip in some]
-    files = [file for clip in every for path in clip.files.values() for file in media[id(path)]]
+    firsts = [{name: media_files(path)[0] for name, path in clip.files.items()} for clip in some]
+    files = [path for clip in every for path in clip.files.values()]  # a folder stands for its frames
     return Survey(
         clips=clips,
         readers={name: reading.reader(name) for name in modalities},

@@ -34,10 +34,10 @@ def make_rgb_lidar(
     size: int = 64,
     hidden_rgb: float = 0.12,
     hidden_lidar: float = 0.2,
-    spread: float = 1.0,
-    clutter: float = 1.0,
-    dropped: float = 0.2,
-    noise: float = 1.0,
+    spread: float = 0.5,
+    clutter: float = 0.2,
+    dropped: float = 0.1,
+    noise: float = 0.5,
     seed: int = 0,
 ) -> None:
     """Writes the set to `root`; a set of the same options that is there already is left alone.
