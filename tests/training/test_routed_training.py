@@ -196,6 +196,21 @@ def test_a_closed_gate_changes_no_bit(bench: Bench, clip: str) -> None:
     assert plain.initial_digest == closed.initial_digest
 
 
+def test_experts_are_bounded_by_themselves(bench: Bench) -> None:
+    """An open gate reaches the encoder of its modality, and through no common bound anything else."""
+    options = ("method.clip=separate", "train.clip=0.05", "train.weight_decay=0", "losses.unique.weight=50")
+    plain, opened = bench.trainee("dgl", *options[:3]), bench.trainee("unique", *options)
+    opened.method.emphasis = {"a": 0.0, "b": 1.0}
+    begun = weights_of(opened, experts=True)
+    (batch,) = batches(bench, plain, 1)
+    step(plain, batch)
+    step(opened, batch)
+    ours, theirs = weights_of(opened, experts=True), weights_of(plain)
+    assert all(torch.equal(ours[n], x) == (not n.startswith("encoders.b.")) for n, x in theirs.items())
+    moved = torch.cat([(x - begun[n]).flatten() for n, x in ours.items() if n.startswith("experts.")]).norm()
+    assert float(moved) == pytest.approx(0.05 * 0.05, rel=1e-3), "learning rate times bound"
+
+
 def test_a_weight_of_none_is_the_run_without_the_term(bench: Bench) -> None:
     assert bench.spec("unique", "losses.unique.weight=0").run_id == bench.spec("dgl").run_id
     assert bench.spec("residual", "losses.unique.weight=0").run_id == bench.spec("dgl").run_id
