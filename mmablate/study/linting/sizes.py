@@ -8,6 +8,7 @@ from typing import Any
 
 from mmablate.catalog import find
 from mmablate.catalog.parameters import matching, n_parameters
+from mmablate.recipe.merging import merge
 from mmablate.recipe.schema import Data, Model, Train
 from mmablate.study.linting.sharing import Texts, grouped
 from mmablate.study.plan import Row
@@ -20,8 +21,14 @@ SAME_SIZE = 0.01  # relative
 
 
 def unequal_steps(rows: Sequence[Row]) -> Iterator[str]:
-    """Rows whose epochs and batches make other numbers of steps: epochs / batch_size is what must be equal."""
-    groups = grouped(rows, lambda row: _steps(row.sections.train))
+    """Rows whose epochs and batches make other numbers of steps: epochs / batch_size is what must be equal.
+
+    A row without pre-training that is trained as long as another one with its pre-training is the control of that
+    one, and left out.
+    """
+    together = {length for row in rows if (length := _with_pretraining(row)) is not None}
+    compared = [row for row in rows if _pretrains(row) or _amount(row.sections.train) not in together]
+    groups = grouped(compared, lambda row: _steps(row.sections.train))
     if len({_length(*group) for group in groups}) > 1:
         told = "; ".join(
             f"{listed(names, 4)} {epochs} in batches of {batch}" for (epochs, batch), names in groups.items()
@@ -31,6 +38,30 @@ def unequal_steps(rows: Sequence[Row]) -> Iterator[str]:
 
 def _steps(train: Train) -> tuple[str, int | str]:
     return f"{train.steps} steps" if train.steps is not None else f"{train.epochs} epochs", train.batch_size
+
+
+def _pretrains(row: Row) -> bool:
+    pretrain = row.sections.pretrain
+    return pretrain is not None and pretrain.then != "none"
+
+
+def _amount(train: Train) -> tuple[str, Fraction] | None:
+    """Unit and number of steps, in samples of the data where epochs are given; None where that is not a number."""
+    if train.steps is not None:
+        return "steps", Fraction(train.steps)
+    return None if train.batch_size == "all" else ("epochs", Fraction(train.epochs, train.batch_size))
+
+
+def _with_pretraining(row: Row) -> tuple[str, Fraction] | None:
+    """Steps of a row and its pre-training together; None for a row without one, or where they are not told alike."""
+    pretrain, own = row.sections.pretrain, row.sections.train
+    if pretrain is None or pretrain.then == "none":
+        return None
+    first = _amount(Train.model_validate(merge(own.model_dump(mode="json"), pretrain.train)))
+    second = _amount(own)
+    if first is None or second is None or first[0] != second[0]:
+        return None
+    return first[0], first[1] + second[1]
 
 
 def _length(told: str, batch: int | str) -> Fraction | tuple[str, int | str]:
