@@ -15,6 +15,9 @@ from mmablate.recipe.schema import Focus, Teacher, Train
 from mmablate.study import Study
 from mmablate.study.datasets import dataset_settings
 
+MOST_CLASSES = 44
+"""K of which K (K + K) is at most what `mmablate.metrics.information` decomposes; a test holds them together."""
+
 
 def check_sizes(study: Study, summary: DatasetSummary) -> None:
     """What only the data's sizes can tell of a recipe, told before anything is trained."""
@@ -28,6 +31,7 @@ def check_sizes(study: Study, summary: DatasetSummary) -> None:
     on_val = any(settings["focus"]["split"] == "val" for settings in pairs)
     if on_val and not summary.n_val:
         problems["focus", "split"] = "focus.split: the data have no validation split: train, got 'val'"
+    problems |= _information_problems(study, summary)
     for row in study.rows:
         teacher = row.recipe.teacher
         if dataset_settings(row.recipe) != base:
@@ -55,6 +59,20 @@ def check_sizes(study: Study, summary: DatasetSummary) -> None:
         raise RecipeError(list(problems.values()))
 
 
+def _information_problems(study: Study, summary: DatasetSummary) -> dict[Any, str]:
+    """More classes than predictions can be decomposed of: not to be found out when the training is done."""
+    count, problems = len(summary.class_names), {}
+    if count <= MOST_CLASSES:
+        return {}
+    told = f"information of at most {MOST_CLASSES} classes can be decomposed, the data have {count}"
+    if "information" in study.recipe.evaluate.extras and find("method", study.recipe.method.name).fuses:
+        problems["evaluate", "also"] = f"evaluate.also: {told}; leave 'information' out"
+    for row in study.rows:
+        for key in [key for key, loss in row.losses.items() if find("loss", str(loss.term)).experts]:
+            problems["losses", key] = f"losses.{key}: {told}, got a term that weighs modalities by it"
+    return problems
+
+
 def _count_problems(focus: Focus, teacher: Teacher, summary: DatasetSummary) -> dict[Any, str]:
     """More channels of the input asked for than the teacher's modality has."""
     name = teacher.options.get("modality")
@@ -75,7 +93,11 @@ def _train_problems(key: str, train: Train, summary: DatasetSummary) -> Iterator
     crop = augment.crop
     if augment.scale is None and crop is not None and (crop[0] > shape[0] or crop[1] > shape[1]):
         yield "crop", f"{key}.augment.crop: at most the images' {shape}, got {tuple(crop)}"
-    batch = train.batch_of(train.seen_of(summary.n_train))
+    seen = train.seen_of(summary.n_train)
+    batch = train.batch_of(seen)
+    if train.holdout and summary.n_train - seen < 2:
+        held = f"{summary.n_train - seen} of {summary.n_train}"
+        yield "holdout", f"{key}.holdout: at least two training samples held out, got {train.holdout:g}, that is {held}"
     if train.select == "best" and not summary.n_val:
         yield "select", f"{key}.select: the data have no validation split to select on: last, got 'best'"
     if train.accumulate > batch:
