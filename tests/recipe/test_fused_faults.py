@@ -87,3 +87,12 @@ def test_segmentation_has_none_of_it(tmp_path: Path, override: str, text: str) -
 def test_the_columns_are_those_of_the_table(tmp_path: Path, kind: str) -> None:
     columns = accuracy_columns(load(tmp_path, {}, f"evaluate.also=[{kind}]"))
     assert [name for name in columns if name not in ("Acc", "U a", "U b")] == list(_COLUMNS[kind])
+
+
+def test_what_is_better_in_neither_direction_is_judged_in_none(tmp_path: Path) -> None:
+    """Better encoders lower the gain of fusing them; what is redundant is no fault, and no merit."""
+    also = "[probes,own,gain,scores,information,gradients]"
+    columns = accuracy_columns(load(tmp_path, {}, f"evaluate.also={also}"))
+    described = [name for name, about in columns.items() if about.get("reference")]
+    assert described == ["Gain", "U a", "U b", "R", "S", "Shrunk", "Skew"]
+    assert [name for name, about in columns.items() if about["direction"] == "min"] == ["NLL", "ECE"]
