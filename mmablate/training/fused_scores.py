@@ -13,7 +13,13 @@ from mmablate.training.features import Seen
 from mmablate.training.routed_gradients import Suppression
 
 
-def beside(train: Seen, scored: Seen, n_classes: int, also: Collection[str]) -> dict[str, float]:
+def beside(
+    train: Seen,
+    scored: Seen,
+    n_classes: int,
+    also: Collection[str],
+    guesses: Mapping[str, Tensor] | None = None,
+) -> dict[str, float]:
     """Column -> score of the scored split, of what `also` asks for that one pass over the data tells.
 
     A modality alone is scored by a linear probe: multinomial logistic regression on the features of its frozen
@@ -22,6 +28,7 @@ def beside(train: Seen, scored: Seen, n_classes: int, also: Collection[str]) -> 
     Args:
         train: the samples that steps have seen.
         scored: those that are scored.
+        guesses: what `probe_guesses` found of them, where that is known; fitting takes long where classes are many.
     """
     found: dict[str, float] = {}
     scores = multiclass_scores(scored.logits, scored.labels)
@@ -29,7 +36,7 @@ def beside(train: Seen, scored: Seen, n_classes: int, also: Collection[str]) -> 
         found |= {name: scores[name] for name in ("F1", "NLL", "ECE")}
     if not {"probes", "gain", "information"} & set(also):
         return found
-    guesses = probe_guesses(train, scored, n_classes)
+    guesses = probe_guesses(train, scored, n_classes) if guesses is None else guesses
     right = {name: _accuracy(guess, scored.labels) for name, guess in guesses.items()}
     if "probes" in also:
         found |= right

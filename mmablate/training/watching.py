@@ -91,9 +91,9 @@ class Watch:
         train = self._see(trainee, "train") if needs else None
         scored = self._see(trainee, self.data.scored_split)
         self._last = trainee.spec.run_id, scored
-        found = beside(train or scored, scored, self.data.n_classes, self.also)
-        if "gradients" in self.also and train is not None and len(trainee.method.modalities) > 1:
-            guesses = probe_guesses(train, scored, self.data.n_classes)
+        guesses = None if train is None else probe_guesses(train, scored, self.data.n_classes)
+        found = beside(train or scored, scored, self.data.n_classes, self.also, guesses)
+        if "gradients" in self.also and guesses is not None and len(trainee.method.modalities) > 1:
             probes = {name: 100 * float((own == scored.labels).double().mean()) for name, own in guesses.items()}
             found |= heard(suppression(trainee.model, trainee.method, self._spread()), probes)
         return found
