@@ -207,3 +207,12 @@ def settle(listing: Listing) -> None:
     if moved:
         listing.notes.append(f"{moved} clips are listed in two splits; they stay in test (or val) alone.")
     listing.clips = list(kept.values())
+
+
+def note_shared_sources(listing: Listing) -> None:
+    """Notes source videos of which lists or folders put clips into train and into another split."""
+    groups = {split: {clip.group for clip in listing.clips if clip.split == split} for split in (TRAIN, VAL, TEST)}
+    shared = groups[TRAIN] & (groups[VAL] | groups[TEST])
+    if shared:
+        videos = "1 source video has" if len(shared) == 1 else f"{len(shared)} source videos have"
+        listing.notes.append(f"{videos} clips in train and in another split, as the set ships them.")
