@@ -16,7 +16,7 @@ from mmablate.errors import StoreError
 from mmablate.execution.grouping import Group, group_runs, next_group, smaller
 from mmablate.execution.interrupting import FINISHING, interruptible
 from mmablate.execution.options import Outcome
-from mmablate.execution.processes import is_lead
+from mmablate.execution.processes import is_lead, launched
 from mmablate.execution.progress import GridProgress
 from mmablate.execution.workers import Crew, Event, Here
 from mmablate.results import RunError, RunRecord, StudyStore
@@ -155,7 +155,13 @@ class Schedule:
         return any(spec.run_id in self.stacked for spec in group.specs)
 
     def _others(self) -> int:
-        """How many more train runs of this folder; company counts before it has begun."""
+        """How many more train runs of this folder; company counts before it has begun.
+
+        Under torchrun nobody: what rank 0 holds would look to the others like somebody else's, now and then, and they
+        would split a group that it does not.
+        """
+        if launched():
+            return 0
         more = self.company.size - 1 if self.company is not None else 0
         return max(more, self.store.leases.others(self.crew.names()))
 

@@ -105,9 +105,12 @@ class FusingRule(UpdateRule):
 
     def predict(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """As of every rule; each modality's own output where something has trained it."""
-        jointly = bool(model.get_submodule("fusion").trained_jointly)
-        own = len(self.modalities) > 1 and (self.trains_unimodal or jointly)
+        own = len(self.modalities) > 1 and self.heard_alone(model)
         return self.scored(model(self.inputs(batch, ()), unimodal=own))
+
+    def heard_alone(self, model: nn.Module) -> bool:
+        """Whether something trains all that the unimodal logits come through."""
+        return self.trains_unimodal or bool(model.get_submodule("fusion").trained_jointly)
 
     def scored(self, outputs: Fused) -> dict[str, Tensor]:
         """Column -> the logits (B, K) whose accuracy it is: the fused output, and what there is beside it."""

@@ -96,7 +96,7 @@ class LinearProbe:
         return (features.detach().double() - self.mean) / self.scale @ self.weight + self.bias
 
 
-def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+def fit_temperature(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> float:
     """The temperature T by which logits are to be divided for the smallest log-loss.
 
     Convex in 1 / T: the root of the derivative, by bisection in log T with Newton steps where they stay within.
@@ -104,10 +104,11 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     Args:
         logits: (N, K), finite.
         labels: (N,) integer classes.
+        smoothing: share in [0, 1) of each label's weight that the other classes get, alike.
 
     Returns:
         T in [1e-3, 1e3]. The upper end, which makes all classes equally probable, where larger logits do not go with
-        the true class; the lower end where every sample is right.
+        the true class; the lower end where every sample is right and nothing is smoothed.
 
     Raises:
         ValueError: shapes, no sample, labels outside 0..K-1, or logits that are not finite.
@@ -118,7 +119,9 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     if not bool(logits.isfinite().all()):
         raise ValueError("logits must be finite to fit a temperature")
     logits = logits - logits.amax(1, keepdim=True)
-    target = logits.gather(1, labels.unsqueeze(1)).mean()
+    true = logits.gather(1, labels.unsqueeze(1))
+    others = (logits.sum(1, keepdim=True) - true) / max(1, logits.shape[1] - 1)
+    target = ((1 - smoothing) * true + smoothing * others).mean()
 
     def slope(inverse: float) -> tuple[float, float]:
         """First and second derivative of the log-loss with respect to 1 / T."""
@@ -151,6 +154,10 @@ def cross_fitted_temperature(logits: Tensor, labels: Tensor) -> Tensor:
     samples that it is not one of. The halves are stratified: samples sorted by class (within a class in their
     order) are dealt out in turn.
 
+    Of n samples, the other classes get 1 / (n + 2) of each label, as in Platt's scaling. Few samples that are all
+    right would have the smallest temperature there is, and one error in the other half would then cost hundreds of
+    nats: the strongest of modalities would be found the weakest.
+
     Args:
         logits: (N, K), N >= 2, finite.
         labels: (N,) integer classes.
@@ -160,6 +167,8 @@ def cross_fitted_temperature(logits: Tensor, labels: Tensor) -> Tensor:
 
     Raises:
         ValueError: as `fit_temperature`, or a single sample.
+
+    Source of the smoothed targets: Platt 1999, "Probabilistic outputs for support vector machines".
     """
     logits, labels = checked_logits(logits, labels)
     if len(labels) < 2:
@@ -168,7 +177,8 @@ def cross_fitted_temperature(logits: Tensor, labels: Tensor) -> Tensor:
     halves = order[::2], order[1::2]
     calibrated = torch.empty_like(logits)
     for scored, other in (halves, halves[::-1]):
-        calibrated[scored] = logits[scored] / fit_temperature(logits[other], labels[other])
+        smoothing = 1 / (len(other) + 2)
+        calibrated[scored] = logits[scored] / fit_temperature(logits[other], labels[other], smoothing=smoothing)
     return calibrated
 
 

@@ -8,6 +8,7 @@ process groups are not touched.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -142,6 +143,23 @@ def summed(value: Tensor) -> Tensor:
         value = value.clone()
         dist.all_reduce(value)
     return value
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Gives every parameter the sum of its gradients over all processes, in one go; those without one keep none.
+
+    In place of `parallel` where a gradient reaches parts of a model alone, which parts being a matter of the update
+    rule: DistributedDataParallel refuses outputs that are looked at and not learned from. All processes must have
+    gradients of the same parameters.
+    """
+    if not _running():
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    for kind in sorted({gradient.dtype for gradient in gradients}, key=str):
+        some = [gradient for gradient in gradients if gradient.dtype == kind]
+        whole = summed(torch.cat([gradient.flatten() for gradient in some]))
+        for gradient, part in zip(some, whole.split([own.numel() for own in some]), strict=True):
+            gradient.copy_(part.view_as(gradient))
 
 
 def from_lead(value: Any) -> Any:

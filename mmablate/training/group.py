@@ -511,6 +511,10 @@ class _Group:
         for trainee in ended:
             if trainee.error is not None:
                 continue
+            looked = self.watch.end_epoch(trainee) if validate else {}
+            if trainee.error is not None:
+                self._end_failed(trainee)
+                continue
             found = scores.get(trainee.spec.run_id)
             own = found.scores if found is not None else None
             # Without test labels the score is taken on validation, which must then not select as well:
@@ -524,7 +528,7 @@ class _Group:
                 "lr": trainee.optimizer.param_groups[0]["lr"],
                 "val": own,
                 "seconds": round(trainee.seconds, 3),
-                **(self.watch.end_epoch(trainee) if validate else {}),
+                **looked,
                 **trainee.told,
             }
             trainee.history.append(line)

@@ -57,9 +57,10 @@ def suppression(model: nn.Module, method: Any, batch: Batch) -> dict[str, Suppre
         batch: of samples on the model's device.
 
     Returns:
-        {} for a model of one modality.
+        {} for a model of one modality, and where nothing trains the heads that the unimodal logits come through: the
+        gradient through them would be one of chance.
     """
-    if len(method.modalities) < 2:
+    if len(method.modalities) < 2 or not method.heard_alone(model):
         return {}
     with torch.no_grad():
         features = {m: z.double() for m, z in model.encode(method.inputs(batch, ())).items()}  # type: ignore[operator]

@@ -23,7 +23,7 @@ from mmablate.data.base import AnyData
 from mmablate.data.batches import Batch
 from mmablate.data.streams import stream_key
 from mmablate.errors import NonFiniteLoss
-from mmablate.methods import Moment, Reference, total
+from mmablate.methods import FusingRule, Moment, Reference, total
 from mmablate.results import RunError
 from mmablate.study import RunSpec
 from mmablate.training import distributed
@@ -101,7 +101,9 @@ class Trainee:
         self.method: Any = build_method(settings, data)
         self.terms = build_terms(settings)
         by_features = all(find("loss", loss["term"]).compares_features for loss in settings["losses"])
-        self.forward: Any = distributed.parallel(self.model, device, unused=by_features)
+        # Where a rule routes gradients, they are summed here (`update`), and parts that get none have none.
+        routed = isinstance(self.method, FusingRule)
+        self.forward: Any = self.model if routed else distributed.parallel(self.model, device, unused=by_features)
         self.world = distributed.share().world
         self.statistics = distributed.RunningStatistics(self.model) if self.world > 1 else None
         self.optimizer: Any
@@ -129,14 +131,15 @@ class Trainee:
         """
         self.prepare(piece)
         # Gradients of several processes are summed once a step, with the last piece's.
-        waiting = nullcontext() if piece.last or self.forward is self.model else self.forward.no_sync()
+        averaged = self.forward is not self.model
+        waiting = self.forward.no_sync() if averaged and not piece.last else nullcontext()
         with waiting:
             with autocast(self.device, self.train_settings["precision"]):
                 values = self.method.losses(self.forward, piece.batch, piece.present, piece.reference, self.terms)
                 loss = total(self.terms, values, piece.shares)
             self._check(values, loss)
-            # The processes' gradients are averaged; what is wanted is their sum.
-            (loss * self.world if self.world > 1 else loss).backward()
+            # The processes' gradients may be averaged; what is wanted is their sum.
+            (loss * self.world if averaged else loss).backward()
         for term in self.terms:
             share = 1.0 if piece.shares is None else piece.shares[term.unit]
             self._pending[term.key] = self._pending.get(term.key, 0.0) + values[term.key].detach() * share
@@ -152,6 +155,8 @@ class Trainee:
 
     def update(self) -> None:
         """Moves the weights by the gradient that has been gathered."""
+        if self.world > 1 and self.forward is self.model:
+            distributed.sum_gradients(self.model.parameters())
         self._set_learning_rate(self.steps)
         epoch = 1 + self.steps * int(self.train_settings["epochs"]) // max(1, self.total_steps)
         self.method.adjust(self.model, Moment(self.spec.seed, self.steps, epoch, distributed.summed))

@@ -18,7 +18,7 @@ from mmablate.methods.crossmodal import ACCURACY
 from mmablate.training import distributed
 from mmablate.training.features import Seen, see
 from mmablate.training.fused_scores import beside, heard, probe_guesses
-from mmablate.training.routed_gradients import SAMPLES, as_history, suppression
+from mmablate.training.routed_gradients import SAMPLES, Suppression, as_history, suppression
 from mmablate.training.trainee import Trainee
 from mmablate.training.weakness import look, shuffled_again
 
@@ -52,14 +52,23 @@ class Watch:
         self._last: tuple[str, Seen] | None = None  # run -> the scored split as it saw it
 
     def begin_epoch(self, epoch: int, trainees: Sequence[Trainee]) -> None:
-        """Sets the weights of unique information, where a run has that term; epoch from 0 on."""
+        """Sets the weights of unique information, where a run has that term; epoch from 0 on.
+
+        Once an epoch: a state that is saved before the epoch's first step is over, as when memory ran out in it, has
+        been here already.
+        """
         for trainee in trainees:
-            trainee.told = {}
             term = next((t for t in trainee.terms if t.experts), None)
+            if isinstance(trainee.method, FusingRule) and trainee.method.memory.get("epoch") == epoch:
+                continue  # an interrupted try has looked, and the moving average goes no further for another look
+            trainee.told = {}
             if term is None or not isinstance(trainee.method, FusingRule):
-                continue
-            with trainee.guarded():
-                self._weigh(trainee, term.options, term.weight, epoch)
+                trainee.told = {}
+            elif trainee.method.memory.get("epoch") != epoch:
+                trainee.told = {}
+                with trainee.guarded():
+                    self._weigh(trainee, term.options, term.weight, epoch)
+                    trainee.method.memory["epoch"] = epoch
 
     def _weigh(self, trainee: Trainee, options: Mapping[str, Any], weight: float, epoch: int) -> None:
         if epoch % options["every"]:
@@ -76,7 +85,9 @@ class Watch:
         """What the joint loss leaves of each encoder's gradient, for the line of a validated epoch."""
         if "gradients" not in self.also or not isinstance(trainee.method, FusingRule):
             return {}
-        found = suppression(trainee.model.eval(), trainee.method, self._spread())
+        found: Mapping[str, Suppression] = {}
+        with trainee.guarded():
+            found = suppression(trainee.model.eval(), trainee.method, self._spread())
         return {"gradients": as_history(found)} if found else {}
 
     def describe(self, trainee: Trainee) -> dict[str, float]:

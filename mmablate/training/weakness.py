@@ -33,7 +33,8 @@ def look(
     """Looks at the encoders as they are now, and sets the emphasis of the method; what was found, for the history.
 
     Args:
-        method: a `FusingRule`; its memory holds the moving average of the strengths.
+        method: a `FusingRule`; its memory holds the moving average of the strengths, and the epoch that its
+            emphasis is of.
         options: of the term "unique".
         weight: β_0, of the term.
         train: the samples that steps see, and `held` those that they do not, as the model sees them.
@@ -55,7 +56,7 @@ def look(
     largest = 1.0 if options["largest"] is None else min(1.0, options["largest"] / weight)
     emphasis = _dealt(options["adapt"], strengths, largest, open_, seed, epoch)
     method.emphasis = emphasis
-    method.memory = {"strengths": strengths}
+    method.memory = {"strengths": strengths, "epoch": epoch}
     shares = {name: weight * own for name, own in emphasis.items()}
     return {
         name: {"strength": strengths[name], "unique": told[name], "null": null[name], "beta": shares[name]}
@@ -79,6 +80,7 @@ def _dealt(
 def shuffled_again(method: Any, seed: int, epoch: int) -> None:
     """Deals the weights anew, in an epoch between two looks."""
     method.emphasis = weakness.shuffled_weights(method.emphasis, generator(seed, "unique.shuffle", epoch))
+    method.memory = {**method.memory, "epoch": epoch}
 
 
 def _probe(train: Seen, held: Seen, names: list[str], n_classes: int) -> Tensor:

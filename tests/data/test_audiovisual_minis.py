@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmablate.catalog import find, load_target
+from mmablate.data.mini_clips.audiovisual.drawing import Drawer, Sample
 from mmablate.data.mini_clips.audiovisual.parts import Parts, as_parts, codes, limits
 from mmablate.errors import DataError
 from mmablate.metrics.information import decompose
@@ -312,3 +313,23 @@ def test_a_linear_look_at_sound_and_picture_finds_what_each_tells(tmp_path):
         assert right[np.isin(wanted, told)].mean() > 0.85
         assert (guess // 2 == wanted // 2).mean() > 0.85  # the group
         assert right[~np.isin(wanted, told)].mean() < 0.75
+
+
+def test_drawn_clips_have_the_limits_that_the_mark_tells():
+    """The best guess from the numbers that clips are really drawn from, by Bayes' rule written out here."""
+    entry = find("dataset", "ave")
+    drawer = Drawer(as_parts([(2, 1, 1), (1, 2, 1), (1, 1, 2)]), entry.make_options().model_dump())
+    table = drawer.parts.table()
+    right = np.zeros(3)
+    for number in range(1200):
+        sample = Sample(number % 6, (0, number), number, "", "", "")
+        heard, seen = (
+            np.exp(-0.5 * np.square((drawer.told(sample, m) - drawer.strength[m] * drawer.codes[m]) / 0.8).sum(axis=1))
+            for m in (0, 1)
+        )
+        scores = [table.sum(axis=2) @ heard, table.sum(axis=1) @ seen, table @ seen @ heard]
+        for which, score in enumerate(scores):
+            best = np.flatnonzero(np.isclose(score, score.max(), rtol=1e-9, atol=0))
+            right[which] += (sample.label in best) / len(best)
+    limit = drawer.known()["with_noise"]["accuracy"]
+    np.testing.assert_allclose(right / 12, [limit["audio"], limit["visual"], limit["both"]], atol=3.5)

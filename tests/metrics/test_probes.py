@@ -160,8 +160,31 @@ def test_each_half_is_divided_by_the_temperature_of_the_other():
                 turn += 1
     found = cross_fitted_temperature(logits, labels)
     for mine, other in (halves, halves[::-1]):
-        expected = logits[mine] / fit_temperature(logits[other], labels[other])
+        expected = logits[mine] / fit_temperature(logits[other], labels[other], smoothing=1 / (len(other) + 2))
         torch.testing.assert_close(found[mine], expected, rtol=1e-12, atol=0)
+
+
+def test_smoothed_labels_are_those_of_a_cross_entropy_with_them():
+    rng = np.random.default_rng(9)
+    labels = torch.tensor(rng.integers(0, 4, 50))
+    logits = torch.tensor(rng.normal(size=(50, 4)) + 6 * np.eye(4)[labels])
+    soft = torch.full((50, 4), 0.1 / 3, dtype=torch.float64).scatter(1, labels[:, None], 0.9)
+
+    def loss(log_inverse):
+        return float(torch.nn.functional.cross_entropy(logits * np.exp(log_inverse), soft))
+
+    theirs = minimize_scalar(loss, bounds=(-9, 9), method="bounded", options={"xatol": 1e-9})
+    assert fit_temperature(logits, labels, smoothing=0.1) == pytest.approx(np.exp(-theirs.x), rel=1e-4)
+
+
+def test_one_error_among_few_samples_costs_a_few_nats():
+    """Where the other half has none, its smallest log-loss is that of the smallest temperature."""
+    labels = torch.arange(6).repeat(10)
+    logits = 4.0 * torch.eye(6)[labels]
+    logits[0] = 4.0 * torch.eye(6)[1]  # in one of the halves
+    calibrated = cross_fitted_temperature(logits, labels)
+    assert log_loss(calibrated, labels) < 0.2
+    assert bool((calibrated.argmax(1) == logits.argmax(1)).all())
 
 
 @pytest.mark.parametrize(
