@@ -657,8 +657,10 @@ def check_modalities(draft: Draft) -> None:
     if len(set(names)) != len(names):
         problems.append(f"a modality is given twice: {names}")
     if entry.modalities is None and entry.task == "classification":
-        # An option called as a modality concerns that modality alone (see `study.reading`).
-        taken = [name for name in names if name in entry.options.model_fields]
+        # An option called as a modality concerns that modality alone (see `study.reading`), and a run has more than
+        # options among the settings of its data (`study.datasets.data_settings`).
+        own = {*entry.options.model_fields, "name", "modalities", "fingerprint", "root"}
+        taken = [name for name in names if name in own]
         if taken:
             problems.append(f"names other than those of options of {data.name}, got {', '.join(map(repr, taken))}")
     for text in problems:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_arrays import BY_ID, LAST, write_csv, write_with_ids
 
-from mmablate.data.arrays import files
+from mmablate.data.arrays import files, scaling
 from mmablate.data.arrays.opening import check_arrays, open_arrays
 from mmablate.errors import DataError
 
@@ -253,4 +253,36 @@ def test_groups_that_leak_are_noted(root):
         root, modalities=FILES, labels=OWN, val_fraction=0,
         split={"file": "g.csv", "column": "part"}, group={"file": "g.csv", "column": "who"},
     )  # fmt: skip
-    assert data.notes == ("4 groups have samples in train and in another split.",)
+    assert data.notes == ("Groups have samples in more than one split (train and test 4).",)
+
+
+def test_groups_that_val_and_test_share_are_noted(root):
+    parts = ("train", "val", "test")
+    write_csv(root / "g.csv", ["who", "part"], [["p" if i // 3 % 3 else "q", parts[i // 3 % 3]] for i in range(N)])
+    place = {"split": {"file": "g.csv", "column": "part"}, "group": {"file": "g.csv", "column": "who"}}
+    data = open_arrays(root, modalities=FILES, labels=OWN, **place)
+    assert data.notes == ("Groups have samples in more than one split (val and test 1).",)
+
+
+def test_rows_without_an_id_are_nobodys_partners(tmp_path):
+    names = [f"s{i}" for i in range(40)]
+    write_with_ids(tmp_path, names, names, names)
+    write_csv(tmp_path / "a.csv", ["name", "va"], [[name, 0.5] for name in [*names, ""]])
+    np.savez(tmp_path / "b.npz", name=np.array(["", *names]), values=np.zeros((41, 2)))
+    write_csv(tmp_path / "y.csv", ["name", "kind"], [[name, f"k{i % 2}"] for i, name in enumerate(["", *names])])
+    message = told(tmp_path, **BY_ID)
+    assert f"{tmp_path / 'a.csv'}: expected an id in every row, found none in row 41" in message
+    assert f"{tmp_path / 'b.npz'}: expected an id in every row, found none in row 1" in message
+    assert told(tmp_path, **BY_ID, missing="drop") == message
+
+
+@pytest.mark.parametrize("others", [["1", "2"], ["cat", "dog"]])
+def test_a_missing_label_is_no_class(root, others):
+    write_csv(root / "y.csv", ["kind"], [["nan" if i == 7 else others[i % 2]] for i in range(N)])
+    assert f"{root / 'y.csv'}: labels: expected names of classes or whole numbers, found nan" in told(root)
+
+
+def test_numbers_too_large_to_have_a_deviation_are_refused_not_turned_into_zeros(root, monkeypatch):
+    monkeypatch.setattr(scaling, "CHUNK", 4)
+    np.save(root / "a.npy", np.linspace(-1e200, 1e200, 2 * N).reshape(N, 2))
+    assert f"{root / 'a.npy'}: expected numbers within the range of float32, found 1e+200" in told(root)
