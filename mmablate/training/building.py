@@ -69,7 +69,8 @@ def build_model(
 
 
 def _fuses(settings: Mapping[str, Any]) -> bool:
-    return bool(find("model", settings["name"]).multimodal)
+    # A pair is no entry of the catalogue: no recipe asks for one by that name.
+    return settings["name"] != "pair" and bool(find("model", settings["name"]).multimodal)
 
 
 def _build_fusing(settings: Mapping[str, Any], data: ClassificationData, experts: int | None) -> nn.Module:
