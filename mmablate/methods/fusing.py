@@ -41,6 +41,7 @@ class FusingRule(UpdateRule):
     Attributes:
         emphasis: modality -> share in [0, 1] of the weight β of unique information; 0 at first, set by whoever
             knows how weak each modality is.
+        scores_own: `predict` gives each modality's own output, too, where something has trained it.
     """
 
     truncate = False  # the joint loss ends at the fusion
@@ -52,6 +53,7 @@ class FusingRule(UpdateRule):
         self.trains_unimodal = trains_unimodal
         self.emphasis: dict[str, float] = dict.fromkeys(self.modalities, 0.0)
         self.memory: dict[str, Any] = {}
+        self.scores_own = True
 
     def present(self, seed: int, step: int) -> tuple[str, ...]:
         """All modalities, whatever the seed and step."""
@@ -104,8 +106,8 @@ class FusingRule(UpdateRule):
         return {term.key: term(step) for term in terms}
 
     def predict(self, model: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
-        """As of every rule; each modality's own output where something has trained it."""
-        own = len(self.modalities) > 1 and self.heard_alone(model)
+        """As of every rule; also each modality's own output, if wished and where something has trained it."""
+        own = self.scores_own and len(self.modalities) > 1 and self.heard_alone(model)
         return self.scored(model(self.inputs(batch, ()), unimodal=own))
 
     def heard_alone(self, model: nn.Module) -> bool:

@@ -19,6 +19,7 @@ from mmablate.errors import DataError
 from mmablate.methods import AnymodalDistillation, Contrastive, CrossModalDistillation, FusingRule, JointPair, Term
 from mmablate.models.pair import Pair
 from mmablate.models.places import Selected
+from mmablate.recipe.schema import Evaluate
 from mmablate.study.datasets import open_dataset
 from mmablate.training.checkpoint import load_encoder
 
@@ -103,9 +104,13 @@ def build_method(settings: Mapping[str, Any], data: AnyData) -> AnyMethod:
         settings["model"]["name"] == "contrastive_encoders" or _fuses(settings["model"])
     ):
         options = {key: value for key, value in settings["method"].items() if key != "name"}
-        if find("method", settings["method"]["name"]).fuses:
+        fuses = find("method", settings["method"]["name"]).fuses
+        if fuses:
             options["trains_unimodal"] = any(loss["term"] == "uni" for loss in settings["losses"])
-        return rule(modalities=seen_modalities(settings["model"], data), ignore_label=data.ignore_label, **options)
+        made = rule(modalities=seen_modalities(settings["model"], data), ignore_label=data.ignore_label, **options)
+        if fuses:
+            made.scores_own = "own" in beside_accuracy(settings["evaluate"])
+        return made
     if isinstance(data, ClassificationData):
         model, teacher = settings["model"], (settings["teacher"] or {}).get("model")
         if model["name"] == "pair":
@@ -116,6 +121,11 @@ def build_method(settings: Mapping[str, Any], data: AnyData) -> AnyMethod:
             ignore_label=data.ignore_label,
         )
     return rule(modalities=tuple(data.modalities), ignore_label=data.ignore_label, masks=settings["masks"])
+
+
+def beside_accuracy(evaluate: Mapping[str, Any]) -> tuple[str, ...]:
+    """What stands beside the accuracy of a model that fuses modalities, of a run's settings of `evaluate`."""
+    return Evaluate.model_validate(evaluate).extras
 
 
 def build_terms(settings: Mapping[str, Any]) -> list[Term]:

@@ -7,13 +7,13 @@ is derived (all margins of the other modalities positive) beside them.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mmablate.data.batches import Batch
 
@@ -65,27 +65,24 @@ def suppression(model: nn.Module, method: Any, batch: Batch) -> dict[str, Suppre
     with torch.no_grad():
         features = {m: z.double() for m, z in model.encode(method.inputs(batch, ())).items()}  # type: ignore[operator]
     head = model.get_submodule("fusion")
-    kind = next(iter(head.parameters())).dtype
     if sum(p.numel() for p in head.parameters()) > LARGE:
-        return _measure(model, {m: z.to(kind) for m, z in features.items()}, batch.labels)
-    head.double()
-    try:
-        return _measure(model, features, batch.labels)
-    finally:
-        head.to(kind)  # float32 values survive float64 unchanged
+        kind = next(iter(head.parameters())).dtype
+        return _measure(head, {m: z.to(kind) for m, z in features.items()}, batch.labels)
+    # A copy: casting in place would put new tensors in place of the buffers that `RunningStatistics` holds on to.
+    return _measure(copy.deepcopy(head).double(), features, batch.labels)
 
 
-def _measure(model: Any, features: Mapping[str, Tensor], labels: Tensor) -> dict[str, Suppression]:
+def _measure(head: Any, features: Mapping[str, Tensor], labels: Tensor) -> dict[str, Suppression]:
     leaves = {m: z.detach().requires_grad_() for m, z in features.items()}
-    fused = model.fuse(leaves)
+    fused = head(leaves)
     names = list(leaves)
-    joint = torch.autograd.grad(F.cross_entropy(fused, labels, reduction="sum"), [leaves[m] for m in names])
+    joint = torch.autograd.grad(fused, [leaves[m] for m in names], _error(fused.detach(), labels))
     found = {}
     for name, whole in zip(names, joint, strict=True):
-        own = model.unimodal_logits(leaves, name, detach_head=False)
-        (alone,) = torch.autograd.grad(F.cross_entropy(own, labels, reduction="sum"), [leaves[name]])
+        own = head.unimodal(leaves, name)
+        (alone,) = torch.autograd.grad(own, [leaves[name]], _error(own.detach(), labels))
         found[name] = _compare(
-            _norms(alone), _norms(whole), own.detach(), fused.detach(), labels, additive=model.fusion.additive
+            _norms(alone), _norms(whole), own.detach(), fused.detach(), labels, additive=head.additive
         )
     return found
 
@@ -100,7 +97,7 @@ def _compare(
         true = others.gather(1, labels[:, None])
         rest = others.scatter(1, labels[:, None], -torch.inf)
         given = (true[:, 0] - rest.amax(1)) > 0
-    surer = fused.softmax(1).gather(1, labels[:, None])[:, 0] > own.softmax(1).gather(1, labels[:, None])[:, 0]
+    surer = _doubt(fused, labels) < _doubt(own, labels)
     return Suppression(
         larger=float(larger.double().mean()),
         positive=None if given is None else float(given.double().mean()),
@@ -118,8 +115,26 @@ def _share(what: Tensor, among: Tensor | None) -> float | None:
     return float(what[among].double().mean())
 
 
+def _error(logits: Tensor, labels: Tensor) -> Tensor:
+    """Gradient (N, K) of every sample's cross-entropy by its logits, p - 1[k = y].
+
+    At y it is minus the sum of the others: of a sample that is learned nothing is left of 1 - p_y but rounding.
+    """
+    p = logits.softmax(1).scatter(1, labels[:, None], 0.0)
+    return p.scatter(1, labels[:, None], -p.sum(1, keepdim=True))
+
+
+def _doubt(logits: Tensor, labels: Tensor) -> Tensor:
+    """ln((1 - p_y) / p_y), (N,): falls as p_y rises, where p_y itself has been 1 up to rounding for long."""
+    true = logits.gather(1, labels[:, None])
+    return (logits - true).scatter(1, labels[:, None], -torch.inf).logsumexp(1)
+
+
 def _norms(gradient: Tensor) -> Tensor:
-    return gradient.flatten(1).norm(dim=1)
+    """(N, ...) -> (N,), also of such small entries that their squares would be 0."""
+    flat = gradient.flatten(1)
+    largest = flat.abs().amax(1, keepdim=True).clamp(min=torch.finfo(flat.dtype).tiny)
+    return largest[:, 0] * (flat / largest).norm(dim=1)
 
 
 def as_history(found: Mapping[str, Suppression]) -> dict[str, dict[str, Any]]:

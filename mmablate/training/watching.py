@@ -16,6 +16,7 @@ from mmablate.data.loading import BatchReader
 from mmablate.methods import FusingRule
 from mmablate.methods.crossmodal import ACCURACY
 from mmablate.training import distributed
+from mmablate.training.building import beside_accuracy
 from mmablate.training.features import Seen, see
 from mmablate.training.fused_scores import beside, heard, probe_guesses
 from mmablate.training.routed_gradients import SAMPLES, Suppression, as_history, suppression
@@ -46,29 +47,21 @@ class Watch:
     ) -> None:
         self.data, self.reader, self.device, self.precision, self.seed = data, reader, device, precision, seed
         self.batch_size = int(settings["evaluate"]["batch_size"])
-        also = settings["evaluate"].get("also")
-        self.also = ("probes", "own", "gain", "scores") if also is None else tuple(also)
+        self.also = beside_accuracy(settings["evaluate"])
         self._samples: Batch | None = None
         self._last: tuple[str, Seen] | None = None  # run -> the scored split as it saw it
 
     def begin_epoch(self, epoch: int, trainees: Sequence[Trainee]) -> None:
-        """Sets the weights of unique information, where a run has that term; epoch from 0 on.
-
-        Once an epoch: a state that is saved before the epoch's first step is over, as when memory ran out in it, has
-        been here already.
-        """
+        """Sets the weights of unique information, where a run has that term; epoch from 0 on."""
         for trainee in trainees:
             term = next((t for t in trainee.terms if t.experts), None)
             if isinstance(trainee.method, FusingRule) and trainee.method.memory.get("epoch") == epoch:
                 continue  # an interrupted try has looked, and the moving average goes no further for another look
             trainee.told = {}
             if term is None or not isinstance(trainee.method, FusingRule):
-                trainee.told = {}
-            elif trainee.method.memory.get("epoch") != epoch:
-                trainee.told = {}
-                with trainee.guarded():
-                    self._weigh(trainee, term.options, term.weight, epoch)
-                    trainee.method.memory["epoch"] = epoch
+                continue
+            with trainee.guarded():
+                self._weigh(trainee, term.options, term.weight, epoch)
 
     def _weigh(self, trainee: Trainee, options: Mapping[str, Any], weight: float, epoch: int) -> None:
         if epoch % options["every"]:
@@ -109,7 +102,8 @@ class Watch:
         """Output -> logits (N, K) on the scored split, that of the column "Acc" first; for people to look at."""
         if self._last is not None and self._last[0] == trainee.spec.run_id:
             seen = self._last[1]
-            own = {f"unimodal/{name}": logits for name, logits in seen.unimodal.items()}
+            heard = len(trainee.method.modalities) > 1 and trainee.method.heard_alone(trainee.model)
+            own = {f"unimodal/{name}": logits for name, logits in seen.unimodal.items() if heard}
             return {name: logits.numpy() for name, logits in {ACCURACY: seen.logits, **own}.items()}
         found: dict[str, list[torch.Tensor]] = {}
         for batch in evaluation_batches(self.reader(self.data.scored_split), self.batch_size, self.device):
