@@ -8,6 +8,7 @@ from study_samples import BASE, Opener
 
 from mmablate.errors import RecipeError
 from mmablate.models.anymodal import anymodal_segmentor
+from mmablate.models.fusion.building import fusion_classifier
 from mmablate.study.sweeping import SweepRequest
 
 
@@ -260,7 +261,7 @@ def test_levels_of_rules_with_their_terms(tmp_path):
     assert opened(factors={"rule": rules}, **forms).warnings == ()
     weighed = {**rules, "dgl": {**rules["dgl"], "losses.sup.weight": 2}}
     (text,) = opened(factors={"rule": weighed}, **forms).warnings
-    assert text.startswith("the level dgl of the factor rule differs from joint in method and losses")
+    assert text.startswith("the level dgl of the factor rule differs from joint in losses and method")
     (text,) = opened(factors={"rule": mixed}, **forms).warnings
     assert text.startswith("the level dgl of the factor rule differs from joint in method and train")
 
@@ -280,3 +281,38 @@ def test_as_long_as_pre_training_and_training_together_is_a_control(tmp_path, lo
     method = {"method": "joint_fusion", "losses": {"sup": {}}}
     told = of_fused(tmp_path, *rows, pretrain={"then": "none", "train": first}, **method)
     assert [text.startswith("rows are trained for unequal numbers of steps") for text in told] == [True] * warned
+
+
+def parameters_of(**options):
+    """Of the module itself, on pix (240 features) and fou (76), 10 classes."""
+    known = {**FUSED["model"], **options}
+    known.pop("name")
+    with torch.device("meta"):
+        model = fusion_classifier(n_classes=10, shapes={"pix": (240,), "fou": (76,)}, **known)
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_fusions_of_unequal_size_with_the_arm_that_is_equal(tmp_path):
+    method = {"method": "joint_fusion", "losses": {"sup": {}}}
+    (text,) = of_fused(tmp_path, other(["sup"], model__fusion="gated"), **method)
+    own, base = parameters_of(fusion="gated"), parameters_of()
+    assert text == (
+        f"the row other has {own:,} parameters, the baseline joint {base:,} ({own / base - 1:+.0%}): its Δ may be one "
+        "of size; a parameter-matched arm has model.match: {'fusion': 'concat'}"
+    )
+    matched = other(["sup"], model__fusion="gated", model__match={"fusion": "concat"})
+    assert of_fused(tmp_path, other(["sup"], model__fusion="gated"), {**matched, "name": "matched"}, **method) == []
+    assert of_fused(tmp_path, other(["sup"], model__modalities=["pix"]), **method) == []  # a control of another kind
+    (text,) = of_fused(tmp_path, other(["sup"], model__encoder={"kind": "linear"}), **method)
+    assert text.endswith("its Δ may be one of size; no width of it alone makes them equal")
+    (text,) = of_fused(tmp_path, other(["sup"], model__hidden=64), **method)
+    assert text.endswith("no width of it alone makes them equal")
+
+
+def test_sizes_of_data_that_are_not_known_before_they_are_read_are_not_told(tmp_path):
+    for name in ("a.npy", "b.npy", "y.csv"):
+        (tmp_path / name).touch()
+    data = {"name": "arrays", "modalities": {"a": "a.npy", "b": "b.npy"}, "labels": "y.csv"}
+    options = {"data_root": str(tmp_path)}
+    method = {"method": "joint_fusion", "losses": {"sup": {}}}
+    assert of_fused(tmp_path, other(["sup"], model__fusion="bilinear"), data=data, options=options, **method) == []
