@@ -174,3 +174,15 @@ def test_only_within_its_epochs(bench: Bench, first: int, last: int | None, modu
         runs["joint"].optimizer.load_state_dict(copy.deepcopy(runs["ogm"].optimizer.state_dict()))
     assert sorted(set(differ)) == modulates
     assert len(differ) == 4 * len(modulates)
+
+
+def test_counted_steps_are_one_epoch(bench: Bench) -> None:
+    """As the history tells them: a window that ends with the first epoch holds all of them."""
+    spec = bench.spec("ogm", "train.epochs=4", "train.steps=8", "method.last_epoch=1")
+    run = Trainee(spec, bench.data(spec), torch.device("cpu"), 8)
+    moments: list[int] = []
+    adjust = run.method.adjust
+    run.method.adjust = lambda model, moment: (moments.append(moment.epoch), adjust(model, moment))
+    for number in range(8):
+        step(run, batch(bench, run, number))
+    assert moments == [1] * 8

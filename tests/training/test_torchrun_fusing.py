@@ -24,7 +24,7 @@ data: {name: arrays, modalities: {a: a.npy, b: b.npy}, labels: labels.npy, stand
 model: {name: fusion_classifier, encoder: {kind: mlp, hidden: [6]}, encoders: {a: {kind: conv, widths: [3, 4]}}}
 method: {name: dgl}
 train:
-  {epochs: 1, batch_size: 24, accumulate: 2, optimizer: adamw, lr: 1e-2, weight_decay: 0.1, schedule: constant,
+  {epochs: 2, batch_size: 24, accumulate: 2, optimizer: adamw, lr: 1e-2, weight_decay: 0.1, schedule: constant,
    warmup: 0, clip: 1, holdout: 0.2, select: last, precision: float32}
 losses:
   sup: {weight: 1}
@@ -36,6 +36,7 @@ rows:
   - {name: dgl_gated, losses: [sup, uni], overrides: {model.fusion: gated}}
   - {name: unique, overrides: {losses.unique.adapt: uniform}}
   - {name: residual, overrides: {losses.unique.definition: residual, losses.unique.adapt: uniform}}
+  - {name: maps, losses: [sup, uni], overrides: {model: {name: map_fusion_classifier, widths: [3, 4], hidden: 5}}}
   - {name: frozen, losses: [sup, uni], overrides: {pretrain.then: freeze}}
 pretrain: {then: none, dim: 4, train: {epochs: 1}}
 baseline: joint_gated
@@ -49,7 +50,7 @@ def write(folder: Path, samples: int = 400) -> None:
     """Little pictures of patterns, whose encoder has batch norm, tell one bit of the class; a weaker view the other."""
     stream = np.random.default_rng(0)
     labels = np.arange(samples) % 4
-    for name, shape, noise, seen in (("a", (2, 6, 6), 0.6, labels // 2), ("b", (5,), 1.0, labels % 2)):
+    for name, shape, noise, seen in (("a", (2, 6, 6), 0.6, labels // 2), ("b", (1, 6, 6), 1.0, labels % 2)):
         codes, drawn = stream.normal(size=(2, *shape)), stream.normal(size=(samples, *shape))
         np.save(folder / f"{name}.npy", (codes[seen] + noise * drawn).astype(np.float32))
     np.save(folder / "labels.npy", labels)
@@ -64,14 +65,17 @@ def weighed(folder: Path) -> float:
 
 @pytest.mark.slow
 def test_two_processes_are_one(tmp_path: Path) -> None:
-    """Own heads that nothing trains, experts that a row leaves alone, frozen encoders: no decay moves them either."""
+    """Own heads that nothing trains, experts that a row leaves alone, frozen encoders: no decay moves them either.
+
+    Batch norms stand in the encoders and, where maps are joined, in the fusion, whose gradients are looked at between.
+    """
     (tmp_path / "set").mkdir()
     write(tmp_path / "set")
     recipe, arguments = str(tmp_path / "set" / "recipe.yaml"), ["--data-root", str(tmp_path / "set")]
     alone, _ = ablated(tmp_path / "one", recipe, arguments)
     shared, told = ablated(tmp_path / "two", recipe, arguments, *LAUNCHER)
     assert sorted({record["role"] for record in alone.values()}) == ["pretraining", "student"]
-    assert len(alone) == 7
+    assert len(alone) == 8
     assert weighed(tmp_path / "one") > 0
     for run_id, record in shared.items():
         if record["depends_on"]:  # it begins where another run has ended, to the last bits
