@@ -153,7 +153,9 @@ class Trainee:
     def update(self) -> None:
         """Moves the weights by the gradient that has been gathered."""
         self._set_learning_rate(self.steps)
-        epoch = 1 + self.steps * int(self.train_settings["epochs"]) // max(1, self.total_steps)
+        # Steps that are counted by themselves are one epoch, as in the history.
+        epochs = 1 if self.train_settings.get("steps") else int(self.train_settings["epochs"])
+        epoch = 1 + self.steps * epochs // max(1, self.total_steps)
         self.method.adjust(self.model, Moment(self.spec.seed, self.steps, epoch, distributed.summed))
         if self.train_settings["clip"] is not None:
             for parameters in self.method.clipped(self.model):
