@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,10 +66,12 @@ def test_an_epoch_that_is_begun_again_is_not_looked_at_twice(telling: Bench, eve
         assert max(own["beta"] for own in told[0][0].values()) > 0
 
 
-def test_steps_that_are_counted_by_themselves_are_one_epoch(bench: Bench) -> None:
+def test_steps_that_are_counted_by_themselves_are_one_epoch(tmp_path: Path) -> None:
     """A rule that begins with the second epoch never begins."""
-    ogm = bench.trainee("ogm", "train.steps=4", "method.first_epoch=2", steps=4)
-    joint = bench.trainee("joint", "train.steps=4", steps=4)
+    rules = {"ogm": {"name": "ogm_ge", "first_epoch": 2}, "joint": {"name": "joint_fusion"}}
+    rows = [{"name": name, "losses": ["sup"], "overrides": {"method": rule}} for name, rule in rules.items()]
+    bench = Bench(tmp_path / "set", rows=rows, losses={"sup": {"weight": 1}})
+    ogm, joint = (bench.trainee(name, "train.steps=4", steps=4) for name in rules)
     data = bench.data(ogm.spec)
     for number in range(4):
         for run in (ogm, joint):
