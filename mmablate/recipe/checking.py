@@ -542,6 +542,9 @@ def _check_seen(draft: Draft, entry: ModelEntry, model: Model) -> None:
         if draft.sections["train"].holdout == 0:
             text = "held-out training samples tell how weak a modality is: give train.holdout, e.g. 0.2"
             draft.report(("losses", key), text)
+        if draft.sections["train"].steps is not None:
+            text = "how weak a modality is, is looked at as epochs begin, and steps are one epoch: give train.epochs"
+            draft.report(("losses", key), f"{text}, got train.steps {draft.sections['train'].steps}")
     if draft.sections["method"].name == "ogm_ge" and model.options.get("fusion") not in _HEARD_ALONE:
         text = "ogm_ge compares what the joint loss makes of each modality alone, with a fusion of concat, sum or late"
         draft.report(("method", "name"), f"{text}, got {model.options.get('fusion')}")

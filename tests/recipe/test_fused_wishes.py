@@ -43,6 +43,15 @@ def load(folder: Path, changes: dict[str, Any], *overrides: str) -> Any:
     [
         ({}, ["model.modalities=[a]", "pretrain={}"], r"pretrain.*pairs of modalities.* sees \['a'\]"),
         ({"method": "ogm_ge", "rows": [["sup"]], "baseline": "sup"}, ["model.modalities=[a]"], r"ogm_ge.*\['a'\]"),
+        (
+            {
+                "losses": {**FUSED["losses"], "unique": {"weight": 1}},
+                "rows": [["sup", "unique"]],
+                "baseline": "sup+unique",
+            },
+            ["train.holdout=0.2", "train.steps=9"],
+            "losses.unique: how weak a modality is.* give train.epochs, got train.steps 9",
+        ),
         ({}, ["data.modalities={Acc: a.npy, F1: b.npy}"], r"data.modalities.*got \['Acc', 'F1'\]"),
         ({"data": {**FUSED["data"], "modalities": THREE}}, ["evaluate.also=[information]"], "that of two modalities"),
         (ONE, ["evaluate.also=[probes]"], r"evaluate.also: of a model that fuses modalities, got \['probes'\]"),
