@@ -25,13 +25,10 @@ from mmablate.results.record import Role
 from mmablate.results.store import CHECKPOINT
 from mmablate.study import RunSpec, Study, open_study
 from mmablate.study.datasets import dataset_settings, open_dataset
-from mmablate.study.plan import STAGES as ALL_STAGES
+from mmablate.study.plan import STAGES
 from mmablate.study.stacks import linear_key
 
 SEEDS = (0, 1, 2)
-OF_FOCUS = tuple(role for role in STAGES if role != "pretraining")  # stages of cross-modal distillation
-
-STAGES = tuple(role for role in ALL_STAGES if role != "pretraining")  # those of these studies
 
 
 @cache
@@ -48,13 +45,6 @@ def digits() -> Study:
     return study
 
 
-@cache
-def pretrained() -> Study:
-    study = open_study("mfeat_fusion", seeds=SEEDS, overrides=["pretrain={dim: 8}"])
-    assert isinstance(study, Study)
-    return study
-
-
 def ids(specs: Any) -> set[str]:
     return {spec.run_id for spec in specs}
 
@@ -65,8 +55,8 @@ def ids(specs: Any) -> set[str]:
 def test_linear_classifiers_of_all_seeds_and_settings_are_one_group_a_stage() -> None:
     study = focus()
     groups = group_runs(study.runs, ids(study.runs))
-    assert [group.specs[0].role for group in groups] == list(OF_FOCUS)
-    for role, group in zip(OF_FOCUS, groups, strict=True):
+    assert [group.specs[0].role for group in groups] == list(STAGES)
+    for role, group in zip(STAGES, groups, strict=True):
         assert ids(group.specs) == ids(spec for spec in study.runs if spec.role == role)
         assert {spec.seed for spec in group.specs} == set(SEEDS)
         assert group.waits_for == {run_id for spec in group.specs for run_id in spec.depends_on}
@@ -85,7 +75,7 @@ def test_a_stack_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_groups_hold_every_run_once_and_wait_for_what_theirs_read(data: st.DataObject) -> None:
-    study = data.draw(st.sampled_from([focus(), digits(), pretrained()]))
+    study = data.draw(st.sampled_from([focus(), digits()]))
     runs = data.draw(st.lists(st.sampled_from(study.runs), unique_by=lambda spec: spec.run_id, max_size=80))
     stacked = ids(data.draw(st.lists(st.sampled_from(study.runs), max_size=80)))
     groups = group_runs(runs, stacked)
@@ -221,7 +211,7 @@ def chosen(
 def test_a_recipe_says_that_its_runs_are_stacked() -> None:
     runs = focus().runs
     choice, _ = chosen(runs, "auto", None)
-    assert [set(some) for some in choice.stacks] == [ids(s for s in runs if s.role == role) for role in OF_FOCUS]
+    assert [set(some) for some in choice.stacks] == [ids(s for s in runs if s.role == role) for role in STAGES]
     assert chosen(runs, "auto", None, recipe="auto")[0].stacks == ()
     assert chosen(runs, "auto", None, recipe="in-turn")[0].stacks == ()
     assert chosen(runs, "stacked", None, recipe="in-turn")[0].stacks == choice.stacks
@@ -253,7 +243,7 @@ def test_a_study_that_goes_on_keeps_its_stacks_and_stacks_what_is_new() -> None:
     more = chosen(runs, "auto", told)[0].stacks
     assert more[:3] == stacks.stacks
     assert [set(some) for some in more[3:]] == [
-        ids(s for s in runs if s.role == role and s.seed == 2) for role in OF_FOCUS
+        ids(s for s in runs if s.role == role and s.seed == 2) for role in STAGES
     ]  # fmt: skip
     assert chosen(left, "in-turn", told)[0].stacks == ()
 
@@ -269,7 +259,7 @@ def test_a_dry_run_counts_groups_as_they_will_be_trained(tmp_path: Path) -> None
     assert lines[1] == f"{runs} runs, 0 finished, {runs} to train in 3 groups, up to 2 side by side"
     assert "15 pairs of teacher and student, trained jointly for the saliency of channels" in lines[0]
     groups = _as_json(plan)["groups"]
-    assert [len(group) for group in groups] == [sum(s.role == role for s in focus().runs) for role in OF_FOCUS]
+    assert [len(group) for group in groups] == [sum(s.role == role for s in focus().runs) for role in STAGES]
 
 
 # --- what fails ---------------------------------------------------------------------------------------------
