@@ -83,3 +83,18 @@ def mini_clips(tmp_path_factory):
     make_ravdess(roots["ravdess"], actors=6, clips=1, size=(32, 64), audio_size=(40, 64))
     make_vggsound(roots["vggsound"], classes=3, train=40, test=8, frames=8, size=(24, 24), seconds=0.3)
     return roots
+
+
+@pytest.fixture(scope="session")
+def mini_pairs(tmp_path_factory):
+    """The smallest synthetic sets of two modalities a sample, made once a test process: name of the dataset -> root."""
+    from mmablate.data.mini_clips.audiovisual.making import make_cremad, make_kinetics_sounds, make_vggsound_av
+    from mmablate.data.rgb_lidar.mini import make_rgb_lidar
+
+    folder = tmp_path_factory.mktemp("pairs")
+    few = {"train": 48, "test": 24, "seconds": 0.2, "size": (16, 16)}
+    make_cremad(folder / "cremad", **few)
+    make_kinetics_sounds(folder / "kinetics_sounds", **few)
+    make_vggsound_av(folder / "vggsound_av", **few)
+    make_rgb_lidar(folder / "rgb_lidar", samples=48, size=16)
+    return {path.name: path for path in folder.iterdir()}

@@ -119,6 +119,11 @@ def _gaussian_files(root: Path | None, settings: Mapping[str, Any]) -> list[Path
     return [DATA / "gaussian.py"]  # what the numbers depend on
 
 
+def _mfeat_shapes(options: Mapping[str, Any]) -> dict[str, tuple[int]]:
+    kept = {name: (options.get(name) or {}).get("keep") for name in MFEAT_VIEWS}
+    return {name: (kept[name] or width,) for name, width in MFEAT_VIEWS.items()}
+
+
 CLASSIFICATION = (
     DatasetEntry(
         name="gaussian",
@@ -146,5 +151,7 @@ CLASSIFICATION = (
         files=_mfeat_files,
         attribution="R.P.W. Duin, Multiple Features, UCI Machine Learning Repository, CC BY 4.0",
         task="classification",
+        shapes=_mfeat_shapes,
+        n_classes=10,
     ),
 )

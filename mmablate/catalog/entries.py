@@ -64,6 +64,8 @@ class DatasetEntry(Entry):
         seeded: the data are drawn anew for every seed of a run, which `target` takes as `seed`.
         together: options -> whether what is read of one modality hangs on the others, so that every run reads all.
         known_general: it is known which channels carry modality-general decisive information.
+        shapes: options -> modality -> shape of one sample, where no file need be read to know it.
+        n_classes: likewise, None where the data must say.
     """
 
     modalities: tuple[str, ...] | None = None
@@ -80,6 +82,8 @@ class DatasetEntry(Entry):
     seeded: bool = False
     together: Callable[[Mapping[str, Any]], bool] = lambda options: False
     known_general: bool = False
+    shapes: Callable[[Mapping[str, Any]], Mapping[str, Sequence[int]]] = lambda options: {}
+    n_classes: int | None = None
 
     kind = "dataset"
 

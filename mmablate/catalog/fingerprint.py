@@ -67,5 +67,5 @@ def fingerprint(files: Sequence[Path], *, relative_to: Path | None = None) -> st
     digest = hashlib.sha256()
     for relative, path, stat in stats:
         mark = file_hash(path) if by_content else f"{stat.st_size}:{stat.st_mtime_ns}"
-        digest.update(f"{relative}\0{mark}\n".encode())
+        digest.update(f"{relative}\0{mark}\n".encode(errors="surrogatepass"))  # names need not be UTF-8
     return f"{'content' if by_content else 'stat'}:{digest.hexdigest()[:32]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -127,8 +128,9 @@ def _group_notes(dealt: dict[str, Rows], groups: Text | None) -> list[str]:
     if groups is None:
         return []
     sets = {split: set(groups[rows].tolist()) for split, rows in dealt.items()}
-    shared = sets["train"] & set().union(*(own for split, own in sets.items() if split != "train"))
+    shared = [(a, b, len(sets[a] & sets[b])) for a, b in combinations(sets, 2) if sets[a] & sets[b]]
     if shared:
-        return [f"{len(shared)} groups have samples in train and in another split."]
+        told = ", ".join(f"{a} and {b} {number}" for a, b, number in shared)
+        return [f"Groups have samples in more than one split ({told})."]
     counts = ", ".join(f"{split} {len(own)}" for split, own in sets.items())
     return [f"No group has samples in two splits (groups: {counts})."]

@@ -23,7 +23,7 @@ def read_rows(path: Path, *, delimiter: str = ",", what: str = "lists") -> list[
         what: such files are called in the count of faults.
 
     Raises:
-        FileFault: unreadable, no UTF-8, or larger than 64 MiB.
+        FileFault: unreadable, no UTF-8, larger than 64 MiB, or with a quote that is still open at the end of its line.
     """
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -31,7 +31,14 @@ def read_rows(path: Path, *, delimiter: str = ",", what: str = "lists") -> list[
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
         reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, skipinitialspace=True)
-        return [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
+        rows, last = [], 0
+        for cells in reader:
+            if reader.line_num > last + 1:  # it has swallowed the rows up to the next quote, or to the end
+                text = f"line {last + 1}: expected quotes that end on their line, found one that does not"
+                raise FileFault(path, text, f"{what} with open quotes")
+            last = reader.line_num
+            rows.append((last, [cell.strip() for cell in cells]))
+        return [(number, cells) for number, cells in rows if any(cells)]
     except (*BROKEN, csv.Error) as error:
         if isinstance(error, FileFault):
             raise

@@ -36,3 +36,12 @@ def read_json(path: Path, most: int) -> Any:
     if len(content) > most:
         raise ValueError(f"more than {most} bytes")
     return json.loads(content.decode("utf-8"))
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name, of a file maybe, can be written into tables: bytes that are no UTF-8 come as half characters."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -16,7 +16,8 @@ from mmablate.recipe.schema import Focus, Loss, Model, Teacher, Train
 from mmablate.study import Study
 from mmablate.study.datasets import dataset_settings
 
-MOST_CLASSES = 44  # K, of partial information decomposition: K (K + K) equations, of which there may be 4000
+MOST_CLASSES = 44
+"""K of which K (K + K) is at most what `mmablate.metrics.information` decomposes; a test holds them together."""
 
 
 def check_sizes(study: Study, summary: DatasetSummary) -> None:
@@ -31,7 +32,7 @@ def check_sizes(study: Study, summary: DatasetSummary) -> None:
     on_val = any(settings["focus"]["split"] == "val" for settings in pairs)
     if on_val and not summary.n_val:
         problems["focus", "split"] = "focus.split: the data have no validation split: train, got 'val'"
-    if "information" in study.recipe.evaluate.extras:
+    if "information" in study.recipe.evaluate.extras and find("method", study.recipe.method.name).fuses:
         problems |= _class_problems("evaluate.also", "information", summary)
     for row in study.rows:
         teacher = row.recipe.teacher
@@ -118,7 +119,11 @@ def _train_problems(key: str, train: Train, summary: DatasetSummary) -> Iterator
     if augment.scale is None and crop is not None and (crop[0] > shape[0] or crop[1] > shape[1]):
         yield "crop", f"{key}.augment.crop: at most the images' {shape}, got {tuple(crop)}"
     seen = train.seen_of(summary.n_train)
-    if train.holdout and not 0 < seen < summary.n_train:
+    if train.holdout and summary.n_train - seen < 2:
+        held = f"{summary.n_train - seen} of {summary.n_train}"
+        yield "holdout", f"{key}.holdout: at least two training samples held out, got {train.holdout:g}, that is {held}"
+        return
+    if train.holdout and seen < 1:
         text = f"leaves some of the {summary.n_train} training samples on both sides, got {train.holdout:g}"
         yield "holdout", f"{key}.holdout: {text}"
         return

@@ -6,6 +6,8 @@ What each parameter learns from (definitions, section 5); z_m are the features o
     joint_fusion    L_multi                  L_multi                    -
     dgl             α L_m + β L_unique       L_multi on detached z      L_m, L_unique
     ogm_ge          k_m L_multi + noise      L_multi                    -
+
+Heads of late fusion are the modalities' own and what the fused output comes through: under dgl they learn from both.
 """
 
 from __future__ import annotations

@@ -114,8 +114,10 @@ def unique_null(
     """Quantile of the unique information under permuted labels.
 
     Permuting the labels keeps the pairs of predictions together and leaves nothing to tell, so that whatever is
-    estimated is bias. Unique information above it is taken for real; with the default quantile, one in twenty
-    modalities that know nothing passes.
+    estimated is bias. Unique information above it is taken for real. With the default quantile one in twenty passes
+    where neither modality knows anything; where the other one knows much, hardly any that tells nothing of its own
+    does: labels that are largely known leave less to be mistaken for information than permuted ones. Of few samples
+    the null is high (six classes: 0.18 bits of 120 samples, 0.02 of 1000): true information below stays unseen.
 
     Args:
         pred1, pred2, labels, n_classes: as in `decompose_predictions`.

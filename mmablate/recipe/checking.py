@@ -27,6 +27,7 @@ from mmablate.recipe.schema import (
     Augment,
     Component,
     Data,
+    Evaluate,
     Focus,
     Loss,
     Masks,
@@ -406,11 +407,16 @@ def _fuses(model: Component | None) -> bool:
 
 def check_fused(draft: Draft) -> None:
     """Models that fuse modalities, the update rules that train them, and what only they may have."""
-    if not draft.has("model", "data", "method") or _task_of("dataset", draft.sections["data"]) != "classification":
+    if not draft.has("model", "data", "method"):
         return
     model: Model = draft.sections["model"]
     method: Method = draft.sections["method"]
     if model.name not in entries("model") or method.name not in entries("method"):
+        return
+    if (task := _task_of("dataset", draft.sections["data"])) != "classification":
+        if task is not None:
+            _check_unfused(draft, model)
+            _check_labels_a_pixel(draft)
         return
     entry: ModelEntry = find("model", model.name)
     if not _of_recipes(draft, entry, method):
@@ -423,14 +429,68 @@ def check_fused(draft: Draft) -> None:
     teacher: Teacher | None = draft.sections.get("teacher")
     if teacher is not None and teacher.row and rule.fuses:
         draft.report(("teacher", "row"), f"no term of {method.name!r} compares with a teacher: leave it out")
-    if draft.has("pretrain") and draft.sections["pretrain"] is not None and not entry.multimodal:
-        draft.report(("pretrain",), f"pairs of modalities are learned from, and {model.name!r} sees one modality")
-    if entry.multimodal and draft.has("train"):
+    if not entry.multimodal:
+        _check_unfused(draft, model)
+    elif draft.has("train"):
         _check_seen(draft, entry, model)
         _check_pretrain(draft)
+        _check_beside(draft)
+    _check_pictures(draft)
+
+
+# Of `study.columns`, which this room does not know; a test holds them together.
+_COLUMNS = {
+    "gain": ("Gain",),
+    "scores": ("F1", "NLL", "ECE"),
+    "information": ("R", "S"),
+    "gradients": ("Shrunk", "Skew"),
+}
+
+
+def _check_beside(draft: Draft) -> None:
+    """Columns beside the accuracy are there, and none is called as a modality, whose scores it would replace."""
+    names = list(draft.sections["data"].modalities or ())
+    evaluate: Evaluate | None = draft.sections.get("evaluate")
+    if evaluate is None or not names:
+        return
+    columns = ["Acc", *(column for kind in evaluate.extras for column in _COLUMNS.get(kind, ()))]
+    if odd := [name for name in names if name in columns]:
+        draft.report(("data", "modalities"), f"names other than those of columns ({', '.join(columns)}), got {odd}")
+    if "information" in evaluate.extras and len(names) != 2:
+        draft.report(("evaluate", "also"), f"information is that of two modalities, and the data have {names}")
+
+
+def _check_unfused(draft: Draft, model: Model) -> None:
+    """What a model that fuses no modalities would not heed."""
+    if draft.sections.get("pretrain") is not None:
+        draft.report(
+            ("pretrain",), f"pairs of modalities are learned from, and {model.name!r} does not fuse modalities"
+        )
     train: Train | None = draft.sections.get("train")
-    if train is not None and train.encoder_lr != 1 and not entry.multimodal:
+    if train is not None and train.encoder_lr != 1:
         draft.report(("train", "encoder_lr"), f"of a model with encoders, got {train.encoder_lr:g} for {model.name!r}")
+    evaluate: Evaluate | None = draft.sections.get("evaluate")
+    if evaluate is not None and evaluate.also is not None:
+        draft.report(("evaluate", "also"), f"of a model that fuses modalities, got {evaluate.also} for {model.name!r}")
+
+
+def _check_labels_a_pixel(draft: Draft) -> None:
+    """What is for samples with one label each."""
+    train: Train | None = draft.sections.get("train")
+    for key in ("holdout", "pictures") if train is not None else ():
+        if getattr(train, key):
+            draft.report(
+                ("train", key),
+                f"for samples with one label each; the data {draft.sections['data'].name!r} have one a pixel",
+            )
+
+
+def _check_pictures(draft: Draft) -> None:
+    names = tuple(draft.sections["data"].modalities or ())
+    train: Train | None = draft.sections.get("train")
+    pictures = train.pictures if train is not None else None
+    if pictures is not None and names and (odd := [name for name in pictures.modalities if name not in names]):
+        draft.report(("train", "pictures", "modalities"), f"of the data's modalities ({', '.join(names)}), got {odd}")
 
 
 _STAGES = {"joint_pair": "focus", "contrastive": "pretrain"}  # update rules that no recipe's `method` can be
@@ -482,12 +542,14 @@ def _check_seen(draft: Draft, entry: ModelEntry, model: Model) -> None:
         if draft.sections["train"].holdout == 0:
             text = "held-out training samples tell how weak a modality is: give train.holdout, e.g. 0.2"
             draft.report(("losses", key), text)
+        if draft.sections["train"].steps is not None:
+            text = "how weak a modality is, is looked at as epochs begin, and steps are one epoch: give train.epochs"
+            draft.report(("losses", key), f"{text}, got train.steps {draft.sections['train'].steps}")
     if draft.sections["method"].name == "ogm_ge" and model.options.get("fusion") not in _HEARD_ALONE:
         text = "ogm_ge compares what the joint loss makes of each modality alone, with a fusion of concat, sum or late"
         draft.report(("method", "name"), f"{text}, got {model.options.get('fusion')}")
-    pictures = draft.sections["train"].pictures
-    if pictures is not None and names and (odd := [name for name in pictures.modalities if name not in names]):
-        draft.report(("train", "pictures", "modalities"), f"of the data's modalities ({', '.join(names)}), got {odd}")
+    if draft.sections["method"].name == "ogm_ge" and len(shown) == 1:
+        draft.report(("method", "name"), f"ogm_ge compares two modalities at least, and the model sees {list(shown)}")
 
 
 def _check_pretrain(draft: Draft) -> None:
@@ -598,8 +660,10 @@ def check_modalities(draft: Draft) -> None:
     if len(set(names)) != len(names):
         problems.append(f"a modality is given twice: {names}")
     if entry.modalities is None and entry.task == "classification":
-        # An option called as a modality concerns that modality alone (see `study.reading`).
-        taken = [name for name in names if name in entry.options.model_fields]
+        # An option called as a modality concerns that modality alone (see `study.reading`), and a run has more than
+        # options among the settings of its data (`study.datasets.data_settings`).
+        own = {*entry.options.model_fields, "name", "modalities", "fingerprint", "root"}
+        taken = [name for name in names if name in own]
         if taken:
             problems.append(f"names other than those of options of {data.name}, got {', '.join(map(repr, taken))}")
     for text in problems:

@@ -197,14 +197,16 @@ class Train(Section):
         accumulate: parts into which a step's batch is cut, whose gradients are summed before the optimiser
             moves; under torchrun the parts are dealt to the processes, whose number must divide it. The step is
             that of the whole batch for terms that are means over images or pixels. What sees a part at a time is
-            another computation for another number of parts: ohem, released cmd (which mixes images), terms of
-            plugins that are no such means, batch norm, dropout.
+            another computation for another number of parts: ohem, released cmd (which mixes images), nce (whose
+            strangers are those of the part), unique (a ratio of sums, and covariances), terms of plugins that are no
+            such means, batch norm, dropout.
         lr: peak learning rate; warmup: share of all steps in which it rises linearly.
         warmup_start: share of the peak at the first step; None starts one warm-up step above zero.
         schedule: after warm-up: constant, cosine to zero, poly (1 - t)^0.9, or step: a tenth from `step_at` on.
         step_at: of schedule step, the share of the steps after warm-up that are taken at the peak.
         encoder_lr: factor on the learning rate of the encoders of a model that fuses modalities: the control without
-            which DGL's α cannot be told from a step size.
+            which DGL's α cannot be told from a step size. That is so under SGD, but for weight decay, which the factor
+            scales and α does not. Adam divides α out of its steps, not this factor: there 1 is the control.
         holdout: share of the training samples, of every class, that no step sees; probes of a run's own encoders are
             judged on them.
         pictures: changes of training pictures with one label each.

@@ -27,7 +27,11 @@ def accuracy_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
 
 
 def _fused_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """As `evaluate.also` asks; a row of one modality has no cell for the others."""
+    """As `evaluate.also` asks; a row of one modality has no cell for the others.
+
+    Gain and information describe a row: more of them is not better. Encoders that tell more by themselves lower the
+    gain of fusing them, and what is unique to one modality is as good when it is redundant.
+    """
     also, names = recipe.evaluate.extras, list(recipe.data.modalities or ())
     info: dict[str, dict[str, Any]] = {}
     if "probes" in also:
@@ -35,13 +39,13 @@ def _fused_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
     if "own" in also:
         info |= {f"{name} {OWN}": {**_PERCENT, "metric": "unimodal accuracy"} for name in names}
     if "gain" in also:
-        info[gain_column()] = {**_PERCENT, "metric": "accuracy less the best probe's"}
+        info[gain_column()] = {**_PERCENT, "metric": "accuracy less the best probe's", "reference": True}
     if "scores" in also:
         info["F1"] = {**_PERCENT, "metric": "macro-F1"}
         info["NLL"] = {"metric": "log-loss", "unit": "nats", "direction": "min", "subset": False}
         info["ECE"] = {**_PERCENT, "metric": "calibration error", "direction": "min"}
     if "information" in also and len(names) == 2:
-        told = {"metric": "information", "unit": "bits", "direction": "max", "subset": False}
+        told = {"metric": "information", "unit": "bits", "direction": "max", "subset": False, "reference": True}
         info |= dict.fromkeys(information_columns(names), told)
     if "gradients" in also:
         larger, skew = heard_columns()

@@ -13,21 +13,31 @@ from mmablate.training.features import Seen
 from mmablate.training.routed_gradients import Suppression
 
 
-def beside(guesses: Mapping[str, Tensor], scored: Seen, n_classes: int, also: Collection[str]) -> dict[str, float]:
+def beside(
+    train: Seen,
+    scored: Seen,
+    n_classes: int,
+    also: Collection[str],
+    guesses: Mapping[str, Tensor] | None = None,
+) -> dict[str, float]:
     """Column -> score of the scored split, of what `also` asks for that one pass over the data tells.
 
     A modality alone is scored by a linear probe: multinomial logistic regression on the features of its frozen
     encoder, fitted on the samples that the encoder was trained on, for every row alike.
 
     Args:
-        guesses: as `probe_guesses` gives them; {} where nothing that is asked for needs them.
-        scored: the samples that are scored.
+        train: the samples that steps have seen.
+        scored: those that are scored.
+        guesses: what `probe_guesses` found of them, where that is known; fitting takes long where classes are many.
     """
     found: dict[str, float] = {}
     scores = multiclass_scores(scored.logits, scored.labels)
     if "scores" in also:
         found |= {name: scores[name] for name in ("F1", "NLL", "ECE")}
-    right = probe_accuracies(guesses, scored)
+    if not {"probes", "gain", "information"} & set(also):
+        return found
+    guesses = probe_guesses(train, scored, n_classes) if guesses is None else guesses
+    right = {name: _accuracy(guess, scored.labels) for name, guess in guesses.items()}
     if "probes" in also:
         found |= right
     if len(guesses) < 2:
@@ -45,22 +55,12 @@ def beside(guesses: Mapping[str, Tensor], scored: Seen, n_classes: int, also: Co
 
 
 def probe_guesses(train: Seen, scored: Seen, n_classes: int) -> dict[str, Tensor]:
-    """Modality -> classes (N,) that a linear probe of its features predicts on the scored split.
-
-    Args:
-        train: the samples that steps have seen.
-        scored: those that are scored.
-    """
+    """Modality -> classes (N,) that a linear probe of its features predicts on the scored split."""
     found = {}
     for name, features in train.features.items():
         probe = LinearProbe.fit(features, train.labels, n_classes)
         found[name] = probe.logits(scored.features[name]).argmax(1)
     return found
-
-
-def probe_accuracies(guesses: Mapping[str, Tensor], scored: Seen) -> dict[str, float]:
-    """Modality -> accuracy of its probe, percent."""
-    return {name: 100 * float((guess == scored.labels).to(torch.float64).mean()) for name, guess in guesses.items()}
 
 
 def heard(found: Mapping[str, Suppression], probes: Mapping[str, float]) -> dict[str, float]:
@@ -78,3 +78,7 @@ def heard(found: Mapping[str, Suppression], probes: Mapping[str, float]) -> dict
         others = [own.left for name, own in found.items() if name != easier]
         columns[skew] = 100 * (found[easier].left - sum(others) / len(others))
     return columns
+
+
+def _accuracy(guess: Tensor, labels: Tensor) -> float:
+    return 100 * float((guess == labels).to(torch.float64).mean())

@@ -18,7 +18,7 @@ from mmablate.methods.crossmodal import ACCURACY
 from mmablate.training import distributed
 from mmablate.training.building import beside_accuracy
 from mmablate.training.features import Seen, see
-from mmablate.training.fused_scores import beside, heard, probe_accuracies, probe_guesses
+from mmablate.training.fused_scores import beside, heard, probe_guesses
 from mmablate.training.routed_gradients import SAMPLES, Suppression, as_history, suppression
 from mmablate.training.trainee import Trainee
 from mmablate.training.weakness import look, shuffled_again
@@ -88,13 +88,14 @@ class Watch:
         if not isinstance(trainee.method, FusingRule) or not isinstance(self.data, ClassificationData):
             return {}
         needs = {"probes", "gain", "information", "gradients"} & set(self.also)
+        train = self._see(trainee, "train") if needs else None
         scored = self._see(trainee, self.data.scored_split)
         self._last = trainee.spec.run_id, scored
-        guesses = probe_guesses(self._see(trainee, "train"), scored, self.data.n_classes) if needs else {}
-        found = beside(guesses, scored, self.data.n_classes, self.also)
-        if "gradients" in self.also:
-            left = suppression(trainee.model, trainee.method, self._spread())
-            found |= heard(left, probe_accuracies(guesses, scored))
+        guesses = None if train is None else probe_guesses(train, scored, self.data.n_classes)
+        found = beside(train or scored, scored, self.data.n_classes, self.also, guesses)
+        if "gradients" in self.also and guesses is not None and len(trainee.method.modalities) > 1:
+            probes = {name: 100 * float((own == scored.labels).double().mean()) for name, own in guesses.items()}
+            found |= heard(suppression(trainee.model, trainee.method, self._spread()), probes)
         return found
 
     def outputs(self, trainee: Trainee) -> dict[str, np.ndarray]:

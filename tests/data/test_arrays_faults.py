@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
+import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 from test_arrays import BY_ID, LAST, write_csv, write_with_ids
 
-from mmablate.data.arrays import files
+from mmablate.data.arrays import files, lines, scaling
 from mmablate.data.arrays.opening import check_arrays, open_arrays
 from mmablate.errors import DataError
 
@@ -117,10 +119,60 @@ def test_bytes_that_are_no_text(root):
 
 def test_small_files_that_unpack_to_large_ones_are_refused(root, monkeypatch):
     monkeypatch.setattr(files, "MOST_BYTES", 1000)
+    monkeypatch.setattr(lines, "MOST_TEXT", 1000)
     write_csv(root / "c.csv.gz", ["c0"], [["1"]] * 600)
-    assert "expected at most 1,000 bytes of text" in told(root, modalities={"c": {"files": "c.csv.gz"}})
+    message = f"{root / 'c.csv.gz'}: expected at most 1,000 bytes of text unpacked, found more"
+    assert told(root, modalities={"c": {"files": "c.csv.gz"}}) == message
     np.savez_compressed(root / "b.npz", x=np.zeros((N, 100)))
     assert "b.npz: expected at most 1,000 bytes unpacked, found 24," in told(root, modalities={"b": {"files": "b.npz"}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["c0\n" + "1\n" * 600_000, "c0\n" + "1\n" * N + "\n" * 1_200_000, "c0\n1" + " " * 1_200_000, "," * 1_200_000],
+    ids=["rows", "empty lines", "one cell", "one row"],
+)
+def test_what_a_small_file_unpacks_to_is_not_held_as_a_whole(root, monkeypatch, text):
+    """A limit of one million bytes takes little more memory than that, whatever the text is made of."""
+    monkeypatch.setattr(lines, "MOST_TEXT", 1_000_000)
+    monkeypatch.setattr(lines, "MOST_OF_ROW", 100_000)
+    path = root / "c.csv.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    del text
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"c\.csv\.gz: expected at most 1(,000,000 bytes|00,000 char)"):
+            open_arrays(root, modalities={"c": {"files": "c.csv.gz"}}, labels=OWN)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6_000_000  # 500,000 numbers of 8 bytes
+
+
+def test_a_row_may_not_be_endless_between_quotes(root, monkeypatch):
+    monkeypatch.setattr(lines, "MOST_OF_ROW", 100)
+    for text in ("c0\n" + '"\n",' * 60, "c0\n" + "1" * 101):
+        (root / "c.csv").write_text(text)
+        assert told(root) == f"{root / 'c.csv'}: expected at most 100 characters a row, found more"
+
+
+def test_one_long_text_makes_no_column_of_long_texts(root, monkeypatch):
+    monkeypatch.setattr(files, "MOST_BYTES", 10_000)
+    write_csv(root / "y.csv", ["kind"], [["x" * 100], *[["y"]] * (N - 1)])
+    message = "column 'the labels': expected texts of at most 10,000 bytes, found 26 of up to 100 characters"
+    assert told(root) == f"{root / 'y.csv'}: {message}"
+
+
+def test_texts_of_several_pieces_are_one_column(root, monkeypatch):
+    whole = open_arrays(root, modalities={"c": {"files": "c.csv"}}, labels=OWN)
+    monkeypatch.setattr(files, "PIECE", 7)
+    with (root / "c.csv").open("a") as file:
+        file.write("\n\n")  # empty lines at the end are none
+    again = open_arrays(root, modalities={"c": {"files": "c.csv"}}, labels=OWN)
+    for name, split in whole.splits.items():
+        rows = range(len(split))
+        np.testing.assert_array_equal(again.splits[name].labels_of(rows), split.labels_of(rows))
+        np.testing.assert_array_equal(again.splits[name].batch(rows)[0]["c"], split.batch(rows)[0]["c"])
 
 
 def test_archives_of_another_form(root):
@@ -253,4 +305,36 @@ def test_groups_that_leak_are_noted(root):
         root, modalities=FILES, labels=OWN, val_fraction=0,
         split={"file": "g.csv", "column": "part"}, group={"file": "g.csv", "column": "who"},
     )  # fmt: skip
-    assert data.notes == ("4 groups have samples in train and in another split.",)
+    assert data.notes == ("Groups have samples in more than one split (train and test 4).",)
+
+
+def test_groups_that_val_and_test_share_are_noted(root):
+    parts = ("train", "val", "test")
+    write_csv(root / "g.csv", ["who", "part"], [["p" if i // 3 % 3 else "q", parts[i // 3 % 3]] for i in range(N)])
+    place = {"split": {"file": "g.csv", "column": "part"}, "group": {"file": "g.csv", "column": "who"}}
+    data = open_arrays(root, modalities=FILES, labels=OWN, **place)
+    assert data.notes == ("Groups have samples in more than one split (val and test 1).",)
+
+
+def test_rows_without_an_id_are_nobodys_partners(tmp_path):
+    names = [f"s{i}" for i in range(40)]
+    write_with_ids(tmp_path, names, names, names)
+    write_csv(tmp_path / "a.csv", ["name", "va"], [[name, 0.5] for name in [*names, ""]])
+    np.savez(tmp_path / "b.npz", name=np.array(["", *names]), values=np.zeros((41, 2)))
+    write_csv(tmp_path / "y.csv", ["name", "kind"], [[name, f"k{i % 2}"] for i, name in enumerate(["", *names])])
+    message = told(tmp_path, **BY_ID)
+    assert f"{tmp_path / 'a.csv'}: expected an id in every row, found none in row 41" in message
+    assert f"{tmp_path / 'b.npz'}: expected an id in every row, found none in row 1" in message
+    assert told(tmp_path, **BY_ID, missing="drop") == message
+
+
+@pytest.mark.parametrize("others", [["1", "2"], ["cat", "dog"]])
+def test_a_missing_label_is_no_class(root, others):
+    write_csv(root / "y.csv", ["kind"], [["nan" if i == 7 else others[i % 2]] for i in range(N)])
+    assert f"{root / 'y.csv'}: labels: expected names of classes or whole numbers, found nan" in told(root)
+
+
+def test_numbers_too_large_to_have_a_deviation_are_refused_not_turned_into_zeros(root, monkeypatch):
+    monkeypatch.setattr(scaling, "CHUNK", 4)
+    np.save(root / "a.npy", np.linspace(-1e200, 1e200, 2 * N).reshape(N, 2))
+    assert f"{root / 'a.npy'}: expected numbers within the range of float32, found 1e+200" in told(root)

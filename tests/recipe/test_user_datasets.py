@@ -92,3 +92,12 @@ def test_faults_of_named_modalities(tmp_path, data, message):
     with pytest.raises(RecipeError) as caught:
         loaded(tmp_path, data, "mor" if "mfeat" in data else "rgb")
     assert message in "\n".join(caught.value.problems)
+
+
+@pytest.mark.parametrize("name", ["name", "modalities", "fingerprint"])
+def test_a_modality_is_not_called_as_a_setting_of_the_data(tmp_path, name):
+    data = f'name: class_folders, modalities: {{{name}: {{files: "{{class}}/a/{{id}}.png"}}}}'
+    with pytest.raises(RecipeError) as caught:
+        loaded(tmp_path, data, name)
+    message = f"data.modalities: names other than those of options of class_folders, got {name!r}"
+    assert message in "\n".join(caught.value.problems)

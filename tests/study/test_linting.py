@@ -8,6 +8,7 @@ from study_samples import BASE, Opener
 
 from mmablate.errors import RecipeError
 from mmablate.models.anymodal import anymodal_segmentor
+from mmablate.models.fusion.building import fusion_classifier
 from mmablate.study.sweeping import SweepRequest
 
 
@@ -204,3 +205,114 @@ def test_splits_that_are_the_same(warned, tmp_path, splits, said):
 def test_under_strict_warnings_are_errors(opened):
     with pytest.raises(RecipeError, match="--strict: rows are trained for unequal numbers of steps"):
         opened(rows=[["sup"], row(train__epochs=4)], baseline=None, options={"strict": True})
+
+
+# --- models that fuse modalities ------------------------------------------------------------------------------
+
+FUSED = {
+    "name": "tiny",
+    "data": {"name": "mfeat", "modalities": ["pix", "fou"]},
+    "model": {"name": "fusion_classifier", "encoder": {"kind": "mlp", "hidden": [8]}},
+    "method": "dgl",
+    "train": {"epochs": 2, "batch_size": 32, "holdout": 0.2},
+    "losses": {"sup": {}, "uni": {"weight": 2}, "unique": {}},
+    "baseline": "joint",
+    "seeds": [0],
+}
+JOINT = {"name": "joint", "losses": ["sup"], "overrides": {"method": "joint_fusion"}}
+
+
+def of_fused(tmp_path, *rows, **changes):
+    """Warnings of a joint row and these."""
+    return list(Opener(tmp_path, FUSED)(rows=[JOINT, *rows], **changes).warnings)
+
+
+def other(losses, **overrides):
+    overrides = {key.replace("__", "."): value for key, value in overrides.items()}
+    return {"name": "other", "losses": losses, "overrides": overrides}
+
+
+def test_terms_that_one_rule_alone_computes_come_with_it(tmp_path):
+    assert of_fused(tmp_path, other(["sup", "uni"])) == []
+    assert of_fused(tmp_path, other(["sup", "uni", "unique"])) == []
+    assert of_fused(tmp_path, other(["sup"], method="ogm_ge")) == []
+    assert of_fused(tmp_path, other(["sup"], method={"name": "dgl", "truncate": False})) == []
+
+
+@pytest.mark.parametrize(
+    ("losses", "overrides", "changed"),
+    [
+        (["sup", "uni"], {"train__lr": 0.1}, "method and train"),
+        (["sup", "uni"], {"losses__sup__weight": 2}, "method and losses"),
+        (["sup"], {"method": "ogm_ge", "train__encoder_lr": 4}, "method and train"),
+        (["sup", "uni"], {"model__fusion": "sum", "train__lr": 0.1}, "model, method and train"),
+    ],
+)
+def test_what_comes_along_beside_the_rule_is_told(tmp_path, losses, overrides, changed):
+    (text,) = of_fused(tmp_path, other(losses, **overrides))
+    assert text.startswith(f"the row other differs from its baseline joint in {changed}: its Δ cannot tell them apart")
+
+
+def test_levels_of_rules_with_their_terms(tmp_path):
+    rules = {"joint": {"losses": ["sup"], "method": "joint_fusion"}, "dgl": {"losses": ["sup", "uni"], "method": "dgl"}}
+    mixed = {**rules, "dgl": {**rules["dgl"], "train.lr": 0.1}}
+    forms = {"rows": {"product": ["rule"]}, "baseline": {"rule": "joint"}}
+    opened = Opener(tmp_path, FUSED)
+    assert opened(factors={"rule": rules}, **forms).warnings == ()
+    weighed = {**rules, "dgl": {**rules["dgl"], "losses.sup.weight": 2}}
+    (text,) = opened(factors={"rule": weighed}, **forms).warnings
+    assert text.startswith("the level dgl of the factor rule differs from joint in losses and method")
+    (text,) = opened(factors={"rule": mixed}, **forms).warnings
+    assert text.startswith("the level dgl of the factor rule differs from joint in method and train")
+
+
+@pytest.mark.parametrize(
+    ("longer", "first", "warned"),
+    [
+        (4, {}, False),
+        (3, {"epochs": 1}, False),
+        (3, {}, True),
+        (4, {"batch_size": 64}, True),
+        (3, {"batch_size": 64}, False),
+    ],
+)
+def test_as_long_as_pre_training_and_training_together_is_a_control(tmp_path, longer, first, warned):
+    rows = [other(["sup"], pretrain__then="tune"), {**other(["sup"], train__epochs=longer), "name": "longer"}]
+    method = {"method": "joint_fusion", "losses": {"sup": {}}}
+    told = of_fused(tmp_path, *rows, pretrain={"then": "none", "train": first}, **method)
+    assert [text.startswith("rows are trained for unequal numbers of steps") for text in told] == [True] * warned
+
+
+def parameters_of(**options):
+    """Of the module itself, on pix (240 features) and fou (76), 10 classes."""
+    known = {**FUSED["model"], **options}
+    known.pop("name")
+    with torch.device("meta"):
+        model = fusion_classifier(n_classes=10, shapes={"pix": (240,), "fou": (76,)}, **known)
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_fusions_of_unequal_size_with_the_arm_that_is_equal(tmp_path):
+    method = {"method": "joint_fusion", "losses": {"sup": {}}}
+    (text,) = of_fused(tmp_path, other(["sup"], model__fusion="gated"), **method)
+    own, base = parameters_of(fusion="gated"), parameters_of()
+    assert text == (
+        f"the row other has {own:,} parameters, the baseline joint {base:,} ({own / base - 1:+.0%}): its Δ may be one "
+        "of size; a parameter-matched arm has model.match: {'fusion': 'concat'}"
+    )
+    matched = other(["sup"], model__fusion="gated", model__match={"fusion": "concat"})
+    assert of_fused(tmp_path, other(["sup"], model__fusion="gated"), {**matched, "name": "matched"}, **method) == []
+    assert of_fused(tmp_path, other(["sup"], model__modalities=["pix"]), **method) == []  # a control of another kind
+    (text,) = of_fused(tmp_path, other(["sup"], model__encoder={"kind": "linear"}), **method)
+    assert text.endswith("its Δ may be one of size; no width of it alone makes them equal")
+    (text,) = of_fused(tmp_path, other(["sup"], model__hidden=64), **method)
+    assert text.endswith("no width of it alone makes them equal")
+
+
+def test_sizes_of_data_that_are_not_known_before_they_are_read_are_not_told(tmp_path):
+    for name in ("a.npy", "b.npy", "y.csv"):
+        (tmp_path / name).touch()
+    data = {"name": "arrays", "modalities": {"a": "a.npy", "b": "b.npy"}, "labels": "y.csv"}
+    options = {"data_root": str(tmp_path)}
+    method = {"method": "joint_fusion", "losses": {"sup": {}}}
+    assert of_fused(tmp_path, other(["sup"], model__fusion="bilinear"), data=data, options=options, **method) == []

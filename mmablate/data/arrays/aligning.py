@@ -99,7 +99,10 @@ def _ids(contents: Sequence[Content], column: str, labels: Path | None) -> tuple
         if ids is None:
             problems.append(f"{content.path}: expected a column {column!r} of ids, found none")
             continue
-        twice = [name for name, count in Counter(ids.tolist()).items() if count > 1]
+        blank = np.flatnonzero(ids == "")
+        if len(blank):  # two of them are not the same sample
+            problems.append(f"{content.path}: expected an id in every row, found none in row {blank[0] + 1}")
+        twice = [name for name, count in Counter(ids.tolist()).items() if count > 1 and name]
         if twice:
             problems.append(f"{content.path}: expected each id once, found {twice[0]!r} {_times(ids, twice[0])} times")
         found.append(ids.tolist())

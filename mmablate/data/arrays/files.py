@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import zipfile
+from array import array
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmablate.data.arrays.lines import table_rows
 from mmablate.data.untrusted import BROKEN, reason
 from mmablate.errors import DataError
 
 ENDINGS = (".npy", ".npz", ".csv", ".csv.gz")
 MOST_BYTES = 4 << 30
-"""Of a table's text and of an array in an archive, unpacked: a small file may claim to be an endless one."""
+"""Of the arrays of an archive, unpacked, and of a column's texts: a small file may claim to be an endless one."""
+PIECE = 1 << 16  # texts
+WIDTH = np.dtype("U1").itemsize
 REAL = "fiub"
 Column = str | int
 Text = NDArray[np.str_]
@@ -117,24 +120,62 @@ def _of_archive(path: Path, wanted: Wanted) -> Content:
 
 
 def _of_table(path: Path, wanted: Wanted) -> Content:
-    names, rows = _read_table(path, wanted.header, wanted.columns)
+    rows = table_rows(path)
+    first = next(rows, [])
+    names = tuple(name.strip() for name in first) if wanted.header else tuple(str(i) for i in range(len(first)))
+    if wanted.header:
+        _check_names(path, names, wanted.columns)
     places = {column: place for column in wanted.columns if (place := _place(column, names)) is not None}
-    columns: dict[Column, Text] = {
-        column: np.array([row[place].strip() for row in rows], dtype=np.str_) for column, place in places.items()
-    }
     if wanted.whole is not None and len(names) - len(places) == 1:
-        (place,) = set(range(len(names))) - set(places.values())
-        columns[wanted.whole] = np.array([row[place].strip() for row in rows], dtype=np.str_)
-    values = None
-    if wanted.values:
-        away: Collection[int] = {*places.values(), *(i for i, name in enumerate(names) if name in wanted.ignored)}
-        left = [place for place in range(len(names)) if place not in away]
-        if not left:
-            raise DataError(f"{path}: expected a column of features, found none beside {', '.join(names)}")
-        values = np.empty((len(rows), len(left)))
-        for i, row in enumerate(rows):
-            values[i] = _numbers(path, i, row, names, left)
-    return Content(path, len(rows), values, columns)
+        (places[wanted.whole],) = set(range(len(names))) - set(places.values())
+    away: Collection[int] = {*places.values(), *(i for i, name in enumerate(names) if name in wanted.ignored)}
+    left = [place for place in range(len(names)) if place not in away] if wanted.values else []
+    texts = {column: _Texts(path, column) for column in places}
+    numbers, n = array("d"), 0
+    for row in _full_rows(path, rows if wanted.header else chain([first], rows), names):
+        if wanted.values:
+            numbers.extend(_numbers(path, n, row, names, left))
+        for column, place in places.items():
+            texts[column].add(row[place].strip())
+        n += 1
+    if n == 0:
+        lines = int(wanted.header and bool(first))
+        raise DataError(
+            f"{path}: expected {'a header and ' if wanted.header else ''}rows of values, found {lines} lines"
+        )
+    if wanted.values and not left:
+        raise DataError(f"{path}: expected a column of features, found none beside {', '.join(names)}")
+    values = np.frombuffer(numbers).reshape(n, len(left)) if wanted.values else None
+    return Content(path, n, values, {column: found.all() for column, found in texts.items()})
+
+
+class _Texts:
+    """The texts of a column, held as an array piece by piece: a text of Python takes many times its length."""
+
+    def __init__(self, path: Path, column: Column) -> None:
+        self.path, self.column = path, column
+        self.done: list[Text] = []
+        self.last: list[str] = []
+        self.n = self.widest = 0
+
+    def add(self, text: str) -> None:
+        self.n, self.widest = self.n + 1, max(self.widest, len(text))
+        if self.n * self.widest * WIDTH > MOST_BYTES:  # every text takes the room of the longest
+            found = f"{self.n:,} of up to {self.widest:,} characters"
+            raise DataError(
+                f"{self.path}: column {self.column!r}: expected texts of at most {MOST_BYTES:,} bytes, found {found}"
+            )
+        self.last.append(text)
+        if len(self.last) == PIECE:
+            self._close()
+
+    def _close(self) -> None:
+        self.done.append(np.array(self.last, dtype=np.str_))
+        self.last = []
+
+    def all(self) -> Text:
+        self._close()
+        return np.concatenate(self.done)
 
 
 def _place(column: Column, names: tuple[str, ...]) -> int | None:
@@ -144,27 +185,18 @@ def _place(column: Column, names: tuple[str, ...]) -> int | None:
     return column % len(names) if -len(names) <= column < len(names) else None
 
 
-def _read_table(path: Path, header: bool, columns: Collection[Column]) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Names of the columns (their numbers where there is no header) and cells of the rows."""
-    with path.open("rb") as raw:
-        file = gzip.GzipFile(fileobj=raw) if ending(path) == ".csv.gz" else raw
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise DataError(f"{path}: expected at most {MOST_BYTES:,} bytes of text")
-    lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
-    while lines and not lines[-1]:
-        lines.pop()
-    if len(lines) <= header:
-        raise DataError(f"{path}: expected {'a header and ' if header else ''}rows of values, found {len(lines)} lines")
-    names = tuple(name.strip() for name in lines[0]) if header else tuple(str(i) for i in range(len(lines[0])))
-    rows = lines[1:] if header else lines
-    if header:
-        _check_names(path, names, columns)
-    for i, row in enumerate(rows):
-        if len(row) != len(names):
-            text = f"expected {len(names)} values separated by commas, found {len(row)}"
-            raise DataError(f"{path}: row {i + 1}: {text}")
-    return names, rows
+def _full_rows(path: Path, rows: Iterable[list[str]], names: tuple[str, ...]) -> Iterator[list[str]]:
+    """The rows without the empty lines at the end. Raises DataError for one of another length."""
+    n = blank = 0
+    for row in rows:
+        if not row:
+            blank += 1
+            continue
+        if blank or len(row) != len(names):
+            text = f"expected {len(names)} values separated by commas, found {0 if blank else len(row)}"
+            raise DataError(f"{path}: row {n + 1}: {text}")
+        n += 1
+        yield row
 
 
 def _check_names(path: Path, names: tuple[str, ...], columns: Collection[Column]) -> None:

@@ -272,6 +272,8 @@ def _classes(layout: Layout, labels: Text) -> tuple[tuple[str, ...], NDArray[np.
         values = np.array([float(name) for name in names])
     except ValueError:
         values = None
+    if any(name.casefold() == "nan" for name in names):  # what a missing value becomes where names are written as text
+        raise DataError(f"{file}: labels: expected names of classes or whole numbers, found nan")
     if values is not None and not (values == np.round(values)).all():
         odd = names[int(np.flatnonzero(values != np.round(values))[0])]
         raise DataError(f"{file}: labels: expected names of classes or whole numbers, found {odd}")

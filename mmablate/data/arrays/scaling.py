@@ -45,17 +45,21 @@ def standardised(path: Path, values: np.ndarray, train: NDArray[np.int64], way: 
         DataError: numbers that float32 cannot hold.
     """
     made = np.empty(values.shape, dtype=np.float32)
-    shift, scale = (None, None) if way == "none" else _statistics(values, train, way)
+    shift, scale = (None, None) if way == "none" else _statistics(path, values, train, way)
     for start in range(0, len(values), CHUNK):
         piece = np.asarray(values[start : start + CHUNK], dtype=np.float64)
         with np.errstate(over="ignore"):
             made[start : start + CHUNK] = piece if shift is None or scale is None else (piece - shift) * scale
     if not np.isfinite(made).all():
-        raise DataError(f"{path}: expected numbers within the range of float32, found {np.abs(values).max():g}")
+        raise _too_large(path, values)
     return made
 
 
-def _statistics(values: np.ndarray, train: NDArray[np.int64], way: str) -> tuple[np.ndarray, np.ndarray]:
+def _too_large(path: Path, values: np.ndarray) -> DataError:
+    return DataError(f"{path}: expected numbers within the range of float32, found {np.abs(values).max():g}")
+
+
+def _statistics(path: Path, values: np.ndarray, train: NDArray[np.int64], way: str) -> tuple[np.ndarray, np.ndarray]:
     """What to subtract and to multiply by, of the shape of a sample or so that it broadcasts."""
     shape = values.shape[1:]
     room = shape if way == "each" else (shape[0], *[1] * (len(shape) - 1))
@@ -65,6 +69,9 @@ def _statistics(values: np.ndarray, train: NDArray[np.int64], way: str) -> tuple
         piece = np.asarray(values[train[start : start + CHUNK]], dtype=np.float64)
         flat = piece.reshape(len(piece), n, -1)
         low, high = np.minimum(low, flat.min(axis=(0, 2))), np.maximum(high, flat.max(axis=(0, 2)))
-        moments.add(np.moveaxis(flat, 1, -1).reshape(-1, n))
+        with np.errstate(over="ignore", invalid="ignore"):
+            moments.add(np.moveaxis(flat, 1, -1).reshape(-1, n))
     mean, std = moments.mean_std()
+    if not np.isfinite(std).all():  # divided by it, the feature would be zeros
+        raise _too_large(path, values)
     return mean.reshape(room), np.where(low < high, 1 / std, 0.0).reshape(room)

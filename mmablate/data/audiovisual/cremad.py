@@ -31,7 +31,7 @@ from mmablate.data.audiovisual.listing import (
 )
 from mmablate.data.audiovisual.reading import Layout, Reading
 from mmablate.data.carving import deal_speakers
-from mmablate.data.faults import Fault, FileFault
+from mmablate.data.faults import Fault, FileFault, told
 from mmablate.data.lists import read_rows
 from mmablate.errors import DataError
 
@@ -97,6 +97,8 @@ def _read(listing: Listing, split: str, path: Path) -> None:
     except FileFault as error:
         listing.faults.append(Fault.of(error))
         return
+    if not rows:  # of the other list alone nobody would see what is missing
+        listing.faults.append(Fault(f"{path}: expected lines ID,EMO, found none", "empty lists"))
     for number, cells in rows:
         place = f"{path}, line {number}"
         if len(cells) < 2:
@@ -135,13 +137,13 @@ def _deal(listing: Listing, reading: Reading) -> None:
             {clip.group for clip in listing.clips}, reading.val_fraction, reading.test_fraction, reading.split_seed
         )
     except ValueError as error:
-        raise DataError(f"{listing.home}: {error}") from None
+        raise DataError([*told(listing.faults), f"{listing.home}: {error}"]) from None
     distinct = {clip.id: clip for clip in reversed(listing.clips)}  # one that both lists name counts once
     listing.clips = [replace(distinct[name], split=dealt[distinct[name].group]) for name in sorted(distinct)]
     listing.sources = {split: f"the speakers of {split}" for split in (TRAIN, VAL, TEST)}
     counts = {split: sum(1 for at in dealt.values() if at == split) for split in (TRAIN, VAL, TEST)}
-    told = f"{counts[TRAIN]} actors train, {counts[VAL]} validate, {counts[TEST]} test"
-    listing.notes.append(f"Split by speaker: {told}.")
+    text = f"{counts[TRAIN]} actors train, {counts[VAL]} validate, {counts[TEST]} test"
+    listing.notes.append(f"Split by speaker: {text}.")
 
 
 LAYOUT = Layout(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmablate.data.faults import Fault
+from mmablate.data.untrusted import is_utf8
 from mmablate.data.video import ALL_VIDEOS
 from mmablate.errors import DataError
 
@@ -75,11 +76,14 @@ def class_table(names: Iterable[str], place: str) -> dict[str, str]:
     """Key -> name as written, in order, of a list of classes.
 
     Raises:
-        DataError: a class that is there twice, in two spellings too, or fewer than two.
+        DataError: a class that is there twice, in two spellings too, one whose name cannot be written, or fewer than
+            two.
     """
     table: dict[str, str] = {}
     for name in names:
         key = class_key(name)
+        if not is_utf8(name):
+            raise DataError(f"{place}: expected names of classes in UTF-8, found {name!a}")
         if key in table:
             raise DataError(f"{place}: expected each class once, found {table[key]!r} and {name!r}")
         table[key] = name
@@ -207,3 +211,12 @@ def settle(listing: Listing) -> None:
     if moved:
         listing.notes.append(f"{moved} clips are listed in two splits; they stay in test (or val) alone.")
     listing.clips = list(kept.values())
+
+
+def note_shared_sources(listing: Listing) -> None:
+    """Notes source videos of which lists or folders put clips into train and into another split."""
+    groups = {split: {clip.group for clip in listing.clips if clip.split == split} for split in (TRAIN, VAL, TEST)}
+    shared = groups[TRAIN] & (groups[VAL] | groups[TEST])
+    if shared:
+        videos = "1 source video has" if len(shared) == 1 else f"{len(shared)} source videos have"
+        listing.notes.append(f"{videos} clips in train and in another split, as the set ships them.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 
 from mmablate.data.audiovisual import ave, cremad, kinetics_sounds, vggsound
-from mmablate.data.audiovisual.listing import TEST, TRAIN, VAL, VISUAL, Listing, check_classes, settle
+from mmablate.data.audiovisual.listing import (
+    TEST,
+    TRAIN,
+    VAL,
+    VISUAL,
+    Listing,
+    check_classes,
+    note_shared_sources,
+    settle,
+    shown,
+)
 from mmablate.data.audiovisual.pairing import pair
 from mmablate.data.audiovisual.reading import MODALITIES, Layout, Reading
 from mmablate.data.base import ClassificationData, Split
@@ -80,13 +90,16 @@ def open_set(
         options: those of `Reading`, over the published ones of the layout.
 
     Raises:
-        DataError: all faults found in lists and folders; files are looked at when they are read.
+        DataError: all faults found in lists and folders, or a class of which none is left to train on; files are
+            looked at when they are read.
         MissingExtra: video files without PyAV.
         TypeError: no such option.
     """
     reading = layout.reading(options)
     found = survey(layout, Path(root), modalities, reading)
     usable, dropped = sound_clips(Path(root), found.clips, found.readers, found.faults, drop=reading.on_fault == "drop")
+    trained = {clip.label for clip in found.clips[TRAIN]}
+    _check_trained(Path(root), found.class_names, trained, usable, "for faulty files")
     readers = {name: _scaled(name, found.readers[name], usable[TRAIN], reading) for name in modalities}
     splits: dict[str, Split] = {split: kept(ClipSplit(clips, readers), cache_bytes) for split, clips in usable.items()}
     return ClassificationData(
@@ -107,15 +120,23 @@ def survey(layout: Layout, root: Path, modalities: Sequence[str], reading: Readi
     if unknown:
         raise DataError(f"modalities: {layout.name} has {', '.join(MODALITIES)}, not {', '.join(unknown)}")
     listing = layout.find(root, reading, modalities)
-    for split in (TRAIN, TEST):
+    own_val = VAL in listing.sources and reading.val_fraction > 0
+    for split in (TRAIN, TEST, VAL) if own_val else (TRAIN, TEST):
         if not any(clip.split == split for clip in listing.clips):
             lines = told(listing.faults)
             source = listing.sources.get(split, split)
             raise DataError([*lines, f"{listing.home}: expected clips of {split} ({source}), found none"])
     settle(listing)
-    check_classes(listing)
+    try:
+        check_classes(listing)
+    except DataError as error:  # lines that could not be read may be why
+        raise DataError([*told(listing.faults), *error.problems]) from None
+    note_shared_sources(listing)
     pairs = pair(listing, modalities, reading.missing)
     clips = {split: [clip for row, clip in pairs if row.split == split] for split in (TRAIN, VAL, TEST)}
+    listed = {row.label for row in listing.clips}
+    there = {number for number, key in enumerate(listing.classes) if key in listed}
+    _check_trained(listing.home, tuple(listing.classes.values()), there, clips, "for a missing modality")
     if VAL not in listing.sources:
         _carve(listing, clips, reading)
     if not clips[VAL] and reading.val_fraction == 0:
@@ -133,6 +154,17 @@ def survey(layout: Layout, root: Path, modalities: Sequence[str], reading: Readi
         content=(*files, *listing.lists),
         synthetic=marked(root, firsts),
     )
+
+
+def _check_trained(
+    place: Path, names: Sequence[str], before: set[int], clips: Mapping[str, Sequence[Clip]], why: str
+) -> None:
+    """Refuses clips to validate or test on of a class that has lost all its training clips, one of `before`."""
+    left = {split: {clip.label for clip in own} for split, own in clips.items()}
+    lost = (before - left[TRAIN]) & set().union(*(own for split, own in left.items() if split != TRAIN))
+    if lost:
+        text = f"found none of {shown(names[k] for k in sorted(lost))}: all were dropped {why}"
+        raise DataError(f"{place}: expected training clips of every class, {text}")
 
 
 def _carve(listing: Listing, clips: dict[str, list[Clip]], reading: Reading) -> None:

@@ -98,7 +98,8 @@ def _read_whole(listing: Listing, names: dict[str, str], path: Path, *, with_tes
     """vggsound.csv; of its test clips, only where no test.csv is there."""
     listing.sources.update({split: f"{path} ({split})" for split in (TRAIN, TEST)})
     for place, cells in _rows(listing, path):
-        if len(cells) < 4 or not cells[1].isdecimal() or len(cells[1]) > 6 or cells[3] not in (TRAIN, TEST):
+        second = len(cells) >= 4 and cells[1].isdecimal() and len(cells[1]) <= 6
+        if not second or not cells[0] or not cells[2] or cells[3] not in (TRAIN, TEST):
             text = f"{place}: expected id,start,label,split with a second and train or test, found {','.join(cells)!r}"
             listing.faults.append(Fault(text, "rows"))
         elif cells[3] == TRAIN or with_test:
@@ -110,7 +111,7 @@ def _read_part(listing: Listing, names: dict[str, str], split: str, path: Path) 
     listing.sources[split] = str(path)
     for place, cells in _rows(listing, path):
         name = clip_name(re.sub(r"\.mp4$", "", cells[0])) if len(cells) >= 2 else None
-        if name is None:
+        if name is None or not cells[1]:
             text = f"{place}: expected ID_SECOND.mp4,label, found {','.join(cells)!r}"
             listing.faults.append(Fault(text, "rows"))
         else:

@@ -17,6 +17,7 @@ from mmablate.data.faults import Fault, FileFault, told
 from mmablate.data.image_folder.marks import marked
 from mmablate.data.image_folder.patterns import SPLIT, placeholders
 from mmablate.data.range_layout import natural_key
+from mmablate.data.untrusted import is_utf8
 from mmablate.errors import DataError
 
 Readers = Callable[[Mapping[str, Sequence[Path]]], Mapping[str, MediaReader]]
@@ -125,6 +126,9 @@ def _classes(plan: Plan, pairs: Pairs, samples: Sequence[Sample]) -> tuple[tuple
     """Names of the classes, and the number of each sample's. Raises DataError."""
     there = sorted({sample.values[CLASS] for sample in pairs.every})
     classes = tuple(plan.class_names or there)
+    odd = [name for name in there if not is_utf8(name)]
+    if odd:
+        raise DataError(f"{plan.root}: expected folders of classes whose names are UTF-8, found {odd[0]!a}")
     unknown = [name for name in there if name not in classes]
     if unknown:
         some = ", ".join(unknown[:5])

@@ -58,8 +58,14 @@ def _changed(row: Row, base: Row, texts: Texts) -> list[str]:
         changed.append("losses")
     if "focus" in changed and ("losses" in changed or not _reads_teacher(row)):
         changed.remove("focus")
-    if {"method", "losses"} <= set(changed) and _come_with_method(
-        _terms(row.losses), row.sections.method.name, _terms(base.losses), base.sections.method.name
+    shared = row.losses.keys() & base.losses.keys()
+    alike = all(texts.of(row.losses[key]) == texts.of(base.losses[key]) for key in shared)
+    if (
+        {"method", "losses"} <= set(changed)
+        and alike
+        and _come_with_method(
+            _terms(row.losses), row.sections.method.name, _terms(base.losses), base.sections.method.name
+        )
     ):
         changed.remove("losses")
     return changed
@@ -101,16 +107,19 @@ def mixed_levels(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
 def _sections(first: Mapping[str, Any], level: Mapping[str, Any], plain: Mapping[str, Any]) -> list[str]:
     """Sections whose settings differ between two levels; a key that one leaves out keeps the recipe's value."""
     changed: dict[str, None] = {}
+    terms_alone = True  # of what differs in the losses: which ones there are
     for key in (*first, *level):
         own, other = (some[key] if key in some else _at(plain, key) for some in (level, first))
         section = key.partition(".")[0]
         if own != other:
-            changed[section if section in Sections._fields else "losses"] = None  # a Greek letter is a weight
+            name = section if section in Sections._fields else "losses"  # a Greek letter is a weight
+            changed[name] = None
+            terms_alone = terms_alone and (name != "losses" or key == "losses")
     if changed.keys() & {"model", "train"}:
         changed.pop("teacher", None)
     if "losses" in changed:
         changed.pop("focus", None)
-    if {"method", "losses"} <= changed.keys():
+    if {"method", "losses"} <= changed.keys() and terms_alone:
         (own, method), (others, other_method) = (_level_terms(some, plain) for some in (level, first))
         if _come_with_method(own, method, others, other_method):
             del changed["losses"]
