@@ -556,6 +556,8 @@ def _check_pretrain(draft: Draft) -> None:
     pretrain: Pretrain | None = draft.sections.get("pretrain")
     if pretrain is None or not pretrain.train:
         return
+    for key in [key for key in ("holdout", "encoder_lr") if key in pretrain.train]:
+        draft.report(("pretrain", "train", key), "as of the training that follows: say it in train")
     try:
         Train.model_validate(merge(draft.sections["train"].model_dump(mode="json"), pretrain.train))
     except ValidationError as error:

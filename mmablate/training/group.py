@@ -25,6 +25,7 @@ from mmablate.data.holdout import Part, hold_out, labels_of
 from mmablate.data.loading import BatchReader
 from mmablate.data.pictures import sample_info
 from mmablate.errors import DataError, LeaseLost, StoreError
+from mmablate.methods import FusingRule
 from mmablate.methods.crossmodal import TEACHER
 from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.results.class_predictions import write_class_predictions
@@ -350,8 +351,10 @@ class _Group:
 
     def _count_masks(self, step: int) -> tuple[str, ...]:
         """The modalities of a step, which are part of the order's digest."""
-        present = self.trainees[0].method.present(self.specs[0].seed, step)
-        self.batches.digest.update("+".join(present).encode())
+        method = self.trainees[0].method
+        present: tuple[str, ...] = method.present(self.specs[0].seed, step)
+        if not isinstance(method, FusingRule):  # which hides nothing: rows of other modalities see the same samples
+            self.batches.digest.update("+".join(present).encode())
         return present
 
     def _save_states(self) -> None:

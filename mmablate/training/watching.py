@@ -72,6 +72,9 @@ class Watch:
         found = look(
             trainee.method, options, weight, train, held, n_classes=self.data.n_classes, seed=self.seed, epoch=epoch
         )
+        # Of several processes all go on with the first one's weights: a rounding apart could open a gate in one alone.
+        found, state = distributed.from_lead((found, trainee.method.state()))
+        trainee.method.restore(state)
         trainee.told = {"unique": found}
 
     def end_epoch(self, trainee: Trainee) -> dict[str, Any]:

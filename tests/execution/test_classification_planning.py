@@ -25,10 +25,11 @@ from mmablate.results.record import Role
 from mmablate.results.store import CHECKPOINT
 from mmablate.study import RunSpec, Study, open_study
 from mmablate.study.datasets import dataset_settings, open_dataset
-from mmablate.study.plan import STAGES
+from mmablate.study.plan import STAGES as ALL_STAGES
 from mmablate.study.stacks import linear_key
 
 SEEDS = (0, 1, 2)
+STAGES = tuple(role for role in ALL_STAGES if role != "pretraining")  # those of these studies
 
 
 @cache

@@ -106,7 +106,7 @@ def test_a_number_of_parameters_that_no_hidden_width_reaches(tmp_path):
     ("override", "problem"),
     [
         ("train.holdout=0.999", "train.holdout: leaves some of the 8 training samples on both sides, got 0.999"),
-        ("train.holdout=0.001", "train.holdout: leaves some of the 8 training samples on both sides, got 0.001"),
+        ("train.holdout=0.001", "train.holdout: at least two training samples held out, got 0.001, that is 0 of 8"),
         (
             "train.pictures={modalities: [b, a]}",
             "train.pictures.modalities: pictures, (channels, height, width) or clips of them, got b of shape (3,), a "
