@@ -223,7 +223,9 @@ def spec_steps(spec: RunSpec, n_train: int) -> int:
     return 5 * ((n_train - round(0.2 * n_train)) // 15)
 
 
-@pytest.mark.parametrize("options", [(), ("train.holdout=0.5",), ("train.batch_size=all",), ("train.steps=7",)])
+@pytest.mark.parametrize(
+    "options", [(), ("train.holdout=0.5",), ("train.batch_size=all",), ("train.steps=7", "losses.unique.weight=0")]
+)
 def test_the_number_of_steps_is_told_before(plain: Bench, options: tuple[str, ...]) -> None:
     study = plain.study(*options, "evaluate.also=[]", rows=["dgl"])
     spec = of_row(study, "dgl")
