@@ -129,3 +129,19 @@ def test_source_videos_in_two_splits_are_noted(tmp_path, name):
         append(root / "vggsound/vggsound.csv", f'{video_id(0)},40,"people eating, chewing",test')
     note = "1 source video has clips in train and in another split, as the set ships them."
     assert note in opened(root, name).notes
+
+
+@pytest.mark.parametrize("missing", ["refuse", "drop", "mask"])
+def test_a_class_without_any_file_of_a_modality_is_refused(tmp_path, missing):
+    """The folder of a class under another name would be a class of its own, which zeros tell."""
+    root = write_kinetics_sounds(tmp_path, listed=False)
+    home = root / "kinect_sound"
+    for split in ("train", "test"):
+        (home / "audio" / split / "tap_dancing").rename(home / "audio" / split / "tapping")
+    with pytest.raises(DataError) as caught:
+        opened(root, "kinetics_sounds", missing=missing)
+    assert caught.value.problems == [
+        f"{home}: expected the sound of every class, found none of 'tap dancing' in "
+        "audio/train/tap dancing or audio/test/tap dancing",  # clips of one id count for the first class alone
+    ]
+    assert CHECK["kinetics_sounds"](root, modalities=BOTH, missing=missing, **SMALL) == caught.value.problems
