@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmablate.data.audiovisual.listing import AUDIO, TEST, TRAIN, VAL, VISUAL, Listed, Listing
+from mmablate.data.audiovisual.listing import AUDIO, TEST, TRAIN, VAL, VISUAL, Listed, Listing, is_bare
 from mmablate.data.clips import Clip
 from mmablate.data.faults import Fault, told
-from mmablate.data.video import has_frames
 from mmablate.errors import DataError
 
 WHAT = {AUDIO: "the sound", VISUAL: "frames or a video"}
@@ -71,7 +70,7 @@ def check_modalities(listing: Listing, modalities: Sequence[str]) -> None:
 
 def _file(listing: Listing, modality: str, key: str) -> Path | None:
     path = listing.files[modality].get(key)
-    return None if path is None or (path.is_dir() and not has_frames(path)) else path
+    return None if path is None or is_bare(path) else path
 
 
 def _fault(listing: Listing, row: Listed, modality: str) -> Fault:
