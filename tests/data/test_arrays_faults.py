@@ -205,6 +205,15 @@ def test_channels_that_are_not_there(root):
 # --- labels ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("role", ["labels", "group"])
+@pytest.mark.parametrize("pair", [("01", "1"), ("1", "1.0"), ("-0", "0")])
+def test_two_ways_to_write_a_number_are_not_taken_for_one(root, role, pair):
+    write_csv(root / "w.csv", ["kind"], [[(*pair, "2")[i % 3]] for i in range(N)])
+    message = told(root, **{role: {"file": "w.csv", "column": None}})
+    wanted = f"each {role.removesuffix('s')} written in one way"
+    assert message == f"{root / 'w.csv'}: {role}: expected {wanted}, found {pair[0]!r} and {pair[1]!r}"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

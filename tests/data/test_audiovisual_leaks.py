@@ -12,8 +12,10 @@ from audiovisual_samples import (
     SMALL,
     WRITE,
     audio_file,
+    numbers,
     opened,
     video_id,
+    visual_folder,
     write_ave,
     write_cremad,
     write_frames,
@@ -129,3 +131,44 @@ def test_source_videos_in_two_splits_are_noted(tmp_path, name):
         append(root / "vggsound/vggsound.csv", f'{video_id(0)},40,"people eating, chewing",test')
     note = "1 source video has clips in train and in another split, as the set ships them."
     assert note in opened(root, name).notes
+
+
+@pytest.mark.parametrize("missing", ["refuse", "drop", "mask"])
+def test_a_class_without_any_file_of_a_modality_is_refused(tmp_path, missing):
+    """The folder of a class under another name would be a class of its own, which zeros tell."""
+    root = write_kinetics_sounds(tmp_path, listed=False)
+    home = root / "kinect_sound"
+    for split in ("train", "test"):
+        (home / "audio" / split / "tap_dancing").rename(home / "audio" / split / "tapping")
+    with pytest.raises(DataError) as caught:
+        opened(root, "kinetics_sounds", missing=missing)
+    assert caught.value.problems == [
+        f"{home}: expected the sound of every class, found none of 'tap dancing' in "
+        "audio/train/tap dancing or audio/test/tap dancing",  # clips of one id count for the first class alone
+    ]
+    assert CHECK["kinetics_sounds"](root, modalities=BOTH, missing=missing, **SMALL) == caught.value.problems
+
+
+VIDEOS = {
+    "cremad": "CREMA-D/VideoFlash/{}.flv",
+    "ave": "AVE_Dataset/AVE/{}.mp4",
+    "vggsound_av": "vggsound/train-videos/train-set/{}.mp4",
+    "kinetics_sounds": "kinect_sound/visual/train/tap_dancing/{}.mp4",
+}
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("name", tuple(WRITE))
+def test_an_empty_folder_of_frames_hides_no_video(tmp_path, name, beside):
+    """Neither in another place nor beside the folder."""
+    root = WRITE[name](tmp_path)
+    folder = visual_folder(root, name, 1)
+    for path in folder.iterdir():
+        path.unlink()
+    stem = folder.name.removesuffix(".mp4")
+    video = folder.with_name(f"{stem}.webm") if beside else root / VIDEOS[name].format(stem)
+    video.parent.mkdir(parents=True, exist_ok=True)
+    video.write_bytes(b"a video")
+    assert CHECK[name](root, modalities=BOTH, **SMALL) == []
+    write_frames(folder, 1)  # frames come first
+    assert any(1 in numbers(split)[1] for split in opened(root, name).splits.values())

@@ -220,6 +220,19 @@ def test_what_is_masked_is_zero(root):
     assert "expected samples (" in told(root, missing="mask")
 
 
+@pytest.mark.parametrize("missing", ["refuse", "drop", "mask"])
+def test_a_class_without_any_file_of_a_modality_is_refused(root, missing):
+    """A class's folder under another name would be a class of its own, which zeros tell."""
+    (root / "cats").mkdir()
+    (root / "cat" / "rgb").rename(root / "cats" / "rgb")
+    assert told(root, missing=missing).splitlines()[:2] == [
+        f"{root}: expected files of rgb of every class, found none of 'cat' ('cat/rgb/{{id}}.png')",
+        f"{root}: expected files of depth of every class, found none of 'cats' ('cats/depth/{{id}}.npy')",
+    ]
+    alone = open_class_folders(root, modalities={"rgb": BOTH["rgb"]}, missing=missing)
+    assert alone.class_names == ("cats", "dog")
+
+
 @pytest.mark.parametrize(
     ("patterns", "message"),
     [

@@ -158,6 +158,25 @@ def test_partners(root):
     assert sum(map(len, data.splits.values())) == 18
 
 
+@pytest.mark.parametrize("missing", ["refuse", "drop", "mask"])
+def test_a_class_without_any_file_of_a_modality_is_refused(root, missing):
+    for path in (root / "rings" / "rgb").iterdir():
+        path.unlink()
+    line = f"{root}: expected files of rgb of every class, found none of 'rings' ('rings/rgb/{{id}}.png')"
+    assert told(root, missing=missing).splitlines()[0] == line
+
+
+def test_depths_beyond_float32_are_no_returns(root):
+    depth = np.full(SHAPE, 2.0)
+    depth[0, 0], depth[1, 1] = 1e300, -1e300
+    np.save(root / "cones" / "lidar" / "0001.npy", depth)
+    data = open_rgb_lidar(root, modalities=BOTH, lidar={"normalise": "none"})
+    found = whole(data, "lidar")["cones/0001"]
+    assert found[3].sum() == depth.size - 2
+    assert not found[:, 0, 0].any()
+    assert not found[:, 1, 1].any()
+
+
 def test_files_at_fault(root):
     np.save(root / "cones" / "lidar" / "0001.npy", np.zeros((6, 4), dtype=np.float32))
     np.save(root / "cones" / "lidar" / "0002.npy", np.array([[{}]], dtype=object), allow_pickle=True)

@@ -119,7 +119,7 @@ def agreed(what: str, column: Column, contents: Sequence[Content], aligned: Alig
     """The texts of a column, one a sample, which must be the same in every file that has it.
 
     Raises:
-        DataError: no file has it, a text is empty, or files differ.
+        DataError: no file has it, a text is empty, one number is written in two ways, or files differ.
     """
     having = [(content, rows) for content, rows in zip(contents, aligned.rows, strict=True)
               if column in content.columns]  # fmt: skip
@@ -132,6 +132,10 @@ def agreed(what: str, column: Column, contents: Sequence[Content], aligned: Alig
         empty = np.flatnonzero(found == "")
         if len(empty):
             problems.append(f"{content.path}: {what}: expected a value in row {rows[empty[0]] + 1}, found none")
+        twice = _merged(content.columns[column][rows], found)
+        if twice:  # "01" and "1" may be two names, or one
+            text = f"each {what.removesuffix('s')} written in one way"
+            problems.append(f"{content.path}: {what}: expected {text}, found {twice[0]!r} and {twice[1]!r}")
         unlike = np.flatnonzero(found != values[0])
         if len(unlike):
             first = unlike[0]
@@ -141,6 +145,15 @@ def agreed(what: str, column: Column, contents: Sequence[Content], aligned: Alig
     if problems:
         raise DataError(problems)
     return values[0]
+
+
+def _merged(texts: Text, found: Text) -> tuple[str, str] | None:
+    """Two different texts that `canonical` made one."""
+    known: dict[str, str] = {}
+    for text, made in sorted(set(zip(texts.tolist(), found.tolist(), strict=True))):
+        if known.setdefault(made, text) != text:
+            return known[made], text
+    return None
 
 
 def canonical(texts: Text) -> Text:

@@ -26,6 +26,7 @@ from mmablate.data.audiovisual.listing import (
     entries,
     find_home,
     find_list,
+    first_of,
     list_places,
     shown,
     sounds_in,
@@ -127,10 +128,10 @@ def _add_split(
         places: dict[str, str] = {}
         for modality in modalities:
             of = sounds_in if modality == AUDIO else visuals_in
-            for folder in folders[modality, split].get(label, []):
-                for stem, path in of(folder).items():
-                    listing.files[modality].setdefault(f"{split}/{label}/{stem}", path)
-                    places.setdefault(stem, str(folder))
+            own = folders[modality, split].get(label, [])
+            for stem, path in first_of(of(folder) for folder in own).items():
+                listing.files[modality][f"{split}/{label}/{stem}"] = path
+                places.setdefault(stem, str(path.parent))
         for stem in sorted(places):
             group = _TIMES.sub("", stem)
             listing.clips.append(Listed(stem, label, split, group, places[stem], f"{split}/{label}/{stem}"))

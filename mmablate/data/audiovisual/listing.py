@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmablate.data.faults import Fault
 from mmablate.data.untrusted import is_utf8
-from mmablate.data.video import ALL_VIDEOS
+from mmablate.data.video import ALL_VIDEOS, has_frames
 from mmablate.errors import DataError
 
 AUDIO, VISUAL = "audio", "visual"
@@ -136,10 +136,16 @@ def visuals_in(folder: Path) -> dict[str, Path]:
         video = path.suffix.lower() in ALL_VIDEOS
         stem = path.stem if video else path.name
         if path.is_dir():
+            if stem not in found or not is_bare(path):
+                found[stem] = path
+        elif video and (stem not in found or is_bare(found[stem])):
             found[stem] = path
-        elif video:
-            found.setdefault(stem, path)
     return found
+
+
+def is_bare(path: Path) -> bool:
+    """Whether a clip's path is a folder without a frame, which must hide no video of the same clip."""
+    return path.is_dir() and not has_frames(path)
 
 
 def entries(folder: Path) -> list[Path]:
@@ -150,11 +156,12 @@ def entries(folder: Path) -> list[Path]:
 
 
 def first_of(found: Iterable[Mapping[str, Path]]) -> dict[str, Path]:
-    """Of several places the first that has a clip."""
+    """Of several places the first that has a clip; a folder without a frame only where no other place has it."""
     joined: dict[str, Path] = {}
     for files in found:
         for stem, path in files.items():
-            joined.setdefault(stem, path)
+            if stem not in joined or is_bare(joined[stem]):
+                joined[stem] = path
     return joined
 
 

@@ -22,7 +22,7 @@ from mmablate.data.audiovisual.listing import (
     settle,
     shown,
 )
-from mmablate.data.audiovisual.pairing import pair
+from mmablate.data.audiovisual.pairing import check_modalities, pair
 from mmablate.data.audiovisual.reading import MODALITIES, Layout, Reading
 from mmablate.data.base import ClassificationData, Split
 from mmablate.data.carving import carve
@@ -132,6 +132,7 @@ def survey(layout: Layout, root: Path, modalities: Sequence[str], reading: Readi
     except DataError as error:  # lines that could not be read may be why
         raise DataError([*told(listing.faults), *error.problems]) from None
     note_shared_sources(listing)
+    check_modalities(listing, modalities)
     pairs = pair(listing, modalities, reading.missing)
     clips = {split: [clip for row, clip in pairs if row.split == split] for split in (TRAIN, VAL, TEST)}
     listed = {row.label for row in listing.clips}

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmablate.data.audiovisual.listing import AUDIO, TEST, TRAIN, VAL, VISUAL, Listed, Listing
+from mmablate.data.audiovisual.listing import AUDIO, TEST, TRAIN, VAL, VISUAL, Listed, Listing, is_bare
 from mmablate.data.clips import Clip
-from mmablate.data.faults import Fault
-from mmablate.data.video import has_frames
+from mmablate.data.faults import Fault, told
+from mmablate.errors import DataError
 
 WHAT = {AUDIO: "the sound", VISUAL: "frames or a video"}
 ADVICE = "the option `missing` can `drop` such clips or `mask` what they lack"
@@ -46,9 +46,31 @@ def pair(listing: Listing, modalities: Sequence[str], missing: str) -> list[tupl
     return pairs
 
 
+def check_modalities(listing: Listing, modalities: Sequence[str]) -> None:
+    """Refuses a class that has clips and no file of a modality, as a folder under another name leaves behind.
+
+    Masked, the absence of the modality would tell the class; dropped, nothing of the class would be left.
+
+    Raises:
+        DataError: all of them, and the faults of the lists, which may be why.
+    """
+    keys: dict[str, list[str]] = {}
+    for row in listing.clips:
+        keys.setdefault(row.label, []).append(row.key)
+    bare = [
+        f"{listing.home}: expected {WHAT[modality]} of every class, found none of {name!r} in "
+        f"{listing.looked[modality].replace('CLASS', name)}"
+        for label, name in listing.classes.items()
+        for modality in modalities
+        if label in keys and all(_file(listing, modality, key) is None for key in keys[label])
+    ]
+    if bare:
+        raise DataError([*bare, *told(listing.faults)])
+
+
 def _file(listing: Listing, modality: str, key: str) -> Path | None:
     path = listing.files[modality].get(key)
-    return None if path is None or (path.is_dir() and not has_frames(path)) else path
+    return None if path is None or is_bare(path) else path
 
 
 def _fault(listing: Listing, row: Listed, modality: str) -> Fault:
@@ -58,15 +80,15 @@ def _fault(listing: Listing, row: Listed, modality: str) -> Fault:
 
 def _note(lost: Counter[tuple[str, str]], dropped: Counter[str], missing: str) -> str:
     def counts(split: str) -> str:
-        parts = [f"{n} without {name}" for (at, name), n in sorted(lost.items()) if at == split]
-        return f"{split} {', '.join(parts)}"
+        own = [f"{n} without {name}" for (at, name), n in sorted(lost.items()) if at == split]
+        return f"{split} {', '.join(own)}"
 
-    told = "; ".join(counts(split) for split in (TRAIN, VAL, TEST) if any(at == split for at, _ in lost))
+    parts = "; ".join(counts(split) for split in (TRAIN, VAL, TEST) if any(at == split for at, _ in lost))
     total = sum(dropped.values())
     if missing == "drop":
-        return f"{total} clips were dropped for a missing modality ({told})."
+        return f"{total} clips were dropped for a missing modality ({parts})."
     more = f", and {total} clips without any were dropped" if total else ""
-    return f"Missing modalities are zeros ({told}){more}."
+    return f"Missing modalities are zeros ({parts}){more}."
 
 
 def _extra(listing: Listing, modalities: Sequence[str]) -> None:
@@ -74,5 +96,5 @@ def _extra(listing: Listing, modalities: Sequence[str]) -> None:
     known = {row.key for row in listing.clips}
     extra = {name: sum(key not in known for key in listing.files[name]) for name in modalities}
     if any(extra.values()):
-        told = ", ".join(f"{name} {n}" for name, n in extra.items() if n)
-        listing.notes.append(f"Files of clips that no list names were left out ({told}).")
+        parts = ", ".join(f"{name} {n}" for name, n in extra.items() if n)
+        listing.notes.append(f"Files of clips that no list names were left out ({parts}).")

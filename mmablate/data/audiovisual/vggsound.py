@@ -24,6 +24,7 @@ from mmablate.data.audiovisual.listing import (
     find_home,
     find_list,
     first_of,
+    is_bare,
     list_places,
     sounds_in,
     visuals_in,
@@ -90,7 +91,9 @@ def _files(home: Path, modality: str) -> dict[str, Path]:
     of = sounds_in if modality == AUDIO else visuals_in
     for split in (TRAIN, TEST):
         for stem, path in first_of(of(home / place) for place in places(modality, split)).items():
-            found[f"{split}/{clip_name(stem) or stem}"] = path
+            key = f"{split}/{clip_name(stem) or stem}"
+            if key not in found or not is_bare(path):
+                found[key] = path
     return found
 
 

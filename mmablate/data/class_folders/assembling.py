@@ -15,7 +15,7 @@ from mmablate.data.class_splits import SPLITS, Rule, split_rows
 from mmablate.data.clips import Clip, ClipSplit, MediaReader, file_faults, kept
 from mmablate.data.faults import Fault, FileFault, told
 from mmablate.data.image_folder.marks import marked
-from mmablate.data.image_folder.patterns import SPLIT, placeholders
+from mmablate.data.image_folder.patterns import SPLIT, fill, placeholders
 from mmablate.data.range_layout import natural_key
 from mmablate.data.untrusted import is_utf8
 from mmablate.errors import DataError
@@ -106,6 +106,9 @@ def survey(plan: Plan) -> Survey:
     if not all(any(name in sample.files for sample in samples) for name in plan.patterns):
         wanted = ", ".join(plan.patterns.values())
         raise DataError([*told(lacking), f"{plan.root}: expected samples ({wanted}), found none"])
+    bare = _bare_classes(plan, pairs)
+    if bare:
+        raise DataError([*bare, *(told(lacking) if plan.missing == "refuse" else [])])
     classes, labels = _classes(plan, pairs, samples)
     groups = None
     if plan.by:
@@ -120,6 +123,21 @@ def survey(plan: Plan) -> Survey:
     if pairs.lacking and plan.missing != "refuse":
         notes = [pairs.note(tuple(plan.patterns), plan.missing), *notes]
     return Survey(clips, classes, tuple(lacking) if plan.missing == "refuse" else (), tuple(notes))
+
+
+def _bare_classes(plan: Plan, pairs: Pairs) -> list[str]:
+    """Classes without any file of a modality, as a folder under another name leaves behind.
+
+    Masked, the absence of the modality would tell the class; dropped, nothing of the class would be left.
+    """
+    there = {(sample.values[CLASS], modality) for sample in pairs.every for modality in sample.files}
+    return [
+        f"{plan.root}: expected files of {modality} of every class, found none of {name!r} "
+        f"({fill(pattern, {CLASS: name})!r})"
+        for name in sorted({name for name, _ in there})
+        for modality, pattern in plan.patterns.items()
+        if (name, modality) not in there
+    ]
 
 
 def _classes(plan: Plan, pairs: Pairs, samples: Sequence[Sample]) -> tuple[tuple[str, ...], NDArray[np.int64]]:

@@ -117,7 +117,8 @@ class Lidar:
 
     def _depth(self, path: Path) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Depth, 0 without a return, and where there is one."""
-        values = np.asarray(load(path, "a depth map (H, W)", (2,)), dtype=np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and no return
+            values = np.asarray(load(path, "a depth map (H, W)", (2,)), dtype=np.float32)
         wanted = self.rays[path.parent.parent].shape[1:]
         if values.shape != wanted:
             text = f"expected a depth map of {wanted[0]} x {wanted[1]}, as its angles say, found {values.shape}"
