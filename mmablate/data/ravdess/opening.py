@@ -261,9 +261,8 @@ def _published(found: Found) -> tuple[dict[str, list[Clip]], list[str]]:
     train = {clip.id for clip in clips["train"]}
     twice = sum(clip.id in train for split in ("val", "test") for clip in clips[split])
     if twice:
-        notes.append(
-            f"Published split: {counted(twice, 'clip')} of validation and test {'is' if twice == 1 else 'are'} in train too."
-        )
+        are = "is" if twice == 1 else "are"
+        notes.append(f"Published split: {counted(twice, 'clip')} of validation and test {are} in train too.")
     return clips, notes
 
 
