@@ -105,7 +105,11 @@ def _look_into(
             found.unread += 1
             return
         says = f"{what} on {_seeds([own.seed for own, _ in differing])}"
-        reasons = settings.reasons(row, base, differing, deciding)
+        reasons = settings.reasons(differing, deciding)
+        if name == "order" and reasons and "data" in reasons and settings.same_samples(differing):
+            reasons = [key for key in reasons if key != "data"]
+            if not reasons:
+                continue
         if reasons is None:
             untold.append(says)
         elif not reasons:
@@ -132,15 +136,18 @@ class _Settings:
             self._rows.add(row)
         return row in self._rows
 
-    def reasons(
-        self, row: str, base: str, differing: Sequence[tuple[RunRecord, RunRecord]], deciding: Sequence[str]
-    ) -> list[str] | None:
+    def reasons(self, differing: Sequence[tuple[RunRecord, RunRecord]], deciding: Sequence[str]) -> list[str] | None:
         """Those of the deciding settings that two rows differ in; None where no seed's settings can be read."""
         for own, other in differing[:3]:
             first, second = self._of(own.run_id), self._of(other.run_id)
             if first is not None and second is not None:
                 return [key for key in deciding if _at(first, key) != _at(second, key)]
         return None
+
+    def same_samples(self, differing: Sequence[tuple[RunRecord, RunRecord]]) -> bool:
+        """Whether the data of two rows, of which some setting is not the same, are the same samples in one order."""
+        read = [(self._of(own.run_id), self._of(other.run_id)) for own, other in differing[:3]]
+        return any(first and second and _one_data(first, second) for first, second in read)
 
     def _of(self, run_id: str) -> dict[str, Any] | None:
         if run_id not in self._read:
@@ -155,6 +162,35 @@ class _Settings:
         sound = isinstance(value, dict) and value.get("run_id", run_id) == run_id
         # What is not of this shape is another tool's, whose settings are not understood.
         return value if sound and all(isinstance(value.get(name), dict) for name in _SECTIONS) else None
+
+
+def _one_data(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether data differ in what is read of each sample alone, because a model sees some of the modalities.
+
+    A run's `data` leave out the modalities that its model does not see, and the options called as they are. The
+    digest of the order holds the names of the modalities of each step, and so differs although batches are the same.
+    """
+    names = [_modalities(settings["data"]) for settings in (first, second)]
+    both = names[0] & names[1]
+    for settings, own, other in ((first, *names), (second, *reversed(names))):
+        if other - own and _modalities(settings["model"]) != own:
+            return False  # left out of the data themselves, where other samples may be whole
+    away = (names[0] | names[1]) - both
+    kept = []
+    for settings in (first, second):
+        data = {key: value for key, value in settings["data"].items() if key not in {*away, "fingerprint"}}
+        kept.append({**data, "modalities": [one for one in data.get("modalities") or () if _name(one) in both]})
+    return kept[0] == kept[1]
+
+
+def _modalities(data: Mapping[str, Any]) -> set[str]:
+    """Names of the modalities; those of named files are pairs of name and file."""
+    listed = data.get("modalities")
+    return {_name(one) for one in listed} if isinstance(listed, list) else set()
+
+
+def _name(modality: Any) -> str:
+    return str(modality[0] if isinstance(modality, list) and modality else modality)
 
 
 def _at(settings: Mapping[str, Any], key: str) -> Any:
