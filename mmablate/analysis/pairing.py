@@ -106,7 +106,7 @@ def _look_into(
             return
         says = f"{what} on {_seeds([own.seed for own, _ in differing])}"
         reasons = settings.reasons(differing, deciding)
-        if name == "order" and reasons and "data" in reasons and settings.same_samples(differing):
+        if name == "order" and reasons is not None and settings.same_samples(differing):
             reasons = [key for key in reasons if key != "data"]
             if not reasons:
                 continue
@@ -138,16 +138,23 @@ class _Settings:
 
     def reasons(self, differing: Sequence[tuple[RunRecord, RunRecord]], deciding: Sequence[str]) -> list[str] | None:
         """Those of the deciding settings that two rows differ in; None where no seed's settings can be read."""
+        pair = self._readable(differing)
+        return None if pair is None else [key for key in deciding if _at(pair[0], key) != _at(pair[1], key)]
+
+    def same_samples(self, differing: Sequence[tuple[RunRecord, RunRecord]]) -> bool:
+        """Whether the samples of two rows are the same, and their models see other modalities of them."""
+        pair = self._readable(differing)
+        return pair is not None and _one_data(*pair)
+
+    def _readable(
+        self, differing: Sequence[tuple[RunRecord, RunRecord]]
+    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Settings of the first seed whose both runs have some."""
         for own, other in differing[:3]:
             first, second = self._of(own.run_id), self._of(other.run_id)
             if first is not None and second is not None:
-                return [key for key in deciding if _at(first, key) != _at(second, key)]
+                return first, second
         return None
-
-    def same_samples(self, differing: Sequence[tuple[RunRecord, RunRecord]]) -> bool:
-        """Whether the data of two rows, of which some setting is not the same, are the same samples in one order."""
-        read = [(self._of(own.run_id), self._of(other.run_id)) for own, other in differing[:3]]
-        return any(first and second and _one_data(first, second) for first, second in read)
 
     def _of(self, run_id: str) -> dict[str, Any] | None:
         if run_id not in self._read:
@@ -165,21 +172,24 @@ class _Settings:
 
 
 def _one_data(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    """Whether data differ in what is read of each sample alone, because a model sees some of the modalities.
+    """Whether two models see other modalities of the same samples.
 
-    A run's `data` leave out the modalities that its model does not see, and the options called as they are. The
-    digest of the order holds the names of the modalities of each step, and so differs although batches are the same.
+    A run's `data` leave out the modalities that its model does not see, and the options called as they are, unless
+    all have to be read. The digest of the order holds the names of the modalities that are seen at each step, and so
+    differs although batches are the same.
     """
-    names = [_modalities(settings["data"]) for settings in (first, second)]
-    both = names[0] & names[1]
-    for settings, own, other in ((first, *names), (second, *reversed(names))):
+    one, two = _modalities(first["data"]), _modalities(second["data"])
+    both = one & two
+    if (_modalities(first["model"]) or one) == (_modalities(second["model"]) or two):
+        return False  # nothing is seen that the other does not see
+    for settings, own, other in ((first, one, two), (second, two, one)):
         if other - own and _modalities(settings["model"]) != own:
             return False  # left out of the data themselves, where other samples may be whole
-    away = (names[0] | names[1]) - both
+    away = (one | two) - both
     kept = []
     for settings in (first, second):
         data = {key: value for key, value in settings["data"].items() if key not in {*away, "fingerprint"}}
-        kept.append({**data, "modalities": [one for one in data.get("modalities") or () if _name(one) in both]})
+        kept.append({**data, "modalities": [each for each in data.get("modalities") or () if _name(each) in both]})
     return kept[0] == kept[1]
 
 

@@ -111,6 +111,7 @@ def reading(names, seen=None, **data):
         (reading("ab", b={"noise": 2}), reading("a", ["a"])),
         (reading("b", ["b"], b={"noise": 2}), reading("a", ["a"])),
         (reading({"a": "a.npy", "b": "b.npy"}), reading({"b": "b.npy"}, ["b"])),
+        (reading("ab", missing="drop"), reading("ab", ["a"], missing="drop")),  # where all have to be read
     ],
 )
 def test_a_model_that_sees_fewer_modalities_sees_the_same_batches(tmp_path, base, row):
