@@ -105,7 +105,11 @@ def _look_into(
             found.unread += 1
             return
         says = f"{what} on {_seeds([own.seed for own, _ in differing])}"
-        reasons = settings.reasons(row, base, differing, deciding)
+        reasons = settings.reasons(differing, deciding)
+        if name == "order" and reasons is not None and settings.same_samples(differing):
+            reasons = [key for key in reasons if key != "data"]
+            if not reasons:
+                continue
         if reasons is None:
             untold.append(says)
         elif not reasons:
@@ -132,14 +136,24 @@ class _Settings:
             self._rows.add(row)
         return row in self._rows
 
-    def reasons(
-        self, row: str, base: str, differing: Sequence[tuple[RunRecord, RunRecord]], deciding: Sequence[str]
-    ) -> list[str] | None:
+    def reasons(self, differing: Sequence[tuple[RunRecord, RunRecord]], deciding: Sequence[str]) -> list[str] | None:
         """Those of the deciding settings that two rows differ in; None where no seed's settings can be read."""
+        pair = self._readable(differing)
+        return None if pair is None else [key for key in deciding if _at(pair[0], key) != _at(pair[1], key)]
+
+    def same_samples(self, differing: Sequence[tuple[RunRecord, RunRecord]]) -> bool:
+        """Whether the samples of two rows are the same, and their models see other modalities of them."""
+        pair = self._readable(differing)
+        return pair is not None and _one_data(*pair)
+
+    def _readable(
+        self, differing: Sequence[tuple[RunRecord, RunRecord]]
+    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Settings of the first seed whose both runs have some."""
         for own, other in differing[:3]:
             first, second = self._of(own.run_id), self._of(other.run_id)
             if first is not None and second is not None:
-                return [key for key in deciding if _at(first, key) != _at(second, key)]
+                return first, second
         return None
 
     def _of(self, run_id: str) -> dict[str, Any] | None:
@@ -155,6 +169,38 @@ class _Settings:
         sound = isinstance(value, dict) and value.get("run_id", run_id) == run_id
         # What is not of this shape is another tool's, whose settings are not understood.
         return value if sound and all(isinstance(value.get(name), dict) for name in _SECTIONS) else None
+
+
+def _one_data(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two models see other modalities of the same samples.
+
+    A run's `data` leave out the modalities that its model does not see, and the options called as they are, unless
+    all have to be read. The digest of the order holds the names of the modalities that are seen at each step, and so
+    differs although batches are the same.
+    """
+    one, two = _modalities(first["data"]), _modalities(second["data"])
+    both = one & two
+    if (_modalities(first["model"]) or one) == (_modalities(second["model"]) or two):
+        return False  # nothing is seen that the other does not see
+    for settings, own, other in ((first, one, two), (second, two, one)):
+        if other - own and _modalities(settings["model"]) != own:
+            return False  # left out of the data themselves, where other samples may be whole
+    away = (one | two) - both
+    kept = []
+    for settings in (first, second):
+        data = {key: value for key, value in settings["data"].items() if key not in {*away, "fingerprint"}}
+        kept.append({**data, "modalities": [each for each in data.get("modalities") or () if _name(each) in both]})
+    return kept[0] == kept[1]
+
+
+def _modalities(data: Mapping[str, Any]) -> set[str]:
+    """Names of the modalities; those of named files are pairs of name and file."""
+    listed = data.get("modalities")
+    return {_name(one) for one in listed} if isinstance(listed, list) else set()
+
+
+def _name(modality: Any) -> str:
+    return str(modality[0] if isinstance(modality, list) and modality else modality)
 
 
 def _at(settings: Mapping[str, Any], key: str) -> Any:

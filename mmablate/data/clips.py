@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmablate.data.base import Batch, LabelledSplit, Moments, SampleInfo, Split
-from mmablate.data.faults import Fault, FileFault, told
+from mmablate.data.faults import Fault, FileFault, counted, told
 from mmablate.data.pictures import to_rgb
 from mmablate.errors import DataError
 
@@ -236,4 +236,4 @@ def sound_clips(
     if not any(lost.values()):
         return left, []
     parts = ", ".join(f"{split} {number}" for split, number in lost.items() if number)
-    return left, [f"{sum(lost.values())} clips were dropped for faulty files ({parts})."]
+    return left, [f"{counted(sum(lost.values()), 'clip', 'was', 'were')} dropped for faulty files ({parts})."]

@@ -49,6 +49,12 @@ class Fault:
         return cls(str(error), error.kind, scene)
 
 
+def counted(number: int, noun: str, singular: str = "", plural: str = "") -> str:
+    """ "1 clip", "2 clips"; with a verb in both numbers, "1 clip was", "2 clips were"."""
+    verb = singular if number == 1 else plural
+    return f"{number} {noun}{'' if number == 1 else 's'}{verb and f' {verb}'}"
+
+
 def told(faults: Iterable[Fault]) -> list[str]:
     """One line each, in the order found; of each kind the first few, with the number of the others."""
     kinds: dict[str, list[str]] = {}

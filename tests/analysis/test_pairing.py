@@ -97,6 +97,46 @@ def test_other_batches_by_design_are_said_and_called_no_fault(tmp_path, change, 
     assert note.startswith(f"Batches or masks differ from the baseline's by design ({key}: r1)")
 
 
+def reading(names, seen=None, **data):
+    """Settings of a run that reads these modalities; a mapping gives named files."""
+    listed = [[name, {"files": place}] for name, place in names.items()] if isinstance(names, dict) else list(names)
+    model = {"name": "m", "width": 8, "modalities": seen}
+    return {"data": {"name": "made", "modalities": listed, "fingerprint": "x", **data}, "model": model}
+
+
+@pytest.mark.parametrize(
+    ("base", "row"),
+    [
+        (reading("ab", noise=1), reading("a", ["a"], noise=1)),
+        (reading("ab", b={"noise": 2}), reading("a", ["a"])),
+        (reading("b", ["b"], b={"noise": 2}), reading("a", ["a"])),
+        (reading({"a": "a.npy", "b": "b.npy"}), reading({"b": "b.npy"}, ["b"])),
+        (reading("ab", missing="drop"), reading("ab", ["a"], missing="drop")),  # where all have to be read
+    ],
+)
+def test_a_model_that_sees_fewer_modalities_sees_the_same_batches(tmp_path, base, row):
+    configs = {"r0": base, "r1": row}
+    assert said(write(tmp_path, digests(order=only_r1("odd")), configs=configs)) == []
+    other = {**row, "train": {**CONFIG["train"], "batch_size": 4}}
+    (note,) = said(write(tmp_path / "b", digests(order=only_r1("odd")), configs={"r0": base, "r1": other}))
+    assert "by design (train.batch_size: r1)" in note
+
+
+@pytest.mark.parametrize(
+    ("base", "row"),
+    [
+        (reading("ab"), reading("a")),  # left out of the data: samples that lack b may be in
+        (reading("ab"), reading("a", ["a"], limit=9)),
+        (reading("ab", a={"noise": 1}), reading("a", ["a"], a={"noise": 2})),
+        (reading({"a": "a.npy", "b": "b.npy"}), reading({"a": "c.npy"}, ["a"])),
+        (reading("abc", ["a", "b"]), reading("a", ["a"], limit=3)),
+    ],
+)
+def test_other_data_are_still_said_where_a_model_sees_fewer_modalities(tmp_path, base, row):
+    (note,) = said(write(tmp_path, digests(order=only_r1("odd")), configs={"r0": base, "r1": row}))
+    assert "by design (data: r1)" in note
+
+
 def test_another_learning_rate_explains_no_other_batches(tmp_path):
     change = {"r1": {"train": {**CONFIG["train"], "lr": 1.0}}}
     (note,) = said(write(tmp_path, digests(order=only_r1("odd")), configs=change))

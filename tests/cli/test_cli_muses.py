@@ -84,7 +84,7 @@ def test_training_refuses_a_faulty_scene_or_drops_it_with_a_count(mmablate, copy
     assert dropped.code == 0, dropped.err
     table = json.loads(dropped.out)
     assert table["dataset"]["n_train"] == 7
-    assert any("1 of 20 scenes were dropped" in note for note in table["notes"])
+    assert any("1 of 20 scenes was dropped" in note for note in table["notes"])
     assert table["dataset"]["synthetic"] is True
 
 

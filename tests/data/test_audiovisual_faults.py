@@ -72,7 +72,7 @@ def test_a_clip_without_one_of_its_files_never_shifts_the_others(tmp_path, name,
         assert 1 not in heard
     (note,) = [note for note in data.notes if "missing" in note]
     where = "test" if "test 1" in note else "train"
-    assert note == f"1 clips were dropped for a missing modality ({where} 1 without {modality})."
+    assert note == f"1 clip was dropped for a missing modality ({where} 1 without {modality})."
 
 
 def test_masked_clips_stay_with_zeros(tmp_path):
@@ -86,7 +86,7 @@ def test_masked_clips_stay_with_zeros(tmp_path):
     data = opened(root, "ave", missing="mask")
     assert data.notes[0] == (
         "Missing modalities are zeros (train 1 without audio, 1 without visual; val 1 without audio; "
-        "test 1 without audio, 1 without visual), and 1 clips without any were dropped."
+        "test 1 without audio, 1 without visual), and 1 clip without any was dropped."
     )
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 8, "val": 4, "test": 3}
     inputs, labels = data.splits["train"].batch(range(8))
@@ -195,7 +195,7 @@ def test_unreadable_files(tmp_path, damage, text):
     with pytest.raises(DataError, match=text):
         opened(root, "ave", cache_bytes=0).splits["train"].batch(range(8))
     data = opened(root, "ave", on_fault="drop")
-    assert data.notes == ("1 clips were dropped for faulty files (train 1).",)
+    assert data.notes == ("1 clip was dropped for faulty files (train 1).",)
     heard, seen = numbers(data.splits["train"])
     assert heard == seen == [0, 1, 2, 3, 4, 6, 7]
 
@@ -240,7 +240,7 @@ def test_a_misnamed_class_is_never_read_as_another(tmp_path):
     with pytest.raises(DataError, match=r"expected the sound of .* in audio/train/CLASS"):
         opened(root, "kinetics_sounds")
     data = opened(root, "kinetics_sounds", missing="mask")
-    assert "1 folders of classes that class.txt does not list were left out: tap_dancng." in data.notes
+    assert "1 folder of classes that class.txt does not list was left out: tap_dancng." in data.notes
     (home / "class.txt").write_text("tap dancing, playing guitar, blowing noses")
     text = "expected a folder of each class of .*class.txt, found none of blowing noses; folders of no listed class: "
     with pytest.raises(DataError, match=text + "blowing nose, blowing_nose, tap_dancng"):
@@ -312,7 +312,7 @@ def test_a_clip_in_two_lists_is_tested_alone(tmp_path):
     ]
     assert data.splits["test"].labels_of(range(4)).tolist() == [0, 1, 0, 1]
     assert data.notes == (
-        "1 rows name a clip again, 1 of them with another class; the first one counts.",
+        "1 row names a clip again, 1 of them with another class; the first one counts.",
         "2 clips are listed in two splits; they stay in test (or val) alone.",
     )
 

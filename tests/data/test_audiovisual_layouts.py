@@ -150,13 +150,25 @@ def test_the_published_split_of_cremad(tmp_path):
     assert ids(data.splits["test"]) == cremad_ids()[12:18]
     assert len(data.splits["train"]) + len(data.splits["val"]) == 24
     assert len(data.splits["val"]) > 0
-    assert data.notes[0] == "Published split: 0 of the 1 speakers of test are in train too."
+    assert data.notes == (
+        "Published split: 0 of the 1 speakers of test are in train too.",
+        f"Validation: {len(data.splits['val'])} of the 24 training clips.",
+    )
     (home / "test.csv").write_text("".join(rows[::5]))
     (home / "train.csv").write_text("".join(row for i, row in enumerate(rows) if i % 5))
     assert "5 of the 5 speakers of test are in train too" in opened(root, "cremad", split="published").notes[0]
     (home / "test.csv").unlink()
     with pytest.raises(DataError, match=r"expected the lists test.csv \(option `lists`\), found none"):
         opened(root, "cremad")
+
+
+def test_too_few_clips_to_validate_on_are_called_clips(tmp_path):
+    root = write_cremad(tmp_path)
+    name = cremad_ids()[0]
+    (root / "CREMA-D" / "train.csv").write_text(f"{name},NEU\n")
+    (root / "CREMA-D" / "test.csv").write_text(f"{cremad_ids()[6]},NEU\n")
+    with pytest.raises(DataError, match=f"expected two clips in train, one to validate on .* found one: {name}"):
+        opened(root, "cremad", split="published", val_fraction=0.5)
 
 
 def test_lists_elsewhere(tmp_path):
@@ -202,7 +214,7 @@ def test_folders_of_other_classes_are_left_out_with_a_note(tmp_path):
     root = write_kinetics_sounds(tmp_path)
     write_sound(root / "kinect_sound" / "audio" / "train" / "juggling" / "a.wav", 3)
     data = opened(root, "kinetics_sounds")
-    assert data.notes == ("1 folders of classes that class.txt does not list were left out: juggling.",)
+    assert data.notes == ("1 folder of classes that class.txt does not list was left out: juggling.",)
     assert sum(map(len, data.splits.values())) == 18
 
 

@@ -195,7 +195,7 @@ def test_each_fault_is_named_refused_and_can_be_dropped(root: Path, name: str) -
     for cache_bytes in (0, 1 << 31):
         data = open_muses(root, modalities=FEL, on_fault="drop", cache_bytes=cache_bytes)
         assert [data.splits["train"].describe(i).id.split("/")[1] for i in range(3)] == ["clear", "rain", "snow"]
-        assert data.notes == ("1 of 8 scenes were dropped for faulty files (train 1)",)
+        assert data.notes == ("1 of 8 scenes was dropped for faulty files (train 1)",)
         data.splits["train"].batch(range(3))
 
 

@@ -50,7 +50,7 @@ def dropped(root, count: int = 1, **options) -> None:
     """The fault of one clip can be left out, with a note."""
     data = open_ravdess(root, modalities=BOTH, on_fault="drop", **options)
     assert sum(map(len, data.splits.values())) == 12 - count
-    assert f"{count} clips were dropped" in data.notes[-1]
+    assert f"{count} clip{' was' if count == 1 else 's were'} dropped" in data.notes[-1]
 
 
 def test_sound_samples(arrays, tmp_path_factory):

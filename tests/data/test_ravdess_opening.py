@@ -106,7 +106,7 @@ def test_a_clip_in_train_and_test_is_counted_in_a_note(tmp_path):
     root = write_ravdess_arrays(tmp_path)
     write_table(root, "test", map(ravdess_line, ravdess_names()[:2]))
     data = open_ravdess(root, modalities=BOTH, split="published")
-    assert data.notes[1] == "Published split: 1 clips of validation and test are in train too."
+    assert data.notes[1] == "Published split: 1 clip of validation and test is in train too."
     assert sum(map(len, open_ravdess(root, modalities=BOTH).splits.values())) == 9  # each once
 
 

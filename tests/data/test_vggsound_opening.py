@@ -97,7 +97,7 @@ def test_the_published_shapes_are_the_default(tmp_path):
         Image.fromarray(picture(0, (32 * 256, 256))).save(root / split / "video_jpg" / f"{FIRST}.jpg")
     data = open_vggsound(root, modalities=BOTH, val_fraction=0)
     assert data.modalities == {"audio": (1, 513, 313), "video": (3, 32, 256, 256)}
-    assert data.notes == ("1 source videos have clips in train and in test.",)
+    assert data.notes == ("1 source video has clips in train and in test.",)
     found = data.splits["test"].batch([0])[0]["audio"][0, 0]
     np.testing.assert_allclose(found, magnitudes(wave(0, 160_000).astype(np.float32)), rtol=1e-5, atol=1e-5)
 
@@ -226,7 +226,7 @@ def told(root, **options) -> str:
     assert str(caught.value) == problems[0]
     data = open_vggsound(root, modalities=BOTH, on_fault="drop", **options)
     assert sum(map(len, data.splits.values())) == 38
-    assert data.notes[-1] == "1 clips were dropped for faulty files (train 1)."
+    assert data.notes[-1] == "1 clip was dropped for faulty files (train 1)."
     return problems[0]
 
 

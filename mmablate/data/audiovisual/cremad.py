@@ -126,6 +126,7 @@ def _tell_speakers(listing: Listing) -> None:
     shared = len(speakers[TRAIN] & speakers[TEST])
     listing.notes.append(f"Published split: {shared} of the {len(speakers[TEST])} speakers of test are in train too.")
     listing.clips = [replace(clip, group=clip.id) for clip in listing.clips]
+    listing.unit = "clip"
 
 
 def _deal(listing: Listing, reading: Reading) -> None:

@@ -33,7 +33,7 @@ from mmablate.data.audiovisual.listing import (
     visuals_in,
 )
 from mmablate.data.audiovisual.reading import Layout, Reading
-from mmablate.data.faults import FileFault
+from mmablate.data.faults import FileFault, counted
 from mmablate.data.lists import read_rows
 from mmablate.errors import DataError
 
@@ -116,7 +116,8 @@ def _left_out(listing: Listing, folders: dict[tuple[str, str], dict[str, list[Pa
     names = sorted(name for key, name in others.items() if key not in listing.classes)
     if names:
         listing.notes.append(
-            f"{len(names)} folders of classes that {CLASSES} does not list were left out: {shown(names)}."
+            f"{counted(len(names), 'folder')} of classes that {CLASSES} does not list "
+            f"{'was' if len(names) == 1 else 'were'} left out: {shown(names)}."
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmablate.data.faults import Fault
+from mmablate.data.faults import Fault, counted
 from mmablate.data.untrusted import is_utf8
 from mmablate.data.video import ALL_VIDEOS, has_frames
 from mmablate.errors import DataError
@@ -54,6 +54,7 @@ class Listing:
         lists: the list files read.
         faults: lines and names that could not be used.
         notes: for every table.
+        unit: what a group of clips is, of which none is in train and in a split that is made here.
     """
 
     home: Path
@@ -65,6 +66,7 @@ class Listing:
     lists: list[Path] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unit: str = "source video"
 
 
 def class_key(name: str) -> str:
@@ -214,9 +216,12 @@ def settle(listing: Listing) -> None:
             kept[clip.id] = min(other, clip, key=lambda each: rank[each.split])
     if again:
         more = f", {relabelled} of them with another class" if relabelled else ""
-        listing.notes.append(f"{again} rows name a clip again{more}; the first one counts.")
+        listing.notes.append(f"{counted(again, 'row', 'names', 'name')} a clip again{more}; the first one counts.")
     if moved:
-        listing.notes.append(f"{moved} clips are listed in two splits; they stay in test (or val) alone.")
+        stay = "it stays" if moved == 1 else "they stay"
+        listing.notes.append(
+            f"{counted(moved, 'clip', 'is', 'are')} listed in two splits; {stay} in test (or val) alone."
+        )
     listing.clips = list(kept.values())
 
 
@@ -225,5 +230,5 @@ def note_shared_sources(listing: Listing) -> None:
     groups = {split: {clip.group for clip in listing.clips if clip.split == split} for split in (TRAIN, VAL, TEST)}
     shared = groups[TRAIN] & (groups[VAL] | groups[TEST])
     if shared:
-        videos = "1 source video has" if len(shared) == 1 else f"{len(shared)} source videos have"
+        videos = counted(len(shared), "source video", "has", "have")
         listing.notes.append(f"{videos} clips in train and in another split, as the set ships them.")

@@ -27,7 +27,7 @@ from mmablate.data.audiovisual.reading import MODALITIES, Layout, Reading
 from mmablate.data.base import ClassificationData, Split
 from mmablate.data.carving import carve
 from mmablate.data.clips import Clip, ClipSplit, MediaReader, Scaled, file_faults, kept, measured, sound_clips
-from mmablate.data.faults import Fault, told
+from mmablate.data.faults import Fault, counted, told
 from mmablate.data.image_folder.marks import marked
 from mmablate.data.image_folder.splits import IMAGENET_MEAN, IMAGENET_STD
 from mmablate.data.video import media_files
@@ -169,18 +169,17 @@ def _check_trained(
 
 
 def _carve(listing: Listing, clips: dict[str, list[Clip]], reading: Reading) -> None:
-    """Validation clips out of train, by source video."""
+    """Validation clips out of train, by source video, or by clip where that is what groups are."""
     train = clips[TRAIN]
     if reading.val_fraction == 0 or not train:
         return
     clips[TRAIN], clips[VAL] = carve(train, reading.val_fraction, reading.split_seed)
     if not clips[VAL] or not clips[TRAIN]:
-        text = f"two source videos in train, one to validate on (val_fraction {reading.val_fraction:g}), found one"
+        text = f"two {listing.unit}s in train, one to validate on (val_fraction {reading.val_fraction:g}), found one"
         raise DataError(f"{listing.home}: expected {text}: {train[0].group}")
-    videos = len({clip.group for clip in clips[VAL]})
-    listing.notes.append(
-        f"Validation: {len(clips[VAL])} of the {len(train)} training clips, those of {videos} source videos."
-    )
+    groups = counted(len({clip.group for clip in clips[VAL]}), listing.unit)
+    those = "" if listing.unit == "clip" else f", those of {groups}"
+    listing.notes.append(f"Validation: {len(clips[VAL])} of the {len(train)} training clips{those}.")
 
 
 def _scaled(name: str, reader: MediaReader, train: Sequence[Clip], reading: Reading) -> MediaReader:

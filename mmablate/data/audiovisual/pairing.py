@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmablate.data.audiovisual.listing import AUDIO, TEST, TRAIN, VAL, VISUAL, Listed, Listing, is_bare
 from mmablate.data.clips import Clip
-from mmablate.data.faults import Fault, told
+from mmablate.data.faults import Fault, counted, told
 from mmablate.errors import DataError
 
 WHAT = {AUDIO: "the sound", VISUAL: "frames or a video"}
@@ -86,8 +86,8 @@ def _note(lost: Counter[tuple[str, str]], dropped: Counter[str], missing: str) -
     parts = "; ".join(counts(split) for split in (TRAIN, VAL, TEST) if any(at == split for at, _ in lost))
     total = sum(dropped.values())
     if missing == "drop":
-        return f"{total} clips were dropped for a missing modality ({parts})."
-    more = f", and {total} clips without any were dropped" if total else ""
+        return f"{counted(total, 'clip', 'was', 'were')} dropped for a missing modality ({parts})."
+    more = f", and {counted(total, 'clip')} without any {'was' if total == 1 else 'were'} dropped" if total else ""
     return f"Missing modalities are zeros ({parts}){more}."
 
 

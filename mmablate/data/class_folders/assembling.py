@@ -13,7 +13,7 @@ from mmablate.data.base import ClassificationData, Split
 from mmablate.data.class_folders.pairing import CLASS, Pairs, Sample, find_pairs, pairing_problems, partner_faults
 from mmablate.data.class_splits import SPLITS, Rule, split_rows
 from mmablate.data.clips import Clip, ClipSplit, MediaReader, file_faults, kept
-from mmablate.data.faults import Fault, FileFault, told
+from mmablate.data.faults import Fault, FileFault, counted, told
 from mmablate.data.image_folder.marks import marked
 from mmablate.data.image_folder.patterns import SPLIT, fill, placeholders
 from mmablate.data.range_layout import natural_key
@@ -242,7 +242,7 @@ def _sound(
         return clips, []
     lost = {split: len(found.clips[split]) - len(own) for split, own in clips.items()}
     parts = ", ".join(f"{split} {number}" for split, number in lost.items() if number)
-    return clips, [f"{len(faulty)} samples were dropped for faulty files ({parts})."]
+    return clips, [f"{counted(len(faulty), 'sample', 'was', 'were')} dropped for faulty files ({parts})."]
 
 
 def split_problems(splits: Mapping[str, str]) -> list[str]:

@@ -253,7 +253,8 @@ def _note(folder: _Folder, later: Sequence[Fault]) -> tuple[str, ...]:
         for split in ("train", "val", "test")
         if (number := sum(1 for at in dropped if at[0] == split))
     )
-    return (f"{len(dropped)} of {kept + len(dropped)} samples were left out for faulty files ({count}).",)
+    were = "was" if len(dropped) == 1 else "were"
+    return (f"{len(dropped)} of {kept + len(dropped)} samples {were} left out for faulty files ({count}).",)
 
 
 def _sampled(samples: Sequence[Sample], number: int) -> list[Sample]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mmablate.data.base import SegmentationData, Split
-from mmablate.data.faults import Fault, told
+from mmablate.data.faults import Fault, counted, told
 from mmablate.data.muses.cache import DiskCache, default_folder
 from mmablate.data.muses.checking import Reading, Survey, every, survey, value_faults
 from mmablate.data.muses.classes import CLASS_NAMES, COLOURS, SPLITS, VOID
@@ -221,11 +221,12 @@ def _dropped_notes(found: Survey, scenes: dict[str, list[Scene]], faults: Sequen
     dropped = {split: len(found.tree.scenes[split]) - len(left) for split, left in scenes.items()}
     if any(dropped.values()):
         parts = ", ".join(f"{split} {number}" for split, number in dropped.items() if number)
-        total = sum(len(found.tree.scenes[split]) for split in scenes)
-        notes.append(f"{sum(dropped.values())} of {total} scenes were dropped for faulty files ({parts})")
+        lost, total = sum(dropped.values()), sum(len(found.tree.scenes[split]) for split in scenes)
+        notes.append(f"{lost} of {total} scenes {'was' if lost == 1 else 'were'} dropped for faulty files ({parts})")
     absent = sum(fault.kind == WITHOUT_FILES for fault in faults)
     if absent:
-        notes.append(f"{absent} scenes of meta.json have no files and are left out")
+        has, are = ("has", "is") if absent == 1 else ("have", "are")
+        notes.append(f"{counted(absent, 'scene')} of meta.json {has} no files and {are} left out")
     return notes
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from mmablate.data.base import ClassificationData, Split
 from mmablate.data.clips import Clip, ClipSplit, MediaReader, Scaled, file_faults, kept, measured, sound_clips
-from mmablate.data.faults import Fault, FileFault, told
+from mmablate.data.faults import Fault, FileFault, counted, told
 from mmablate.data.image_folder.marks import marked
 from mmablate.data.image_folder.splits import IMAGENET_MEAN, IMAGENET_STD
 from mmablate.data.ravdess.features import ArraySound, Picture, Size, WaveSound, array_size, other_size, picture_size
@@ -261,7 +261,8 @@ def _published(found: Found) -> tuple[dict[str, list[Clip]], list[str]]:
     train = {clip.id for clip in clips["train"]}
     twice = sum(clip.id in train for split in ("val", "test") for clip in clips[split])
     if twice:
-        notes.append(f"Published split: {twice} clips of validation and test are in train too.")
+        are = "is" if twice == 1 else "are"
+        notes.append(f"Published split: {counted(twice, 'clip')} of validation and test {are} in train too.")
     return clips, notes
 
 

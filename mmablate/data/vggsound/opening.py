@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmablate.data.base import ClassificationData, Split
 from mmablate.data.clips import Clip, ClipSplit, MediaReader, Scaled, file_faults, kept, sound_clips
-from mmablate.data.faults import Fault, FileFault, told
+from mmablate.data.faults import Fault, FileFault, counted, told
 from mmablate.data.image_folder.images import UnreadableImage, read_header
 from mmablate.data.image_folder.marks import marked
 from mmablate.data.image_folder.splits import IMAGENET_MEAN, IMAGENET_STD
@@ -180,11 +180,11 @@ def _first_image(clips: Sequence[Clip], faults: list[Fault]) -> tuple[int, Size]
 def _notes(train: Sequence[Clip], val: Sequence[Clip], test: Sequence[Clip], fraction: float) -> list[str]:
     notes = []
     if fraction > 0:
-        videos = len({clip.group for clip in val})
-        notes.append(f"Validation: {len(val)} of the {len(train)} training clips, those of {videos} source videos.")
+        videos = counted(len({clip.group for clip in val}), "source video")
+        notes.append(f"Validation: {len(val)} of the {len(train)} training clips, those of {videos}.")
     shared = {clip.group for clip in train} & {clip.group for clip in test}
     if shared:
-        notes.append(f"{len(shared)} source videos have clips in train and in test.")
+        notes.append(f"{counted(len(shared), 'source video', 'has', 'have')} clips in train and in test.")
     return notes
 
 
