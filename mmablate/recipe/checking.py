@@ -490,7 +490,8 @@ def _check_pictures(draft: Draft) -> None:
     train: Train | None = draft.sections.get("train")
     pictures = train.pictures if train is not None else None
     if pictures is not None and names and (odd := [name for name in pictures.modalities if name not in names]):
-        draft.report(("train", "pictures", "modalities"), f"of the data's modalities ({', '.join(names)}), got {odd}")
+        there = ", ".join(names)
+        draft.report(("train", "pictures", "modalities"), f"modalities of the data ({there}), got {', '.join(odd)}")
 
 
 _STAGES = {"joint_pair": "focus", "contrastive": "pretrain"}  # update rules that no recipe's `method` can be
@@ -527,7 +528,8 @@ def _check_seen(draft: Draft, entry: ModelEntry, model: Model) -> None:
     seen = model.options.get("modalities")
     lacking = [name for name in seen or () if name not in names]
     if names and lacking:
-        draft.report(("model", "modalities"), f"of the data's modalities ({', '.join(names)}), got {lacking}")
+        there = ", ".join(names)
+        draft.report(("model", "modalities"), f"modalities of the data ({there}), got {', '.join(lacking)}")
         return
     shown = tuple(seen) if seen else names
     for fault in entry.faults(model.options, names or shown):

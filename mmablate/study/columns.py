@@ -47,6 +47,9 @@ def _fused_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
     if "information" in also and len(names) == 2:
         told = {"metric": "information", "unit": "bits", "direction": "max", "subset": False, "reference": True}
         info |= dict.fromkeys(information_columns(names), told)
+    if any(find("loss", str(loss.term)).experts for loss in recipe.losses.values()):
+        told = {"metric": "weight of unique information", "unit": "", "direction": "max", "subset": False}
+        info |= {weight_column(name): {**told, "reference": True} for name in names}
     if "gradients" in also:
         larger, skew = heard_columns()
         info[larger] = {**_PERCENT, "metric": "share of gradients that the joint loss shrinks", "reference": True}
@@ -74,6 +77,8 @@ def fused_caption(columns: Sequence[str], recipe: Recipe, split: str) -> str:
     told = [
         text for kind, (some, text) in facts.items() if kind in recipe.evaluate.extras and some and some[0] in columns
     ]
+    weights = [weight_column(name) for name in recipe.data.modalities or () if weight_column(name) in columns]
+    told += [f"{', '.join(weights)}: mean weight of unique information in training"] if weights else []
     return "; ".join([f"Acc: accuracy of the fused output in percent on the {split} split", *told])
 
 
@@ -85,6 +90,11 @@ def gain_column() -> str:
 def information_columns(names: Sequence[str]) -> tuple[str, str, str, str]:
     """Unique information of two modalities, redundant and synergistic information."""
     return f"U {names[0]}", f"U {names[1]}", "R", "S"
+
+
+def weight_column(name: str) -> str:
+    """Mean weight of a modality's unique information over the looks of a training."""
+    return f"β {name}"
 
 
 def heard_columns() -> tuple[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmablate.metrics import LinearProbe, decompose_predictions, multiclass_scores
-from mmablate.study.columns import gain_column, heard_columns, information_columns
+from mmablate.study.columns import gain_column, heard_columns, information_columns, weight_column
 from mmablate.training.features import Seen
 from mmablate.training.routed_gradients import Suppression
 
@@ -78,6 +79,13 @@ def heard(found: Mapping[str, Suppression], probes: Mapping[str, float]) -> dict
         others = [own.left for name, own in found.items() if name != easier]
         columns[skew] = 100 * (found[easier].left - sum(others) / len(others))
     return columns
+
+
+def mean_weights(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Column -> mean β of a modality over the looks of a run's training; {} for a run without such a term."""
+    looks = [line["unique"] for line in history if "unique" in line]
+    names = list(looks[0]) if looks else []
+    return {weight_column(name): sum(look[name]["beta"] for look in looks) / len(looks) for name in names}
 
 
 def _accuracy(guess: Tensor, labels: Tensor) -> float:

@@ -18,7 +18,7 @@ from mmablate.methods.crossmodal import ACCURACY
 from mmablate.training import distributed
 from mmablate.training.building import beside_accuracy
 from mmablate.training.features import Seen, see
-from mmablate.training.fused_scores import beside, heard, probe_guesses
+from mmablate.training.fused_scores import beside, heard, mean_weights, probe_guesses
 from mmablate.training.routed_gradients import SAMPLES, Suppression, as_history, suppression
 from mmablate.training.trainee import Trainee
 from mmablate.training.weakness import look, shuffled_again
@@ -96,6 +96,7 @@ class Watch:
         self._last = trainee.spec.run_id, scored
         guesses = None if train is None else probe_guesses(train, scored, self.data.n_classes)
         found = beside(train or scored, scored, self.data.n_classes, self.also, guesses)
+        found |= mean_weights(trainee.history)
         if "gradients" in self.also and guesses is not None and len(trainee.method.modalities) > 1:
             probes = {name: 100 * float((own == scored.labels).double().mean()) for name, own in guesses.items()}
             found |= heard(suppression(trainee.model, trainee.method, self._spread()), probes)
