@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmablate.analysis import Table
 from mmablate.execution.processes import is_lead
 from mmablate.tracking import Recorder, TableLog
 from mmablate.tracking.trackers import parse_trackers
+
+if TYPE_CHECKING:  # the statistics bring scipy along, which a plan must not wait for
+    from mmablate.analysis import Table
 
 
 def open_recorder(texts: list[str] | None, out: Path, say: Callable[[str], None]) -> Recorder:

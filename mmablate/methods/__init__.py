@@ -4,7 +4,7 @@ from mmablate.methods.anymodal import AnymodalDistillation
 from mmablate.methods.crossmodal import CrossModalDistillation, JointPair
 from mmablate.methods.fusing import Contrastive, FusingRule
 from mmablate.methods.joint import JointTraining
-from mmablate.methods.rules import Moment, UpdateRule
+from mmablate.methods.rules import Moment, UpdateRule, rule_of
 from mmablate.methods.terms import Reference, Step, Term, total
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "Step",
     "Term",
     "UpdateRule",
+    "rule_of",
     "total",
 ]

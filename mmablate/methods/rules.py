@@ -50,3 +50,11 @@ class UpdateRule:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on from a `state`."""
+
+
+def rule_of(method: Any) -> UpdateRule:
+    """The method, or the defaults for one of a plugin that knows nothing of all this."""
+    return method if isinstance(method, UpdateRule) else _PLAIN
+
+
+_PLAIN = UpdateRule()

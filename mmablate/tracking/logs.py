@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mmablate.analysis.settings import without_paths
 from mmablate.errors import StoreError
 from mmablate.results import RunRecord, StudyStore
 from mmablate.results.files import read_json
@@ -141,7 +140,7 @@ def read_run(store: StudyStore, study: Mapping[str, Any], record: RunRecord) -> 
     points = tuple(_points(history_lines(folder / "history.jsonl")))
     scores = _scores(record)
     error = f"{record.error.type}: {record.error.message}" if record.error else ""
-    error = str(without_paths(f"{error} (step {record.error.step})" if record.error and record.error.step else error))
+    error = str(_shown(f"{error} (step {record.error.step})" if record.error and record.error.step else error))
     ended = _modified(folder / "record.json")
     plain: dict[str, Any] = {
         "study": store.name,
@@ -216,7 +215,7 @@ def _config(
         settings = read_json(folder / "config.json")
     except StoreError:
         settings = {}
-    settings = without_paths(settings) if isinstance(settings, dict) else {}
+    settings = _shown(settings) if isinstance(settings, dict) else {}
     facts = {name: record.environment[name] for name in _FACTS if name in record.environment}
     about = {
         "study": study,
@@ -231,7 +230,7 @@ def _config(
         "depends_on": ", ".join(record.depends_on),
     }
     flat = dict(flattened({key: value for key, value in settings.items() if key not in _NO_SETTINGS}))
-    return {**flat, **dict(flattened({"environment": without_paths(facts)})), **about}
+    return {**flat, **dict(flattened({"environment": _shown(facts)})), **about}
 
 
 def flattened(value: Any, path: str = "") -> Iterable[tuple[str, Scalar]]:
@@ -302,3 +301,10 @@ def _modified(path: Path) -> float:
 def _digest(value: Any) -> str:
     text = json.dumps([FORMAT, value], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _shown(value: Any) -> Any:
+    """The value without paths of this machine."""
+    from mmablate.analysis.settings import without_paths  # brings the statistics along, which a plan must not wait for
+
+    return without_paths(value)

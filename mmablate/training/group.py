@@ -25,7 +25,7 @@ from mmablate.data.holdout import Part, hold_out, labels_of
 from mmablate.data.loading import BatchReader
 from mmablate.data.pictures import sample_info
 from mmablate.errors import DataError, LeaseLost, StoreError
-from mmablate.methods import FusingRule
+from mmablate.methods import FusingRule, UpdateRule
 from mmablate.methods.crossmodal import TEACHER
 from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.results.class_predictions import write_class_predictions
@@ -199,7 +199,9 @@ def _over(task: GroupTask, store: StudyStore, spec: RunSpec) -> bool:
 
 def predictor(model: nn.Module, method: Any) -> Predict:
     """A batch -> column -> the logits whose accuracy it is."""
-    return lambda batch: method.predict(model, batch)
+    if isinstance(method, UpdateRule):
+        return lambda batch: method.predict(model, batch)
+    return lambda batch: method.scored(model(method.inputs(batch, ())))
 
 
 def _finished(store: StudyStore, spec: RunSpec) -> bool:

@@ -23,7 +23,7 @@ from mmablate.data.base import AnyData
 from mmablate.data.batches import Batch
 from mmablate.data.streams import stream_key
 from mmablate.errors import NonFiniteLoss
-from mmablate.methods import FusingRule, Moment, Reference, total
+from mmablate.methods import FusingRule, Moment, Reference, rule_of, total
 from mmablate.results import RunError
 from mmablate.study import RunSpec
 from mmablate.training import distributed
@@ -161,9 +161,9 @@ class Trainee:
         # Steps that are counted by themselves are told as one epoch.
         epochs = 1 if self.train_settings.get("steps") else int(self.train_settings["epochs"])
         epoch = 1 + self.steps * epochs // max(1, self.total_steps)
-        self.method.adjust(self.model, Moment(self.spec.seed, self.steps, epoch, distributed.summed))
+        rule_of(self.method).adjust(self.model, Moment(self.spec.seed, self.steps, epoch, distributed.summed))
         if self.train_settings["clip"] is not None:
-            for parameters in self.method.clipped(self.model):
+            for parameters in rule_of(self.method).clipped(self.model):
                 nn.utils.clip_grad_norm_(parameters, self.train_settings["clip"])
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -230,7 +230,7 @@ class Trainee:
         about = {
             "run_id": self.spec.run_id, "steps": self.steps, "total_steps": self.total_steps, "count": self._count,
             "sums": list(self._sums), "best": best, "history": self.history, "seconds": self.seconds,
-            "resumed": self.resumed, "method": self.method.state(),
+            "resumed": self.resumed, "method": rule_of(self.method).state(),
             "told": self.told,
         }  # fmt: skip
         return State(tensors, about)
@@ -253,7 +253,7 @@ class Trainee:
             weights = {name: value.to(self.device) for name, value in below(tensors, "best/").items()}
             self.best = (about["best"]["epoch"], about["best"]["scores"], weights)
         self.steps, self._count, self.seconds = about["steps"], about["count"], about["seconds"]
-        self.method.restore(about.get("method", {}))
+        rule_of(self.method).restore(about.get("method", {}))
         self.told = dict(about.get("told", {}))
         self.history, self.resumed = list(about["history"]), [*about["resumed"], self.steps]
         self._set_learning_rate(max(0, self.steps - 1))  # the history tells that of the last step taken

@@ -39,7 +39,7 @@ def test_make_writes_the_same_bytes_and_says_synthetic(mmablate, mini_muses, tmp
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["landsat", "x"], "no generator of that name (there are: muses, ravdess, vggsound)"),
+        (["landsat", "x"], "no generator of that name (there are: muses, rgb_lidar, ravdess, vggsound, cremad, "),
         (["muses", "x", "train=0"], "train: should be greater than or equal to 1, got 0"),
         (["muses", "x", "trian=3"], "unknown option trian (there are: train, val, test, size, seed)"),
         (["muses", "x", "train"], "options are KEY=VALUE, got 'train'"),

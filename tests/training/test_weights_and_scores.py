@@ -68,7 +68,7 @@ class Attention(nn.Module):
 
 
 def test_weights_drawn_in_a_constructor_are_keyed_too(data: SegmentationData, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(building, "build_model", lambda settings, data, kept: Attention())
+    monkeypatch.setattr(building, "build_model", lambda settings, data, *more: Attention())
     digests = []
     for seed in (0, 0, 1):
         torch.rand(7)
