@@ -255,7 +255,7 @@ some_rows = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=some_rows, method=st.sampled_from(["dgl", "joint_fusion"]), pretrained=st.booleans())
 def test_rows_and_their_faults_are_those_of_each_row_by_itself(drawn, method, pretrained, tmp_path_factory):
     opened = Opener(tmp_path_factory.getbasetemp(), FUSED)
@@ -302,7 +302,7 @@ good_rows = st.lists(st.dictionaries(st.sampled_from(sorted(GOOD)), st.integers(
                      max_size=6)  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=good_rows)
 def test_rows_that_differ_in_nothing_read_are_one_run_and_others_are_not(drawn, tmp_path_factory):
     opened = Opener(tmp_path_factory.getbasetemp(), FUSED)
