@@ -255,7 +255,7 @@ some_rows = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=some_rows, method=st.sampled_from(["dgl", "joint_fusion"]), pretrained=st.booleans())
 def test_rows_and_their_faults_are_those_of_each_row_by_itself(drawn, method, pretrained, tmp_path_factory):
     opened = Opener(tmp_path_factory.getbasetemp(), FUSED)
