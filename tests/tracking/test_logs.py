@@ -41,7 +41,7 @@ def test_settings_are_flat_and_named_by_their_keys():
 
 
 def test_a_run_says_what_it_is_and_nothing_of_the_machine(store):
-    store.start_run("a", {"run_id": "a", "weights": "/home/somebody/weights.pt", "data": {"root": "/data"}})
+    store.start_run("a", {"run_id": "a", "weights": "/elsewhere/weights.pt", "data": {"root": "/data"}})
     record = made_failure("a", seed=7, role="student")
     store.finish_run(record)
     run = read_run(store, store.read_study(), record)
@@ -50,7 +50,7 @@ def test_a_run_says_what_it_is_and_nothing_of_the_machine(store):
     assert run.error == "NonFiniteLoss: loss term 'mad' became nan (step 17)"
     assert run.config["weights"] == "…/weights.pt"
     told = json.dumps(run.config)
-    for secret in ("somebody", "host:7", "/data", '"me"'):
+    for secret in ("elsewhere", "host:7", "/data", '"me"'):
         assert secret not in told
     assert not any(value in told for name, value in os.environ.items() if len(value) > 8 and "PATH" in name)
 

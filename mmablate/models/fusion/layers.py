@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -66,7 +67,7 @@ class Head(nn.Module):
         return linear(self.out, x, detached)
 
 
-class Fusion(nn.Module):
+class Fusion(nn.Module, ABC):
     """From the features of all modalities to logits; base of the fusions of vectors and of maps.
 
     Attributes:
@@ -87,10 +88,11 @@ class Fusion(nn.Module):
         self.own_heads = by_modality(own_heads)
         self.trained_jointly = not own_heads
 
+    @abstractmethod
     def forward(self, features: Mapping[str, Tensor], detached: bool = False) -> Tensor:
         """Modality -> features; returns logits (B, K). Where `detached`, the fusion's parameters get no gradient."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unimodal(self, features: Mapping[str, Tensor], modality: str, *, detach_head: bool = False) -> Tensor:
         """Logits (B, K) of one modality alone.
 
@@ -100,7 +102,6 @@ class Fusion(nn.Module):
             detach_head: keep gradients from parameters that the multimodal logits come through as well; a head of
                 the modality's own trains all the same.
         """
-        raise NotImplementedError
 
 
 @contextmanager

@@ -12,6 +12,7 @@ Every fusion says what one modality alone gives through it (its unimodal path), 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -137,13 +138,13 @@ class _OfTwo(Fusion):
         self.second = next(name for name in widths if name != self.first)
         self.build(widths[self.first], widths[self.second], n_classes, hidden)
 
+    @abstractmethod
     def build(self, x: int, y: int, n_classes: int, hidden: int | None) -> None:
         """Makes the layers for vectors of widths x and y."""
-        raise NotImplementedError
 
+    @abstractmethod
     def combine(self, x: Tensor, y: Tensor, detached: bool) -> Tensor:
         """Logits (B, K) of x (B, D_x) and y (B, D_y)."""
-        raise NotImplementedError
 
     def forward(self, features: Mapping[str, Tensor], detached: bool = False) -> Tensor:
         """As `Fusion`."""
