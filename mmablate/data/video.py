@@ -145,3 +145,8 @@ def _pick(av: Any, path: Path, wanted: Sequence[int]) -> list[Pixels]:
             if number >= wanted[-1]:
                 break
     return [kept[i] for i in wanted] if wanted[-1] in kept else []
+
+
+def channels_first(frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Frames, each RGB (height, width, 3) from 0 to 255, as (3, frames, height, width) from 0 to 1."""
+    return np.ascontiguousarray(np.moveaxis(np.stack(frames), -1, 0), dtype=np.float32) / np.float32(255)

@@ -12,7 +12,7 @@ from mmablate.data import audio
 from mmablate.data.clips import sound_picture
 from mmablate.data.faults import FileFault
 from mmablate.data.image_folder.images import resize_image
-from mmablate.data.video import read_frames
+from mmablate.data.video import channels_first, read_frames
 
 FLOOR = 1e-7  # added to magnitudes before the logarithm
 SHOWN = 4  # frames of a picture for people
@@ -96,8 +96,7 @@ class Frames:
 
     def read(self, path: Path) -> NDArray[np.float32]:
         """(3, frames, height, width). Raises FileFault."""
-        frames = np.stack(self._frames(path))
-        return np.ascontiguousarray(np.moveaxis(frames, -1, 0), dtype=np.float32) / np.float32(255)
+        return channels_first(self._frames(path))
 
     def picture(self, path: Path) -> NDArray[np.uint8]:
         """The frames side by side, of many the first, the last and some between."""

@@ -13,7 +13,7 @@ from mmablate.data.clips import sound_picture
 from mmablate.data.faults import FileFault
 from mmablate.data.image_folder.images import resize_image
 from mmablate.data.untrusted import reason
-from mmablate.data.video import read_frames, read_picture
+from mmablate.data.video import channels_first, read_frames, read_picture
 
 RATE = 16_000
 WINDOW, HOP = 1024, 512
@@ -97,8 +97,7 @@ class Frames:
 
     def read(self, path: Path) -> NDArray[np.float32]:
         """(3, frames, height, width). Raises FileFault."""
-        frames = np.stack(self._frames(path))
-        return np.ascontiguousarray(np.moveaxis(frames, -1, 0), dtype=np.float32) / np.float32(255)
+        return channels_first(self._frames(path))
 
     def picture(self, path: Path) -> NDArray[np.uint8]:
         """Four frames side by side, evenly apart."""
