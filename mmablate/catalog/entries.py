@@ -42,7 +42,8 @@ class Entry:
     kind = "entry"
 
 
-Task = Literal["segmentation", "classification"]  # a label for every pixel, or one a sample
+# A label for every pixel, one a sample, or a label for every voxel of scans whose modalities may be missing.
+Task = Literal["segmentation", "classification", "volumes"]
 
 
 @dataclass(frozen=True)

@@ -278,7 +278,82 @@ class ClassificationData:
         return "test" if "test" in self.splits else "val"
 
 
-AnyData = SegmentationData | ClassificationData
+@runtime_checkable
+class VolumeSplit(Protocol):
+    """One split of a set of 3D scans: subjects by index, of sizes of their own, read in part or whole."""
+
+    def __len__(self) -> int:
+        """Number of subjects."""
+        ...
+
+    @property
+    def presence(self) -> NDArray[np.bool_]:
+        """(N, M): which modalities of each subject there are, by the files and, in training, by the mask list."""
+        ...
+
+    def size(self, index: int) -> tuple[int, int, int]:
+        """Voxels of the subject at `index` along the three axes (H, W, Z)."""
+        ...
+
+    def read(
+        self, index: int, corner: tuple[int, int, int] = (0, 0, 0), size: tuple[int, int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A box of a subject, from `corner` on; all of it where no size is given. The arrays are the caller's.
+
+        Returns:
+            float32 (M, h, w, z), standardised, 0 throughout for a modality without a file (one that the mask list
+            alone hides is there: whoever trains must hide it); and labels int64 (h, w, z).
+        """
+        ...
+
+    def describe(self, index: int) -> SampleInfo:
+        """Of the subject at `index`, without reading its voxels."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeData:
+    """A dataset of 3D scans with a label a voxel, seen in several modalities that may be missing.
+
+    Attributes:
+        name: the dataset's name in the catalogue.
+        modalities: name -> channels (1), in the order asked for.
+        class_names: one a class; label k is `class_names[k]`, 0 the background.
+        regions: name -> labels that make it up; what Dice and HD95 are of.
+        spacing: edges of a voxel, in mm.
+        splits: "train", "val" and "test".
+        synthetic: the data were generated, not measured.
+        attribution: whom the data come from and their terms, or None.
+        content: the files read.
+        notes: sentences for every table made on these data.
+    """
+
+    name: str
+    modalities: dict[str, int]
+    class_names: tuple[str, ...]
+    regions: dict[str, tuple[int, ...]]
+    spacing: tuple[float, float, float]
+    splits: dict[str, VolumeSplit]
+    synthetic: bool
+    attribution: str | None
+    content: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+    ignore_label = -1  # no voxel has it
+    colours = None
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes, the background among them."""
+        return len(self.class_names)
+
+    @property
+    def scored_split(self) -> str:
+        """The split that a score is taken on: "test" where there is one, "val" otherwise."""
+        return "test" if "test" in self.splits else "val"
+
+
+AnyData = SegmentationData | ClassificationData | VolumeData
 
 
 class Moments:
