@@ -110,7 +110,7 @@ class Rechecker:
             steps.append(self._subsets(now))
         if found.keys() & {"data", "train", "evaluate"}:
             steps.append(self._filled(now))
-        if found.keys() & {"data", "model", "teacher", "method", "evaluate"}:
+        if found.keys() & {"data", "model", "teacher", "method", "evaluate", "train", "masks"}:
             steps.append(self._task(now))
         if found.keys() & {"focus", "teacher", "model", "data"}:
             steps.append(self._focus(now))
@@ -215,7 +215,7 @@ class Rechecker:
         return self._once(("fill", *map(id, raw.values())), run)
 
     def _task(self, now: Mapping[str, _Found]) -> _Found:
-        names = ("data", "model", "teacher", "method", "evaluate")
+        names = ("data", "model", "teacher", "method", "evaluate", "train", "masks")
         return self._across(_TASK, checking.check_tasks, now, names, ())
 
     def _focus(self, now: Mapping[str, _Found]) -> _Found:
