@@ -1,13 +1,22 @@
-"""Training batches of 3D scans: patches with the modalities that each subject has."""
+"""Training batches of 3D scans: patches with the modalities that each subject has, and meta batches beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from mmablate.data.batches import Batch
+from mmablate.data.base import VolumeSplit
+from mmablate.data.batches import ALL, Batch, Share
+from mmablate.data.streams import generator
+from mmablate.data.volume_augment import VolumeAugmentation, background
 
 
 @dataclass(frozen=True)
@@ -20,13 +29,243 @@ class VolumeBatch(Batch):
         indices: subjects of the split that they are of.
         available: bool (B, M), the modalities of each subject: by its files and the mask list.
         draws: float64 (B, 2) on [0, 1), from the stream of the masks: whoever hides modalities anew at every step
-            decides by them, so that all rows of a seed hide alike.
+            decides by them, so that all rows of a seed hide alike. On the CPU, where masks are decided.
     """
 
     available: Tensor | None = None
     draws: Tensor | None = None
 
-    @property
-    def names(self) -> Mapping[str, Tensor]:
-        """The inputs, by modality."""
-        return self.inputs
+    def parts(self) -> Sequence[VolumeBatch]:
+        """The parts, in order; together they are this batch."""
+        return [self._part(slice(a, b)) for a, b in pairwise((0, *(self.cuts or (len(self),))))]
+
+    def _part(self, own: slice) -> VolumeBatch:
+        return VolumeBatch(
+            {name: x[own] for name, x in self.inputs.items()},
+            self.labels[own],
+            self.indices[own],
+            available=None if self.available is None else self.available[own],
+            draws=None if self.draws is None else self.draws[own],
+        )
+
+    def to(self, device: torch.device) -> VolumeBatch:
+        """The batch there; the draws stay."""
+        return replace(
+            self,
+            inputs={name: x.to(device, non_blocking=True) for name, x in self.inputs.items()},
+            labels=self.labels.to(device, non_blocking=True),
+            available=None if self.available is None else self.available.to(device, non_blocking=True),
+        )
+
+
+class VolumeBatches:
+    """The batches of all epochs of one seed, the same for every run that trains on them.
+
+    Order, changes and masks come from streams of their own, keyed by the step, so that any step's batch can be made
+    without those before it.
+
+    Args:
+        split: to train on.
+        batch_size: subjects a step; the incomplete last batch of a pass is left out, except that a split smaller than
+            a batch is one batch.
+        seed, role: key of the streams "order" and "augment"; that of "masks" is keyed by the seed alone.
+        device: where the batches are to be.
+        augmentation: what is done to each sample.
+        modalities: names, in the order of the split's channels.
+        steps: of an epoch, in place of one pass: as many passes as that takes.
+        parts: into which each batch is cut.
+        share: which of them this process sees; the draws are those of the whole batch.
+
+    Raises:
+        DataError: subjects that no batch can be made of, see `VolumeAugmentation.check`.
+        ValueError: names that are not one a channel, fewer subjects a batch than parts, parts that cannot be dealt to
+            the processes evenly, or batches of no subject.
+    """
+
+    def __init__(
+        self,
+        split: VolumeSplit,
+        *,
+        batch_size: int,
+        seed: int,
+        role: str,
+        device: torch.device,
+        augmentation: VolumeAugmentation,
+        modalities: Sequence[str],
+        steps: int | None = None,
+        parts: int = 1,
+        share: Share = ALL,
+    ) -> None:
+        self._patches = _Patches(split, augmentation, modalities, batch_size)
+        self.split, self.seed, self.role, self.device = split, seed, role, device
+        self.batch_size = self._patches.batch_size
+        self._steps = steps
+        self._own, self._cuts = share.of(self.batch_size, parts)
+        self.digest = hashlib.sha256()
+
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of one epoch, at least one."""
+        return len(self.split) // self.batch_size if self._steps is None else self._steps
+
+    def epoch(
+        self, epoch: int, *, start: int = 0, passed: Callable[[int], object] = lambda step: None
+    ) -> Iterator[VolumeBatch]:
+        """The batches of epoch 0, 1, ...; their indices go into `digest`.
+
+        Args:
+            start: steps of the epoch that are behind every run; their batches are not read, only counted.
+            passed: hears the number (over all epochs) of each step that is passed over.
+        """
+        first, wanted = epoch * self.steps_per_epoch(), self._wanted(epoch)
+        for step, subjects in enumerate(wanted):
+            self.digest.update(repr(subjects).encode())
+            if step < start:
+                passed(first + step)
+            else:
+                yield self._made(subjects, first + step)
+
+    def step_batch(self, step: int) -> VolumeBatch:
+        """The batch of a step, counted over all epochs; `digest` does not hear of it."""
+        return self._made(self.subjects(step), step)
+
+    def subjects(self, step: int) -> list[int]:
+        """The subjects of the whole batch of a step, whatever this process's share of it."""
+        epoch, place = divmod(step, self.steps_per_epoch())
+        return self._wanted(epoch)[place]
+
+    def _wanted(self, epoch: int) -> list[list[int]]:
+        """The subjects of every step of an epoch."""
+        size, each = self.batch_size, len(self.split) // self.batch_size
+        passes = -(-self.steps_per_epoch() // each)
+        wanted: list[list[int]] = []
+        for number in range(epoch * passes, (epoch + 1) * passes):
+            drawn = generator(self.seed, self.role, "order", number)
+            order = torch.randperm(len(self.split), generator=drawn).tolist()
+            wanted += [order[step * size : (step + 1) * size] for step in range(each)]
+        return wanted[: self.steps_per_epoch()]
+
+    def _made(self, subjects: list[int], step: int) -> VolumeBatch:
+        streams = (self.role, "augment", step), ("masks", step)
+        whole = self._patches.make(subjects, self.seed, *streams, own=self._own)
+        return replace(whole, cuts=self._cuts).to(self.device)
+
+
+class MetaBatches:
+    """Batches of other subjects of the training split, for the meta part of a step.
+
+    They are drawn from streams of their own: whether they are drawn shifts nothing of the training batches.
+
+    Args:
+        split: that is trained on.
+        batch_size: subjects of a meta batch, at most.
+        seed, role: key of the streams "meta" and "meta-augment"; that of "meta-masks" is keyed by the seed alone.
+        device: where the batches are to be.
+        augmentation: what is done to each sample.
+        modalities: names, in the order of the split's channels.
+
+    Raises:
+        DataError, ValueError: as `VolumeBatches`.
+    """
+
+    def __init__(
+        self,
+        split: VolumeSplit,
+        *,
+        batch_size: int,
+        seed: int,
+        role: str,
+        device: torch.device,
+        augmentation: VolumeAugmentation,
+        modalities: Sequence[str],
+    ) -> None:
+        self._patches = _Patches(split, augmentation, modalities, batch_size)
+        self.split, self.seed, self.role, self.device = split, seed, role, device
+
+    def batch(
+        self, step: int, exclude: Sequence[int], eligible: Literal["all", "complete"] = "all"
+    ) -> VolumeBatch | None:
+        """The meta batch of a step, counted over all epochs.
+
+        Args:
+            step: whose.
+            exclude: subjects of the step's training batch.
+            eligible: "all" subjects, or only those with all modalities ("complete", as HGA draws them).
+
+        Returns:
+            Subjects uniform over those that may be drawn, without repetition; fewer than a batch where there are fewer,
+            None where there are none.
+
+        Raises:
+            ValueError: another `eligible`.
+        """
+        if eligible not in ("all", "complete"):
+            raise ValueError(f"eligible must be 'all' or 'complete', not {eligible!r}")
+        barred = set(exclude)
+        allowed = self.split.presence.all(axis=1) if eligible == "complete" else np.ones(len(self.split), dtype=bool)
+        order = torch.randperm(len(self.split), generator=generator(self.seed, self.role, "meta", step)).tolist()
+        subjects = [i for i in order if allowed[i] and i not in barred][: self._patches.batch_size]
+        if not subjects:
+            return None
+        streams = (self.role, "meta-augment", step), ("meta-masks", step)
+        return self._patches.make(subjects, self.seed, *streams).to(self.device)
+
+
+class _Patches:
+    """Makes batches of patches, on the CPU.
+
+    Args:
+        split, augmentation, modalities: as of `VolumeBatches`.
+        batch_size: wanted; that of the split where it is smaller.
+    """
+
+    def __init__(
+        self, split: VolumeSplit, augmentation: VolumeAugmentation, modalities: Sequence[str], batch_size: int
+    ) -> None:
+        channels = split.presence.shape[1]
+        if len(modalities) != channels:
+            raise ValueError(f"modalities must be one a channel, got {list(modalities)} for {channels} channels")
+        if min(batch_size, len(split)) < 1:
+            raise ValueError(f"batches of {batch_size} of {len(split)} subjects")
+        self.split, self.augmentation, self.modalities = split, augmentation, tuple(modalities)
+        self.batch_size = min(batch_size, len(split))
+        augmentation.check(split, self.batch_size)
+        self._backgrounds: dict[int, NDArray[np.float32]] = {}
+
+    def make(
+        self,
+        subjects: Sequence[int],
+        seed: int,
+        augment: tuple[str | int, ...],
+        masks: tuple[str | int, ...],
+        own: slice = slice(None),
+    ) -> VolumeBatch:
+        """A batch.
+
+        Args:
+            subjects: of it.
+            seed, augment, masks: keys of the streams of changes and of masks.
+            own: places of the batch to make; the draws are the same whichever.
+        """
+        height = self.split.size(subjects[0])[0] if self.augmentation.patch is None else self.augmentation.patch[0]
+        draws = self.augmentation.draw(len(subjects), len(self.modalities), height, seed, *augment)[own]
+        chosen = list(subjects)[own]
+        samples = [
+            self.augmentation.sample(self.split, index, draw, self._background(index))
+            for index, draw in zip(chosen, draws, strict=True)
+        ]
+        scans = torch.stack([scan for scan, _ in samples])
+        return VolumeBatch(
+            inputs={name: scans[:, m : m + 1].contiguous() for m, name in enumerate(self.modalities)},
+            labels=torch.stack([labels for _, labels in samples]),
+            indices=tuple(chosen),
+            available=torch.from_numpy(self.split.presence[chosen]),
+            draws=torch.rand(len(subjects), 2, generator=generator(seed, *masks), dtype=torch.float64)[own],
+        )
+
+    def _background(self, index: int) -> NDArray[np.float32]:
+        """What turned corners are filled with; looked up once a subject."""
+        if self.augmentation.rotate == 0:
+            return np.zeros(len(self.modalities), dtype=np.float32)  # nothing is filled
+        if index not in self._backgrounds:
+            self._backgrounds[index] = background(self.split, index)
+        return self._backgrounds[index]
