@@ -1,0 +1,98 @@
+"""Layers of the models of 3D scans: convolutions with reflected borders, each followed by instance norm."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Conv(nn.Conv3d):
+    """A 3D convolution whose border is its reflection, with Kaiming's normal initial weights and biases of 0.
+
+    (N, C_in, H, W, Z) -> (N, C_out, ceil(H / stride), ...). Every edge of an input must be longer than the kernel's
+    half, as a reflection repeats no voxel of the border itself.
+
+    Args:
+        in_channels, channels: C_in, C_out.
+        kernel: edge of the kernel, odd.
+        stride: along all axes.
+        bias: whether there is one; in front of a norm it would change nothing.
+
+    Source of the weights: He et al. 2015, arXiv:1502.01852, equation 10.
+    """
+
+    def __init__(self, in_channels: int, channels: int, kernel: int = 3, stride: int = 1, *, bias: bool = True) -> None:
+        super().__init__(in_channels, channels, kernel, stride, bias=bias)
+        self.border = kernel // 2
+
+    def reset_parameters(self) -> None:
+        """Draws the weights anew."""
+        nn.init.kaiming_normal_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W, Z) -> (N, C_out, h, w, z)."""
+        if self.border:
+            x = F.pad(x, (self.border,) * 6, mode="reflect")
+        return F.conv3d(x, self.weight, self.bias, self.stride)
+
+
+class NormedConv(nn.Module):
+    """Convolution, instance norm without weights and without running statistics, leaky ReLU.
+
+    Each map of each sample is normed by its own mean and population variance (plus 1e-5), so that no sample sees
+    another one, training is as evaluation, and there are no buffers.
+
+    Args:
+        in_channels, channels, kernel, stride: as of `Conv`.
+        negative_slope: of the leaky ReLU.
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, kernel: int = 3, stride: int = 1, *, negative_slope: float = 0.2
+    ) -> None:
+        super().__init__()
+        self.conv = Conv(in_channels, channels, kernel, stride, bias=False)
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W, Z) -> (N, C_out, h, w, z)."""
+        return F.leaky_relu(F.instance_norm(self.conv(x)), self.negative_slope)
+
+
+class RegionGates(nn.Module):
+    """For each region, a small network that says how much of each modality goes into it.
+
+    The networks of the regions lie in one tensor and are computed together.
+
+    Args:
+        regions: R.
+        channels: of what each region's network sees.
+        modalities: M.
+        hidden: width of the hidden layer.
+        negative_slope: of the leaky ReLU behind it.
+    """
+
+    def __init__(self, regions: int, channels: int, modalities: int, hidden: int, *, negative_slope: float) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+        self.hidden_weight = nn.Parameter(torch.empty(regions, channels, hidden))
+        self.hidden_bias = nn.Parameter(torch.empty(regions, 1, hidden))
+        self.weight = nn.Parameter(torch.empty(regions, hidden, modalities))
+        self.bias = nn.Parameter(torch.empty(regions, 1, modalities))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws the weights anew, as `Conv` does."""
+        for weight in (self.hidden_weight, self.weight):
+            nn.init.normal_(weight, std=(2.0 / weight.shape[1]) ** 0.5)
+        nn.init.zeros_(self.hidden_bias)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, R, channels) -> weights (N, R, M), each in 0..1."""
+        hidden = torch.matmul(x.transpose(0, 1), self.hidden_weight) + self.hidden_bias
+        gates = torch.matmul(F.leaky_relu(hidden, self.negative_slope), self.weight) + self.bias
+        return torch.sigmoid(gates).transpose(0, 1)
