@@ -25,7 +25,7 @@ from mmablate.data.holdout import Part, hold_out, labels_of
 from mmablate.data.loading import BatchReader
 from mmablate.data.pictures import sample_info
 from mmablate.errors import DataError, LeaseLost, StoreError
-from mmablate.methods import FusingRule, UpdateRule
+from mmablate.methods import FusingRule, IncompleteTraining, UpdateRule, rule_of
 from mmablate.methods.crossmodal import TEACHER
 from mmablate.results import RunError, RunRecord, StudyStore
 from mmablate.results.class_predictions import write_class_predictions
@@ -214,6 +214,8 @@ def _finished(store: StudyStore, spec: RunSpec) -> bool:
 
 
 class _Group:
+    trainee_type: type[Trainee] = Trainee
+
     def __init__(
         self,
         task: GroupTask,
@@ -312,7 +314,7 @@ class _Group:
         kept = self._kept(spec)
         first = spec.settings.get("pretrained")
         encoders = self.store.run_folder(first["run"]) / CHECKPOINT if first else None
-        made = lambda: Trainee(  # noqa: E731
+        made = lambda: self.trainee_type(  # noqa: E731
             spec, self.data, self.device, total_steps, self.task.weight_files, kept, encoders
         )
         trainee = made()
@@ -516,6 +518,7 @@ class _Group:
         for trainee in ended:
             if trainee.error is not None:
                 continue
+            trainee.told |= rule_of(trainee.method).end_epoch(epoch)
             looked = self.watch.end_epoch(trainee) if validate else {}
             if trainee.error is not None:
                 self._end_failed(trainee)
