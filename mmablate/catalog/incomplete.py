@@ -69,9 +69,7 @@ class MetaDropOptions(BalanceOptions):
     """The bi-level step φ ← φ0 + α(φ̃ − φ0) − η_out ∇L_meta(φ̃)."""
 
     alpha: float = Field(1.0, ge=0, le=2, description="share of the inner step that is kept")
-    eta_out: float = Field(
-        1e-2, ge=0, description="step size of the outer, plain gradient step; none was published"
-    )
+    eta_out: float = Field(1e-2, ge=0, description="step size of the outer, plain gradient step; none was published")
     schedule_outer: bool = Field(True, description="η_out follows the schedule of train.lr, which is η_in")
     order: Literal["first", "second"] = Field(
         "first", description="second: ∇L_meta is taken through the inner step, exact for train.optimizer sgd"

@@ -22,7 +22,6 @@ from mmablate.errors import RecipeError
 from mmablate.recipe.merging import merge
 from mmablate.recipe.programs import GIVEN, ProgramRecipe, leaves, names_a_program, unknown_placeholders
 from mmablate.recipe.reading import KeyPath, Source, dotted
-from mmablate.recipe.volumes import check_volumes, check_without_volumes, fill_for_volumes
 from mmablate.recipe.schema import (
     GREEK,
     Augment,
@@ -39,6 +38,7 @@ from mmablate.recipe.schema import (
     Teacher,
     Train,
 )  # fmt: skip
+from mmablate.recipe.volumes import check_volumes, check_without_volumes, fill_for_volumes
 
 
 @dataclass

@@ -48,7 +48,9 @@ def _fill_evaluate(draft: Draft, raw: Mapping[str, Any]) -> None:
         draft.report(("evaluate", "metric"), f"the data are 3D scans: dice, got {raw['metric']!r}")
     draft.sections["evaluate"] = evaluate.model_copy(update={"metric": "dice"})
     if evaluate.stride is not None and evaluate.window is None:
-        draft.report(("evaluate", "stride"), f"of windows: give evaluate.window, e.g. [80, 80, 80], got {evaluate.stride}")
+        draft.report(
+            ("evaluate", "stride"), f"of windows: give evaluate.window, e.g. [80, 80, 80], got {evaluate.stride}"
+        )
     elif evaluate.stride is not None and evaluate.window is not None and evaluate.stride > min(evaluate.window):
         text = f"at most the window {list(evaluate.window)}, or voxels between windows were never seen"
         draft.report(("evaluate", "stride"), f"{text}, got {evaluate.stride}")

@@ -8,9 +8,9 @@ from typing import Any
 from mmablate.catalog import find
 from mmablate.recipe import Recipe, subset_names
 from mmablate.study.columns import TAG, TEACHER, accuracy_columns, fused_caption
-from mmablate.study.volume_columns import dice_columns, volume_caption
 from mmablate.study.plan import Study
 from mmablate.study.programs import ProgramStudy
+from mmablate.study.volume_columns import dice_columns, volume_caption
 
 # Columns of facts as recipes name them -> fields of a table's row.
 EXTRAS = {"parameters": "n_parameters", "flops": "flops", "time": "seconds"}

@@ -17,7 +17,7 @@ from mmablate.methods import Reference
 from mmablate.study import RunSpec
 from mmablate.training.building import NO_FILES, build_method, initial_model, open_data
 from mmablate.training.device import autocast, placed, prepare_threads
-from mmablate.training.group import GroupTask, InTurn, Stepper
+from mmablate.training.lockstep import GroupTask, InTurn, Stepper
 from mmablate.training.stacking import Stacked
 from mmablate.training.trainee import Piece, Trainee
 
