@@ -75,13 +75,15 @@ class IncompleteTraining(UpdateRule):
 
     def hidden(self, batch: VolumeBatch) -> Tensor:
         """(B, M) bool: the modalities that the model sees of a training batch."""
-        assert batch.available is not None and batch.draws is not None
+        assert batch.available is not None
+        assert batch.draws is not None
         mode = "permanent" if self.masks["mode"] == "none" else self.masks["mode"]
         return hide(batch.available, batch.draws, mode=mode, distribution=self.masks["distribution"])
 
     def hidden_again(self, batch: VolumeBatch) -> Tensor:
         """The same of a second batch, whose masks `meta` may say otherwise."""
-        assert batch.available is not None and batch.draws is not None
+        assert batch.available is not None
+        assert batch.draws is not None
         if self.meta["masks"] == "redrawn":
             return hide(batch.available, batch.draws, mode="dynamic", distribution="subset")
         return self.hidden(batch) if self.meta["masks"] == "same" else batch.available

@@ -291,9 +291,9 @@ class Train(Section):
 class Masks(Section):
     """Which modalities a training step sees.
 
-    Of 3D scans each subject has modalities of its own, and the modes are of a subject: "permanent", those that the
-    mask list gives it (utd), by default; "dynamic", a non-empty subset of them, drawn anew every time (utd_drop); "free",
-    a subset of all that there are files of, whatever the list says.
+    Of 3D scans each subject has modalities of its own, and the modes are of a subject: "permanent" (the default), those
+    that the mask list gives it (utd); "dynamic", a non-empty subset of them, drawn anew every time (utd_drop); "free", a
+    subset of all that there are files of, whatever the list says.
 
     Attributes:
         mode: "dynamic" draws a non-empty subset a step, shared by the batch; "none" shows all.
@@ -323,8 +323,8 @@ class Evaluate(Section):
             gradient that each encoder would get alone). None: the first four.
         window, stride: of 3D scans: size of the boxes that a scan is read in, and their distance, the last ones flush
             with its end; None for whole scans, and half a window.
-        apart: of 3D scans: groups of subsets whose Dice stands in a column of its own: "full", all modalities; "single",
-            one; "unseen", those that are no training subject's in the mask list.
+        apart: of 3D scans: groups of subsets whose Dice stands in a column of its own: "full", all modalities;
+            "single", one; "unseen", those that are no training subject's in the mask list.
         hd95: of 3D scans: the 95th percentile of the surface distance, in mm, on the final model.
         one_empty: its value where truth or prediction alone is empty: the diagonal of the scan, or 1.0 ("released").
         min_et: a predicted enhancing tumour of fewer voxels counts as none (500 as released).
