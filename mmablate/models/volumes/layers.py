@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -96,3 +98,34 @@ class RegionGates(nn.Module):
         hidden = torch.matmul(x.transpose(0, 1), self.hidden_weight) + self.hidden_bias
         gates = torch.matmul(F.leaky_relu(hidden, self.negative_slope), self.weight) + self.bias
         return torch.sigmoid(gates).transpose(0, 1)
+
+
+def resized(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Trilinear interpolation with corners on corners; the tensor itself where it has that size.
+
+    Computed axis by axis as products with the matrices of interpolation: several times as fast on a CPU as
+    `F.interpolate`, and the same whenever it is repeated, which the gradient of that is not on a GPU.
+
+    Args:
+        x: (N, C, h, w, z).
+        size: edges (H, W, Z).
+
+    Returns:
+        (N, C, H, W, Z), computed in float32 at least, of the type of `x`.
+    """
+    if tuple(x.shape[-3:]) == tuple(size):
+        return x
+    with torch.autocast(x.device.type, enabled=False):
+        wide = x if x.dtype == torch.float64 else x.float()
+        first, second, third = (_interpolation(n, wanted, wide) for n, wanted in zip(x.shape[-3:], size, strict=True))
+        # The last axis first, while there is least to compute.
+        rows = torch.matmul(second, torch.matmul(wide, third.T))
+        return torch.matmul(first, rows.flatten(-2)).unflatten(-1, (size[1], size[2])).to(x.dtype)
+
+
+def _interpolation(n: int, wanted: int, like: Tensor) -> Tensor:
+    """(wanted, n): what each of `wanted` places takes from each of n; a single one stands on the first."""
+    step = (n - 1) / (wanted - 1) if wanted > 1 else 0.0
+    places = torch.arange(wanted, dtype=torch.float64, device=like.device)[:, None] * step
+    weights = 1 - (places - torch.arange(n, device=like.device)).abs()
+    return weights.clamp(min=0).to(like.dtype)

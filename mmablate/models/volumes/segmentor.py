@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from mmablate.models.fusion.layers import by_modality, module_key
 from mmablate.models.volumes.fusing import RegionFusion, RegionPrediction
-from mmablate.models.volumes.layers import Conv, NormedConv
+from mmablate.models.volumes.layers import Conv, NormedConv, resized
 from mmablate.models.volumes.output import Decoded, Segmented
 
 Size = tuple[int, int, int]
@@ -92,7 +93,7 @@ class SeparateDecoder(nn.Module):
 
     def __init__(self, widths: Sequence[int], n_classes: int, negative_slope: float) -> None:
         super().__init__()
-        self.rises = nn.ModuleList(Rise(b, c, negative_slope) for c, b in zip(widths[:-1], widths[1:], strict=True))
+        self.rises = nn.ModuleList(Rise(b, c, negative_slope) for c, b in pairwise(widths))
         self.classify = Conv(widths[0], n_classes, 1)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
@@ -124,7 +125,7 @@ class FusedDecoder(nn.Module):
         self.fusions = nn.ModuleList(
             RegionFusion(modalities, c, n_classes, negative_slope=negative_slope) for c in widths
         )
-        self.rises = nn.ModuleList(Rise(b, c, negative_slope) for c, b in zip(widths[:-1], widths[1:], strict=True))
+        self.rises = nn.ModuleList(Rise(b, c, negative_slope) for c, b in pairwise(widths))
         self.classify = Conv(widths[0], n_classes, 1)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -141,13 +142,6 @@ class FusedDecoder(nn.Module):
             found.insert(0, self.regions[i](features[i], lifted))
             x = self.rises[i](lifted, self.fusions[i](features[i], found[0]))
         return x, found
-
-
-def resized(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Trilinear interpolation to edges `size`, corners on corners; the tensor itself where it has them."""
-    if tuple(x.shape[-3:]) == tuple(size):
-        return x
-    return F.interpolate(x, size=tuple(size), mode="trilinear", align_corners=True)
 
 
 class IncompleteSegmentor(nn.Module):
