@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -87,12 +88,14 @@ class MetaDrop(IncompleteTraining):
             )
             return self._by_modality(self.step(forward, batch, mask, record=False), terms)
 
-        slopes: Tensor = jvp(by_modality, (dict(start),), (dict(direction),))[1]
+        with warnings.catch_warnings():  # torch 2.13 scripts its own rules of differentiation, which it deprecates
+            warnings.filterwarnings("ignore", message=r".*torch\.jit\.", category=DeprecationWarning)
+            slopes: Tensor = jvp(by_modality, (dict(start),), (dict(direction),))[1]
         return slopes
 
     def _by_modality(self, step: VolumeStep, terms: Sequence[Term]) -> Tensor:
         """∂L_train/∂β, (M,): the pixel term's part of each modality."""
-        total = torch.zeros(len(self.modalities), device=step.labels.device)
+        total = torch.zeros(len(self.modalities), dtype=step.logits.dtype, device=step.labels.device)
         for term in [term for term in terms if term.key_term == "pixel"]:
             values = pixel_values(step, definition=term.definition, **term.options) * step.rate  # type: ignore[arg-type]
             total = total.index_add(0, step.output.pairs[:, 1], values * (term.weight / len(step.labels)))

@@ -23,6 +23,14 @@ Second = Callable[[Trainee], Sequence[VolumeBatch]]
 class VolumeTrainee(Trainee):
     """A run on 3D scans."""
 
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        # A modality that no subject of the first steps has leaves its encoder without a gradient there, and torch's fused
+        # sgd takes no step where some parameters have a momentum and others none. From 0 it is the gradient, as ever.
+        for group in self.optimizer.param_groups:
+            for p in group["params"] if group.get("momentum") else ():
+                self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+
     def take(self, pieces: Sequence[Piece], second: Second) -> None:
         """One step, of whichever kind the run's update rule has."""
         kind = self.method.second
