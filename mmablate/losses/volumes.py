@@ -142,7 +142,7 @@ def check_volumes(values: Tensor, labels: Tensor, what: str = "logits (N, K, *S)
 
 
 def check_levels(levels: Sequence[Tensor], what: str) -> None:
-    """Raise ValueError unless there is a level, all share N, K and the number of axes, and none is finer than the last."""
+    """Raise ValueError unless there are levels, of one N, K and number of axes, none finer than the one before."""
     if len(levels) == 0:
         raise ValueError(f"{what}: no level")
     for i, level in enumerate(levels):
