@@ -36,7 +36,7 @@ def relative_preference(distances: Tensor, present: Tensor) -> Tensor:
     number = present.sum(1, keepdim=True)
     mean = known.sum(1, keepdim=True) / number.clamp(min=1)
     told = present & (number > 1) & (mean != 0)
-    return torch.where(told, known / torch.where(mean == 0, 1, mean) - 1, 0)
+    return torch.where(told, known / mean - 1, 0)
 
 
 def preference_gate(preference: Tensor, present: Tensor, *, definition: str = "principled") -> Tensor:

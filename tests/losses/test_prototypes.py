@@ -102,6 +102,15 @@ def test_a_row_of_which_no_class_counts_is_0_without_gradient(definition):
     assert prototype_distance(student, teacher, labels, n_classes=K, classes=none).tolist() == [0] * N
 
 
+def test_a_class_of_one_voxel_has_its_feature_as_prototype():
+    student, teacher, _ = sample()
+    labels = torch.zeros((N, *SIZE), dtype=torch.int64)
+    labels[:, 1, 2, 3] = 1
+    only = torch.tensor([[False, True, False, False]] * N)
+    expected = (student[..., 1, 2, 3] - teacher[..., 1, 2, 3]).square().sum(1)
+    torch.testing.assert_close(of(student, teacher, labels, classes=only), expected)
+
+
 def test_released_is_blind_to_length_and_to_a_rotation_and_principled_is_not():
     student, teacher, labels = sample()
     turn = torch.linalg.qr(normal(9, C, C)).Q

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from torch.func import grad, vmap
+from torch.nn.functional import interpolate
 from volume_loss_samples import (
     LEVELS,
     SIZE,
@@ -26,6 +27,7 @@ from volume_loss_samples import (
 )
 
 from mmablate.losses import region_supervision, segmentation_loss, soft_dice, volume_cross_entropy
+from mmablate.losses.volumes import resample
 
 DEFINITIONS = ["principled", "released"]
 TERMS = {
@@ -83,6 +85,21 @@ def test_deep_supervision_is_the_weighted_sum_over_levels(definition, decay):
                 p = probabilities(stretched(z, SIZE))
             expected += decay**s * supervision_of(p, labels[row].numpy(), definition)
         assert found[row].item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("own", "size"),
+    [((3, 3, 2), (6, 5, 4)), ((1, 2, 3), (4, 4, 4)), ((4, 4, 4), (4, 1, 7)), ((5, 2), (9, 9)), ((3,), (8,))],
+)
+def test_resampling_is_that_of_torch(own, size):
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(own)]
+    values = normal(0, 2, 3, *own).requires_grad_()
+    pull = normal(1, 2, 3, *size)
+    found, expected = resample(values, size), interpolate(values, size=size, mode=mode, align_corners=True)
+    torch.testing.assert_close(found, expected)
+    slopes = [torch.autograd.grad((x * pull).sum(), values)[0] for x in (found, expected)]
+    torch.testing.assert_close(*slopes)
+    assert resample(values, own) is values
 
 
 def test_the_finest_level_weighs_a_half_and_is_taken_as_it_is():
