@@ -36,7 +36,7 @@ def relative_preference(distances: Tensor, present: Tensor) -> Tensor:
     number = present.sum(1, keepdim=True)
     mean = known.sum(1, keepdim=True) / number.clamp(min=1)
     told = present & (number > 1) & (mean != 0)
-    return torch.where(told, known / torch.where(mean == 0, 1, mean) - 1, 0)
+    return torch.where(told, known / mean - 1, 0)
 
 
 def preference_gate(preference: Tensor, present: Tensor, *, definition: str = "principled") -> Tensor:
@@ -70,8 +70,8 @@ def preference_gate(preference: Tensor, present: Tensor, *, definition: str = "p
 def rebalanced(beta: Tensor, mean_distance: Tensor, *, rate: float, low: float = 0.1, high: float = 4.0) -> Tensor:
     """Weights of the modalities after an epoch: more for those that lag behind.
 
-    beta - rate RP, clipped to [low, high], with RP_m = (d - d_m) / d and d the mean of d_m; then scaled to norm 2, which
-    leaves four weights of 1 as they are and may lead out of [low, high] again.
+    beta - rate RP, clipped to [low, high], with RP_m = (d - d_m) / d and d the mean of d_m; then scaled to norm 2,
+    which leaves four weights of 1 as they are and may lead out of [low, high] again.
 
     Args:
         beta: (M,), > 0.
@@ -101,7 +101,7 @@ def rebalanced(beta: Tensor, mean_distance: Tensor, *, rate: float, low: float =
     if mean == 0:
         return beta.detach().clone()
     moved = torch.where(seen, weights - rate * (mean - distances) / mean, 0).clamp(low, high) * seen
-    norm = NORM * (seen.sum() / len(seen)).sqrt()
+    norm = NORM * seen.double().mean().sqrt()
     return torch.where(seen, norm * moved / torch.linalg.vector_norm(moved), weights).to(beta.dtype)
 
 

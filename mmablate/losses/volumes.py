@@ -10,13 +10,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from mmablate.losses.divergence import at_least_float32, chosen
 
 LEAST_PROBABILITY = 0.005  # released: what probabilities are clamped at before a logarithm
 _DICE_EPS = 1e-7  # released: added to the denominator of Dice, in voxels
-_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def volume_cross_entropy(logits: Tensor, labels: Tensor, *, definition: str = "principled") -> Tensor:
@@ -114,14 +112,29 @@ def region_supervision(
 def resample(values: Tensor, size: Sequence[int]) -> Tensor:
     """(N, K, *s) at `size`, linear along every axis, corners aligned; as they are where they have that size.
 
+    What `torch.nn.functional.interpolate` gives with these options, as one product with a small matrix an axis: on CPUs
+    several times faster in both directions, on CUDA without its backward that adds in no fixed order.
+
     Raises:
-        ValueError: another number of axes, or more than three.
+        ValueError: another number of axes.
     """
-    if tuple(values.shape[2:]) == tuple(size):
-        return values
-    if len(size) != values.ndim - 2 or len(size) not in _MODES:
+    if len(size) != values.ndim - 2:
         raise ValueError(f"a volume {tuple(values.shape)} cannot be resampled to {tuple(size)}")
-    return interpolate(values, size=tuple(size), mode=_MODES[len(size)], align_corners=True)
+    for axis in reversed(range(2, values.ndim)):
+        if values.shape[axis] != size[axis - 2]:
+            values = _resampled_along(axis, values, size[axis - 2])
+    return values
+
+
+def _resampled_along(axis: int, values: Tensor, size: int) -> Tensor:
+    own = values.shape[axis]
+    places = torch.linspace(0, own - 1, size, dtype=torch.float64, device=values.device)
+    samples = torch.arange(own, dtype=torch.float64, device=values.device)
+    matrix = (1 - (places[:, None] - samples).abs()).clamp(min=0).to(values.dtype)  # (size, own)
+    with torch.autocast(values.device.type, enabled=False):
+        if axis == values.ndim - 1:
+            return values @ matrix.mT
+        return (matrix @ values.flatten(axis + 1)).unflatten(-1, values.shape[axis + 1 :])
 
 
 def class_masks(labels: Tensor, n_classes: int) -> Tensor:
@@ -142,7 +155,7 @@ def check_volumes(values: Tensor, labels: Tensor, what: str = "logits (N, K, *S)
 
 
 def check_levels(levels: Sequence[Tensor], what: str) -> None:
-    """Raise ValueError unless there is a level, all share N, K and the number of axes, and none is finer than the last."""
+    """Raise ValueError unless there are levels, of one N, K and number of axes, none finer than the one before."""
     if len(levels) == 0:
         raise ValueError(f"{what}: no level")
     for i, level in enumerate(levels):
