@@ -201,7 +201,7 @@ class MetaBatches:
         if eligible not in ("all", "complete"):
             raise ValueError(f"eligible must be 'all' or 'complete', not {eligible!r}")
         barred = set(exclude)
-        allowed = self.split.presence.all(axis=1) if eligible == "complete" else np.ones(len(self.split), dtype=bool)
+        allowed = [eligible == "all" or all(row) for row in self.split.presence.tolist()]
         order = torch.randperm(len(self.split), generator=generator(self.seed, self.role, "meta", step)).tolist()
         subjects = [i for i in order if allowed[i] and i not in barred][: self._patches.batch_size]
         if not subjects:
