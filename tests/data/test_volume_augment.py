@@ -155,6 +155,13 @@ def test_turned_corners_have_the_background_of_the_subject() -> None:
         assert (scan[m][outside] == BACKGROUND[m]).all()
 
 
+def test_a_head_that_reaches_some_corners_has_its_background_in_the_others() -> None:
+    split = scans(1)
+    split.scans[0][:, :4] += 10
+    split.scans[0][1] = 0
+    assert background(split, 0).tolist() == [BACKGROUND[0], 0.0, *BACKGROUND[2:]]
+
+
 def test_a_split_that_knows_its_background_is_asked() -> None:
     class Knowing(Scans):
         def background(self, index: int) -> np.ndarray:

@@ -176,6 +176,31 @@ def test_batches_that_cannot_be_made_are_refused_at_once() -> None:
         training(scans(3), batch_size=0)
 
 
+class Broken(Scans):
+    """A split one of whose files is found damaged when it is read."""
+
+    damaged = -1
+
+    def read(
+        self, index: int, corner: tuple[int, int, int] = (0, 0, 0), size: tuple[int, int, int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if index == self.damaged:
+            raise DataError(f"subject_{index:03}_vol.npy: truncated")
+        return super().read(index, corner, size)
+
+
+def test_workers_change_nothing_and_tell_faults() -> None:
+    split = Broken(some(7).scans, some(7).labels, some(7).presence)
+    split.damaged = training(split, batch_size=2).subjects(2)[0]
+    found: list[list[VolumeBatch]] = []
+    for workers in (0, 1):
+        batches = training(split, batch_size=2, workers=workers).epoch(0)
+        found.append([next(batches), next(batches)])
+        with pytest.raises(DataError, match=rf"^subject_00{split.damaged}_vol\.npy: truncated$"):
+            next(batches)
+    assert all(same(a, b) for a, b in zip(*found, strict=True))
+
+
 # --- meta batches ---------------------------------------------------------------------------------------------
 
 
