@@ -155,7 +155,7 @@ class VolumeAugmentation:
         if self.intensity > 0:
             scans = self._shaded(scans, draws)
         if self.flip:
-            axes = [axis for axis, draw in enumerate(draws.geometry[5:], -3) if draw < 0.5]
+            axes = tuple(axis for axis, draw in enumerate(draws.geometry[5:], -3) if draw < 0.5)
             scans, labels = np.flip(scans, axes), np.flip(labels, axes)
         # Flipped arrays have negative strides, which tensors do not know.
         return torch.from_numpy(np.ascontiguousarray(scans)), torch.from_numpy(np.ascontiguousarray(labels))

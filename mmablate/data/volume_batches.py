@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
 
 from mmablate.data.base import VolumeSplit
 from mmablate.data.batches import ALL, Batch, Share
+from mmablate.data.loading import Ahead
 from mmablate.data.streams import generator
 from mmablate.data.volume_augment import VolumeAugmentation, background
+from mmablate.errors import MmablateError
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,10 @@ class VolumeBatch(Batch):
         inputs: modality -> float32 (B, 1, h, w, z).
         labels: int64 (B, h, w, z).
         indices: subjects of the split that they are of.
-        available: bool (B, M), the modalities of each subject: by its files and the mask list.
+        available: bool (B, M), the modalities of each subject: by its files and the mask list. On the CPU, as the
+            draws: masks are decided there, which must not wait for a device.
         draws: float64 (B, 2) on [0, 1), from the stream of the masks: whoever hides modalities anew at every step
-            decides by them, so that all rows of a seed hide alike. On the CPU, where masks are decided.
+            decides by them, so that all rows of a seed hide alike.
     """
 
     available: Tensor | None = None
@@ -48,14 +52,9 @@ class VolumeBatch(Batch):
             draws=None if self.draws is None else self.draws[own],
         )
 
-    def to(self, device: torch.device) -> VolumeBatch:
-        """The batch there; the draws stay."""
-        return replace(
-            self,
-            inputs={name: x.to(device, non_blocking=True) for name, x in self.inputs.items()},
-            labels=self.labels.to(device, non_blocking=True),
-            available=None if self.available is None else self.available.to(device, non_blocking=True),
-        )
+
+Made = tuple[dict[str, Tensor], Tensor, Tensor, Tensor]
+"""Inputs, labels, what is available and the draws of the masks, on the CPU."""
 
 
 class VolumeBatches:
@@ -75,6 +74,8 @@ class VolumeBatches:
         steps: of an epoch, in place of one pass: as many passes as that takes.
         parts: into which each batch is cut.
         share: which of them this process sees; the draws are those of the whole batch.
+        workers: processes that read an epoch's batches ahead and change them; 0 does so when asked, which is right
+            for a split that lies in memory. The batches are the same.
 
     Raises:
         DataError: subjects that no batch can be made of, see `VolumeAugmentation.check`.
@@ -95,12 +96,16 @@ class VolumeBatches:
         steps: int | None = None,
         parts: int = 1,
         share: Share = ALL,
+        workers: int = 0,
     ) -> None:
         self._patches = _Patches(split, augmentation, modalities, batch_size)
         self.split, self.seed, self.role, self.device = split, seed, role, device
         self.batch_size = self._patches.batch_size
         self._steps = steps
         self._own, self._cuts = share.of(self.batch_size, parts)
+        making = _Steps(self._patches, seed, role, self._own)
+        self._ahead = Ahead(making, workers, pin=device.type == "cuda") if workers > 0 else None
+        self._making = making
         self.digest = hashlib.sha256()
 
     def steps_per_epoch(self) -> int:
@@ -117,16 +122,18 @@ class VolumeBatches:
             passed: hears the number (over all epochs) of each step that is passed over.
         """
         first, wanted = epoch * self.steps_per_epoch(), self._wanted(epoch)
-        for step, subjects in enumerate(wanted):
+        for step in range(min(start, len(wanted))):
+            self.digest.update(repr(wanted[step]).encode())
+            passed(first + step)
+        keys = [(first + step, wanted[step]) for step in range(start, len(wanted))]
+        for (_, subjects), made in zip(keys, self._read(keys), strict=True):
             self.digest.update(repr(subjects).encode())
-            if step < start:
-                passed(first + step)
-            else:
-                yield self._made(subjects, first + step)
+            yield self._batch(subjects, made)
 
     def step_batch(self, step: int) -> VolumeBatch:
         """The batch of a step, counted over all epochs; `digest` does not hear of it."""
-        return self._made(self.subjects(step), step)
+        subjects = self.subjects(step)
+        return self._batch(subjects, _raised(self._making[step, subjects]))
 
     def subjects(self, step: int) -> list[int]:
         """The subjects of the whole batch of a step, whatever this process's share of it."""
@@ -144,10 +151,11 @@ class VolumeBatches:
             wanted += [order[step * size : (step + 1) * size] for step in range(each)]
         return wanted[: self.steps_per_epoch()]
 
-    def _made(self, subjects: list[int], step: int) -> VolumeBatch:
-        streams = (self.role, "augment", step), ("masks", step)
-        whole = self._patches.make(subjects, self.seed, *streams, own=self._own)
-        return replace(whole, cuts=self._cuts).to(self.device)
+    def _read(self, keys: Sequence[tuple[int, list[int]]]) -> Iterator[Made]:
+        return self._ahead.read(keys) if self._ahead is not None else (_raised(self._making[key]) for key in keys)
+
+    def _batch(self, subjects: list[int], made: Made) -> VolumeBatch:
+        return _on(self.device, made, subjects[self._own], self._cuts)
 
 
 class MetaBatches:
@@ -201,13 +209,13 @@ class MetaBatches:
         if eligible not in ("all", "complete"):
             raise ValueError(f"eligible must be 'all' or 'complete', not {eligible!r}")
         barred = set(exclude)
-        allowed = self.split.presence.all(axis=1) if eligible == "complete" else np.ones(len(self.split), dtype=bool)
+        allowed = [eligible == "all" or all(row) for row in self.split.presence.tolist()]
         order = torch.randperm(len(self.split), generator=generator(self.seed, self.role, "meta", step)).tolist()
         subjects = [i for i in order if allowed[i] and i not in barred][: self._patches.batch_size]
         if not subjects:
             return None
         streams = (self.role, "meta-augment", step), ("meta-masks", step)
-        return self._patches.make(subjects, self.seed, *streams).to(self.device)
+        return _on(self.device, self._patches.make(subjects, self.seed, *streams), subjects)
 
 
 class _Patches:
@@ -238,8 +246,8 @@ class _Patches:
         augment: tuple[str | int, ...],
         masks: tuple[str | int, ...],
         own: slice = slice(None),
-    ) -> VolumeBatch:
-        """A batch.
+    ) -> Made:
+        """What a batch is of.
 
         Args:
             subjects: of it.
@@ -254,12 +262,11 @@ class _Patches:
             for index, draw in zip(chosen, draws, strict=True)
         ]
         scans = torch.stack([scan for scan, _ in samples])
-        return VolumeBatch(
-            inputs={name: scans[:, m : m + 1].contiguous() for m, name in enumerate(self.modalities)},
-            labels=torch.stack([labels for _, labels in samples]),
-            indices=tuple(chosen),
-            available=torch.from_numpy(self.split.presence[chosen]),
-            draws=torch.rand(len(subjects), 2, generator=generator(seed, *masks), dtype=torch.float64)[own],
+        return (
+            {name: scans[:, m : m + 1].contiguous() for m, name in enumerate(self.modalities)},
+            torch.stack([labels for _, labels in samples]),
+            torch.from_numpy(self.split.presence[chosen]),
+            torch.rand(len(subjects), 2, generator=generator(seed, *masks), dtype=torch.float64)[own],
         )
 
     def _background(self, index: int) -> NDArray[np.float32]:
@@ -269,3 +276,44 @@ class _Patches:
         if index not in self._backgrounds:
             self._backgrounds[index] = background(self.split, index)
         return self._backgrounds[index]
+
+
+class _Steps(Dataset[Any]):
+    """The training batches as one item a step, so that workers can make them; a fault of the files is an item too.
+
+    Args:
+        patches: that make them.
+        seed, role: of the streams.
+        own: places of every batch to make.
+    """
+
+    def __init__(self, patches: _Patches, seed: int, role: str, own: slice) -> None:
+        self.patches, self.seed, self.role, self.own = patches, seed, role, own
+
+    def __getitem__(self, key: tuple[int, list[int]]) -> Made | MmablateError:
+        step, subjects = key
+        if get_worker_info() is not None:
+            torch.set_num_threads(1)
+        try:
+            streams = (self.role, "augment", step), ("masks", step)
+            return self.patches.make(subjects, self.seed, *streams, own=self.own)
+        except MmablateError as error:
+            return error
+
+
+def _raised(made: Made | MmablateError) -> Made:
+    if isinstance(made, MmablateError):
+        raise made
+    return made
+
+
+def _on(device: torch.device, made: Made, indices: Sequence[int], cuts: tuple[int, ...] = ()) -> VolumeBatch:
+    inputs, labels, available, draws = made
+    return VolumeBatch(
+        inputs={name: x.to(device, non_blocking=True) for name, x in inputs.items()},
+        labels=labels.to(device, non_blocking=True),
+        indices=tuple(indices),
+        cuts=cuts,
+        available=available,
+        draws=draws,
+    )
