@@ -74,7 +74,7 @@ class Windows:
             edge = min(edge, n)
             starts = [*range(0, n - edge, step), n - edge]
             axes.append([slice(start, start + edge) for start in starts])
-        return list(itertools.product(*axes))
+        return list(itertools.product(axes[0], axes[1], axes[2]))
 
 
 @dataclass(frozen=True)
