@@ -99,8 +99,8 @@ class SeparateDecoder(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Stages (N, C_i, h_i, w_i, z_i), finest first -> logits of the finest one's size."""
         x = features[-1]
-        for rise, skip in zip(reversed(self.rises), reversed(features[:-1]), strict=True):  # type: ignore[call-overload]
-            x = rise(rise.up(x, skip.shape[-3:]), skip)
+        for i in range(len(features) - 2, -1, -1):
+            x = self.rises[i](self.rises[i].up(x, features[i].shape[-3:]), features[i])  # type: ignore[operator]
         logits: Tensor = self.classify(x)
         return logits
 
