@@ -100,7 +100,7 @@ def _measured(rng: np.random.Generator, image: Field, mask: NDArray[np.bool_]) -
     size = image.shape[0]
     bias = np.exp(rng.uniform(0.05, 0.15) * smooth(rng, size, 14.0))
     middle = float(np.median(image[mask]))
-    sigma = middle * rng.uniform(0.04, 0.09)
+    sigma = middle * rng.uniform(0.03, 0.07)
     real, imaginary = sigma * rng.standard_normal((2, *image.shape), dtype=np.float32)
     magnitude = np.hypot(image * bias + real, imaginary)
     scaled = np.rint(magnitude * (rng.uniform(150, 600) / middle))
