@@ -72,8 +72,8 @@ def _parts(rng: np.random.Generator, anatomy: Anatomy, tumour: Tumour, found: Re
         _Part(healthy * white, tissue.WHITE.varied(rng, 0.03)),
         _Part(healthy * anatomy.lesions, tissue.LESION.varied(rng, 0.08)),
         _Part(blood, tissue.BLOOD.varied(rng, 0.05), agent=float(rng.uniform(0.8, 2.0))),
-        _Part(found.oedema, tissue.OEDEMA.varied(rng, 0.12), uneven),
-        _Part(found.enhancing, tissue.ENHANCING.varied(rng, 0.12), uneven, tumour.concentration),
+        _Part(found.oedema, tissue.OEDEMA.varied(rng, 0.08), uneven),
+        _Part(found.enhancing, tissue.ENHANCING.varied(rng, 0.10), uneven, tumour.concentration),
         _Part(found.core, core.varied(rng, 0.12), uneven),
     ]
 
