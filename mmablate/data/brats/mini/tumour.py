@@ -53,10 +53,10 @@ class Tumour:
 def draw_tumour(rng: np.random.Generator, head: Head, kind: Kind) -> Tumour:
     """Place, size and shape."""
     size = head.mask.shape[0]
-    radius = float(np.clip(5.6 * np.exp(0.25 * rng.standard_normal()), 3.6, 8.0))
+    radius = float(np.clip(6.1 * np.exp(0.22 * rng.standard_normal()), 4.2, 8.2))
     if kind.low_grade:
         radius *= 0.9
-    swelling = rng.uniform(1.0, 3.0) if kind.low_grade else rng.uniform(2.0, 5.0)
+    swelling = rng.uniform(1.8, 3.5) if kind.low_grade else rng.uniform(2.0, 5.0)
     centre = _centre(rng, head, radius)
     way = head.place - centre
     turn = rotation(tuple(rng.uniform(-np.pi, np.pi, 3)))
@@ -65,7 +65,7 @@ def draw_tumour(rng: np.random.Generator, head: Head, kind: Kind) -> Tumour:
     far = np.sqrt(np.square(turned(turn, way) / stretch[::-1]).sum(axis=0))
     bumpy = smooth(rng, size, 2.6)
     core = radius - reach + 0.17 * radius * bumpy
-    thick = rng.uniform(1.5, 3.0) if rng.random() < 0.8 else 0.9 * radius  # some are solid throughout
+    thick = rng.uniform(1.6, 3.1) if rng.random() < 0.8 else 0.9 * radius  # some are solid throughout
     rim = np.maximum(thick * (1 + 0.35 * smooth(rng, size, 2.2)), 0.9)
     around = np.maximum(core, radius + swelling - 0.5 * (reach + far) + 0.12 * radius * bumpy)
     oedema = around + 0.8 * smooth(rng, size, 2.4)
