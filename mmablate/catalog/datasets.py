@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from mmablate.catalog.arrays import ARRAYS
 from mmablate.catalog.audiovisual import AUDIOVISUAL
+from mmablate.catalog.brats import BRATS
 from mmablate.catalog.class_folders import CLASS_FOLDERS
 from mmablate.catalog.classification import CLASSIFICATION
 from mmablate.catalog.entries import DatasetEntry, Options
@@ -105,4 +106,5 @@ DATASETS = (
     RAVDESS,
     VGGSOUND,
     *AUDIOVISUAL,
+    BRATS,
 )

@@ -60,6 +60,8 @@ class DatasetEntry(Entry):
         maps: what a recipe's mapping of modalities leads to: "channels" of one file, or "files".
         make_target: function (root, **options) that writes a small synthetic set in the real layout.
         make_options: its options.
+        prepare_target: function (root, out, *, tell, progress) that brings the set as downloaded into the form that
+            is read fastest; `tell` is given sentences, `progress` the numbers of what is done and of all.
         conditions: axis -> values that samples are described by.
         task: what is predicted.
         seeded: the data are drawn anew for every seed of a run, which `target` takes as `seed`.
@@ -78,6 +80,7 @@ class DatasetEntry(Entry):
     maps: Literal["channels", "files"] = "channels"
     make_target: str = ""
     make_options: type[Options] | None = None
+    prepare_target: str = ""
     conditions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     task: Task = "segmentation"
     seeded: bool = False

@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Data: make, check, info.", no_args_is_help=True)
+data_app = typer.Typer(help="Data: make, prepare, check, info.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped one.")]
@@ -483,6 +483,20 @@ def data_make(
     from mmablate.cli.making import make
 
     return make(name, root, options or [])
+
+
+@data_app.command("prepare")
+@told
+def data_prepare(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset that can be prepared, e.g. brats.")],
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder of the data as downloaded.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to; what it holds is left as it is.")],
+    verbose: Verbose = False,
+) -> int:
+    """Bring a dataset as downloaded into the form that is read fastest; resumes where it was stopped."""
+    from mmablate.cli.preparing import prepare
+
+    return prepare(name, root, out)
 
 
 @data_app.command("check")
