@@ -35,7 +35,7 @@ CHOSEN = "mr2468"
 
 README = """Synthetic volumes in the layouts of BraTS 2020, written by `{generator}`. Nothing here was measured.
 
-vol, seg            pre-processed volumes and labels; raw: the same subjects as downloaded (if it was written)
+{volumes}
 train, val, test    lists of subjects
 BraTS/brats_split   mask lists: which sequences a training subject has
 
@@ -45,6 +45,8 @@ sequence of each training subject is there with the list's own rate, independent
 drawn again. So rare subsets are unseen in training, and can be scored apart. Of such draws, {chosen} is the first that
 leaves {complete} subjects with all four sequences (a meta batch of complete subjects needs them).
 """
+STORED = "vol, seg            pre-processed volumes and labels"
+DOWNLOADED = "BraTS20_Training_*  volumes and labels as downloaded; the folder above has them pre-processed"
 
 
 def make_brats(
@@ -75,25 +77,25 @@ def make_brats(
     people = draw_people(counts, seed)
     if raw:
         needs_nibabel()
-    write_set(root, mark, lambda place: _write_set(place, people, size, seed, mark if raw else None, mark))
+    write_set(root, mark, lambda place: _write_set(place, people, mark))
 
 
-def _write_set(
-    root: Path, people: dict[str, list[Person]], size: int, seed: int, raw: dict[str, Any] | None, mark: dict[str, Any]
-) -> None:
-    """All subjects and lists; a second copy of the mark where a folder may be copied without the first."""
+def _write_set(root: Path, people: dict[str, list[Person]], mark: dict[str, Any]) -> None:
+    """All subjects and lists, and a copy of the mark where a folder may be copied without the first."""
+    size, seed, raw = (mark["options"][name] for name in ("size", "seed", "raw"))
     (root / "vol").mkdir()
     (root / "seg").mkdir()
     for person in (person for split in people.values() for person in split):
         subject = draw_subject(seed, person.number, size, person.kind)
         _write_arrays(root, person, subject)
-        if raw is not None:
+        if raw:
             _write_raw(root / "raw", person, subject)
     write_json(root / "vol" / SYNTHETIC_FILE, mark)
-    _write_lists(root, {split: [person.name for person in found] for split, found in people.items()}, seed)
-    if raw is not None:
-        write_json(root / "raw" / SYNTHETIC_FILE, raw)
-        _write_lists(root / "raw", {split: [person.raw for person in found] for split, found in people.items()}, seed)
+    _write_lists(root, {split: [person.name for person in found] for split, found in people.items()}, seed, STORED)
+    if raw:
+        write_json(root / "raw" / SYNTHETIC_FILE, mark)
+        names = {split: [person.raw for person in found] for split, found in people.items()}
+        _write_lists(root / "raw", names, seed, DOWNLOADED)
 
 
 def _write_arrays(root: Path, person: Person, subject: Subject) -> None:
@@ -113,7 +115,7 @@ def _write_raw(raw: Path, person: Person, subject: Subject) -> None:
     write_nifti(folder / f"{person.raw}_seg.nii.gz", subject.labels)
 
 
-def _write_lists(root: Path, names: dict[str, list[str]], seed: int) -> None:
+def _write_lists(root: Path, names: dict[str, list[str]], seed: int, volumes: str) -> None:
     """Split lists, mask lists of the training subjects, and what is to know about these."""
     for split, found in names.items():
         (root / f"{split}.txt").write_text("".join(f"{name}\n" for name in found), encoding="ascii")
@@ -127,5 +129,7 @@ def _write_lists(root: Path, names: dict[str, list[str]], seed: int) -> None:
         if title == CHOSEN:
             complete = int(np.all(masks, axis=1).sum())
         write_mask_list(folder / f"Brats2020_imb_split_{title}.csv", names["train"], masks)
-    text = README.format(generator=GENERATOR, train=len(names["train"]), chosen=CHOSEN, complete=complete)
+    text = README.format(
+        generator=GENERATOR, volumes=volumes, train=len(names["train"]), chosen=CHOSEN, complete=complete
+    )
     (root / "README.txt").write_text(text, encoding="ascii")

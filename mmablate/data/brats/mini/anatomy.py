@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +120,7 @@ def _ventricles(rng: np.random.Generator, place: Field) -> Field:
         body = [(2.2, 8.5, 1.5), (2.6, 1.0, 4.0), (3.6, -7.0, 3.5), (6.5, -11.5, 0.5)]
         points = [(side * (x + 0.3 * wide), y, z) for x, y, z in body]
         radius = wide * rng.uniform(0.9, 1.1)
-        parts += [radius - capsule(place, a, b) for a, b in zip(points[:-1], points[1:], strict=True)]
+        parts += [radius - capsule(place, a, b) for a, b in pairwise(points)]
         parts.append(0.5 * radius - capsule(place, points[-1], (side * 9.5, -3.0, -5.5)))
     parts.append(0.7 - capsule(place, (0, 2.5, -2.5), (0, -4.0, -1.5)))
     parts.append(1.1 - capsule(place, (0, -7.0, -8.0), (0, -7.5, -11.0)))
@@ -152,13 +153,12 @@ def _lesions(rng: np.random.Generator, head: Head, ventricles: Field, white: Fie
 def _vessels(rng: np.random.Generator, head: Head, place: Field, ventricles: Field) -> Field:
     """The sinus along the top of the fissure, arteries at the base, veins on the cortex, plexus in the ventricles."""
     size = place.shape[1]
-    x, y, z = place
-    sinus = step(0.9 - np.abs(x), 0.3) * step(1.7 - head.depth, 0.3) * (z > 2)
+    sinus = step(0.9 - np.abs(place[0]), 0.3) * step(1.7 - head.depth, 0.3) * (place[2] > 2)
     arteries = [0.6 - capsule(place, (0, 8, -6.5), (s * 11, 5, -6)) for s in (-1, 1)]
     arteries.append(0.7 - capsule(place, (0, 1, -10), (0, -1, -16)))
     strand = np.hypot(ripples(rng, size, 1.6), ripples(rng, size, 1.6))  # where two sheets meet: curves
     shallow = step(2.2 - np.abs(head.depth - 2.0), 0.3)
-    veins = step(rng.uniform(0.12, 0.22) - strand, 0.04) * shallow
+    veins = step((rng.uniform(0.12, 0.22) - strand).astype(np.float32), 0.04) * shallow
     plexus = step(0.9 - np.minimum.reduce([capsule(place, (s * 4, -6, 3), (s * 7, -10.5, 0.5)) for s in (-1, 1)]), 0.3)
-    inner = [step(np.maximum.reduce(arteries), 0.25), plexus * (ventricles > 0.2)]
+    inner = [step(np.maximum.reduce(arteries).astype(np.float32), 0.25), plexus * (ventricles > 0.2)]
     return np.asarray(np.maximum.reduce([sinus, veins, *inner]) * head.mask, dtype=np.float32)

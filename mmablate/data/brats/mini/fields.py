@@ -43,7 +43,7 @@ def ripples(rng: np.random.Generator, size: int, length: float) -> Field:
 
 
 def step(distance: Field, width: float) -> Field:
-    """From 0 far below zero to 1 far above it, a logistic curve of this width: the share of a voxel that lies within."""
+    """Share of a voxel that lies within: from 0 far outside to 1 far inside, a logistic curve of this width."""
     with np.errstate(over="ignore"):
         return (1 / (1 + np.exp(-distance / np.float32(width)))).astype(np.float32)
 

@@ -72,8 +72,8 @@ def _parts(rng: np.random.Generator, anatomy: Anatomy, tumour: Tumour, found: Re
         _Part(healthy * white, tissue.WHITE.varied(rng, 0.03)),
         _Part(healthy * anatomy.lesions, tissue.LESION.varied(rng, 0.08)),
         _Part(blood, tissue.BLOOD.varied(rng, 0.05), agent=float(rng.uniform(0.8, 2.0))),
-        _Part(found.oedema, tissue.OEDEMA.varied(rng, 0.12), uneven),
-        _Part(found.enhancing, tissue.ENHANCING.varied(rng, 0.12), uneven, tumour.concentration),
+        _Part(found.oedema, tissue.OEDEMA.varied(rng, 0.08), uneven),
+        _Part(found.enhancing, tissue.ENHANCING.varied(rng, 0.10), uneven, tumour.concentration),
         _Part(found.core, core.varied(rng, 0.12), uneven),
     ]
 
@@ -100,7 +100,7 @@ def _measured(rng: np.random.Generator, image: Field, mask: NDArray[np.bool_]) -
     size = image.shape[0]
     bias = np.exp(rng.uniform(0.05, 0.15) * smooth(rng, size, 14.0))
     middle = float(np.median(image[mask]))
-    sigma = middle * rng.uniform(0.04, 0.09)
+    sigma = middle * rng.uniform(0.03, 0.07)
     real, imaginary = sigma * rng.standard_normal((2, *image.shape), dtype=np.float32)
     magnitude = np.hypot(image * bias + real, imaginary)
     scaled = np.rint(magnitude * (rng.uniform(150, 600) / middle))

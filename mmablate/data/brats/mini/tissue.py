@@ -41,8 +41,8 @@ class Tissue:
 CSF = Tissue(1.0, 2569.0, 329.0)
 GREY = Tissue(0.86, 833.0, 83.0)
 WHITE = Tissue(0.77, 500.0, 70.0)
-OEDEMA = Tissue(0.87, 1000.0, 130.0)
-ENHANCING = Tissue(0.87, 1000.0, 115.0)
+OEDEMA = Tissue(0.88, 1120.0, 160.0)
+ENHANCING = Tissue(0.87, 1100.0, 120.0)
 NECROSIS = Tissue(0.96, 1700.0, 190.0)
 SOLID = Tissue(0.90, 1300.0, 150.0)
 """A core that does not enhance and is not necrotic, as in gliomas of low grade."""

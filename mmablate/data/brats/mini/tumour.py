@@ -53,10 +53,10 @@ class Tumour:
 def draw_tumour(rng: np.random.Generator, head: Head, kind: Kind) -> Tumour:
     """Place, size and shape."""
     size = head.mask.shape[0]
-    radius = float(np.clip(5.6 * np.exp(0.25 * rng.standard_normal()), 3.6, 8.0))
+    radius = float(np.clip(6.1 * np.exp(0.22 * rng.standard_normal()), 4.2, 8.2))
     if kind.low_grade:
         radius *= 0.9
-    swelling = rng.uniform(1.0, 3.0) if kind.low_grade else rng.uniform(2.0, 5.0)
+    swelling = rng.uniform(1.8, 3.5) if kind.low_grade else rng.uniform(2.0, 5.0)
     centre = _centre(rng, head, radius)
     way = head.place - centre
     turn = rotation(tuple(rng.uniform(-np.pi, np.pi, 3)))
@@ -65,10 +65,10 @@ def draw_tumour(rng: np.random.Generator, head: Head, kind: Kind) -> Tumour:
     far = np.sqrt(np.square(turned(turn, way) / stretch[::-1]).sum(axis=0))
     bumpy = smooth(rng, size, 2.6)
     core = radius - reach + 0.17 * radius * bumpy
-    thick = rng.uniform(1.5, 3.0) if rng.random() < 0.8 else 0.9 * radius  # some are solid throughout
+    thick = rng.uniform(1.6, 3.1) if rng.random() < 0.8 else 0.9 * radius  # some are solid throughout
     rim = np.maximum(thick * (1 + 0.35 * smooth(rng, size, 2.2)), 0.9)
     around = np.maximum(core, radius + swelling - 0.5 * (reach + far) + 0.12 * radius * bumpy)
-    oedema = around + 1.1 * smooth(rng, size, 2.4)
+    oedema = around + 0.8 * smooth(rng, size, 2.4)
     bare = 0.9 if kind.low_grade else -0.9  # how much of the rim takes up no agent
     patchy = smooth(rng, size, 2.5) - bare if kind.enhances else np.full_like(core, -9.0)
     squeeze = rng.uniform(0.1, 0.4) * np.exp(-np.square(reach / (1.6 * radius)))
@@ -113,15 +113,15 @@ class Regions:
 def regions(rng: np.random.Generator, tumour: Tumour, anatomy: Anatomy, head: Head) -> Regions:
     """The tumour in its brain: oedema follows white matter, stops at the cortex and at CSF.
 
-    The labels' outlines differ from those of what is seen by half a voxel of smooth noise, as those of annotators do.
+    Labels are not quite what is seen: smooth noise, a third of a voxel, moves their outlines as annotators would.
     """
     size = head.mask.shape[0]
     stopped = tumour.oedema - 1.6 * anatomy.grey - 6.0 * anatomy.csf
     ring = np.minimum(np.minimum(tumour.core, -tumour.inner), 2.0 * tumour.patchy)
     seen_core = step(tumour.core, 0.35)
     seen_ring = step(ring, 0.3) * seen_core
-    oedema = step(stopped, 0.55) * (1 - seen_core)
-    drawn = 0.45 * smooth(rng, size, 2.0)
+    oedema = step(stopped, 0.45) * (1 - seen_core)
+    drawn = 0.35 * smooth(rng, size, 2.0)
     labels = np.zeros(head.mask.shape, dtype=np.uint8)
     labels[stopped + drawn > 0] = OEDEMA
     labels[tumour.core + drawn > 0] = CORE

@@ -32,5 +32,3 @@ def write_nifti(path: Path, volume: np.ndarray) -> None:
     image.header.set_xyzt_units("mm")
     with path.open("wb") as file, gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as packed:
         packed.write(image.to_bytes())
-
-
