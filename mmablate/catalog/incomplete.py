@@ -125,7 +125,7 @@ _SEGMENTATION = {
     "principled": "mean cross-entropy + 1 - mean Dice over the classes of the sample, mean over samples",
     "released": "class-weighted cross-entropy of clamped probabilities + 1 - mean Dice over all classes",
 }
-_IMAGES = {"principled": "images", "released": "images"}
+_IMAGES: dict[str, Literal["pixels", "images"]] = {"principled": "images", "released": "images"}
 _SOURCE = "PRISM documentation, Meta-Drop, section 3; released: PASSION, arXiv:2407.14796"
 
 INCOMPLETE_LOSSES = (

@@ -129,7 +129,9 @@ class IncompleteTraining(UpdateRule):
         """With the gates of relative preference, by how far each modality's prototypes lie from the fused ones."""
         output = step.output
         assert output.alone is not None
-        rows, columns = output.pairs[:, 0], output.pairs[:, 1]
+        device = step.labels.device
+        rows, columns = output.pairs.to(device).unbind(1)
+        mask = mask.to(device)
         n_classes = output.fused.logits.shape[1]
         found = losses.prototype_distance(
             output.alone.features, output.fused.at(rows).features, step.pair_labels, n_classes=n_classes,
@@ -139,8 +141,8 @@ class IncompleteTraining(UpdateRule):
             self._count(found, columns)
         if self.gate == "none":
             return step
-        distances = torch.zeros(mask.shape, device=mask.device)
-        distances[rows, columns] = found
+        distances = torch.zeros(mask.shape, device=device)
+        distances[rows, columns] = found.to(distances.dtype)
         lagging = losses.relative_preference(distances, mask)
         gate = losses.preference_gate(lagging, mask, definition=self.gate)[rows, columns]
         return VolumeStep(

@@ -222,7 +222,7 @@ class Rechecker:
         return self._across(_FOCUS, checking.check_focus, now, ("focus", "teacher", "data"), ())
 
     def _fused(self, now: Mapping[str, _Found], terms: tuple[str, ...]) -> _Found:
-        names = ("model", "data", "method", "losses", "train", "pretrain", "teacher", "evaluate")
+        names = ("model", "data", "method", "losses", "train", "pretrain", "teacher", "evaluate", "masks")
         return self._across(_FUSED, checking.check_fused, now, names, terms)
 
     def _across(

@@ -292,8 +292,8 @@ class Masks(Section):
     """Which modalities a training step sees.
 
     Of 3D scans each subject has modalities of its own, and the modes are of a subject: "permanent" (the default), those
-    that the mask list gives it (utd); "dynamic", a non-empty subset of them, drawn anew every time (utd_drop); "free", a
-    subset of all that there are files of, whatever the list says.
+    that the mask list gives it (utd); "dynamic", a non-empty subset of them, drawn anew every time (utd_drop); "free",
+    the same of all that there are files of, without a mask list (`data.masks: null`).
 
     Attributes:
         mode: "dynamic" draws a non-empty subset a step, shared by the batch; "none" shows all.
@@ -353,7 +353,14 @@ class Evaluate(Section):
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Settings, and with them the ids of runs, know nothing of what few recipes say."""
-        volumes = {"window": None, "stride": None, "apart": [], "hd95": True, "one_empty": "diagonal", "min_et": 0}
+        volumes: dict[str, Any] = {
+            "window": None,
+            "stride": None,
+            "apart": [],
+            "hd95": True,
+            "one_empty": "diagonal",
+            "min_et": 0,
+        }
         return _without(handler(self), {"also": None, **volumes})
 
     @property

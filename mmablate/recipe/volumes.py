@@ -76,6 +76,10 @@ def check_volumes(draft: Draft) -> None:
     """Masks, terms and update rules of 3D scans against one another."""
     method: Method = draft.sections["method"]
     names = tuple(draft.sections["data"].modalities or ())
+    masks: Masks | None = draft.sections.get("masks")
+    if masks is not None and masks.mode == "free" and draft.sections["data"].options.get("masks") is not None:
+        text = "free draws from all modalities of a subject: give data.masks: null, or mode dynamic"
+        draft.report(("masks", "mode"), f"{text}, got data.masks {draft.sections['data'].options['masks']!r}")
     used: Mapping[str, Loss] = draft.used() if draft.has("losses") else {}
     for key, loss in used.items():
         if loss.term in entries("loss"):

@@ -25,8 +25,8 @@ class VolumeTrainee(Trainee):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        # A modality that no subject of the first steps has leaves its encoder without a gradient there, and torch's fused
-        # sgd takes no step where some parameters have a momentum and others none. From 0 it is the gradient, as ever.
+        # A modality that no subject of the first steps has leaves its encoder without a gradient there, and torch's
+        # fused sgd takes no step where some parameters have a momentum and others none. From 0 it is the gradient.
         for group in self.optimizer.param_groups:
             for p in group["params"] if group.get("momentum") else ():
                 self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
 
 from mmablate.catalog import file_hash, find
 from mmablate.data.augment import Augmentation
-from mmablate.data.base import AnyData, ClassificationData, Split
+from mmablate.data.base import AnyData, ClassificationData, SampleData, Split
 from mmablate.data.batches import Batch, TrainingBatches
 from mmablate.data.holdout import Part, hold_out, labels_of
 from mmablate.data.loading import BatchReader
@@ -200,7 +200,7 @@ class Group:
         return error
 
     def _train(self) -> None:
-        self.data = open_data(self.settings["data"], self.task.data_root, seed=self.specs[0].seed)
+        self.data = cast(SampleData, open_data(self.settings["data"], self.task.data_root, seed=self.specs[0].seed))
         batches = self.batches = self._batches(self.data)
         self.saving = self.task.save_every.started()
         self.watch = Watch(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmablate.data.base import Split, VolumeSplit
+from mmablate.data.base import SampleData, Split, VolumeSplit
 from mmablate.data.batches import Batch, TrainingBatches
 from mmablate.data.loading import BatchReader
 from mmablate.results import StudyStore
@@ -87,7 +87,7 @@ class _Probe(Group):
         started = time.perf_counter()
         prepare_threads(self.device, self.task.threads)
         usage = Usage(self.device, self.task.threads)
-        self.data = open_data(self.settings["data"], self.task.data_root, seed=self.specs[0].seed)
+        self.data = cast(SampleData, open_data(self.settings["data"], self.task.data_root, seed=self.specs[0].seed))
         self.batches = self._batches(self.data)
         teacher = self._load_teacher()
         opened = time.perf_counter() - started

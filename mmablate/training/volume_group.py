@@ -28,7 +28,8 @@ class VolumeGroup(Group):
     """Runs on 3D scans whose modalities may be missing; each steps in turn, whatever it does with a second batch."""
 
     trainee_type = VolumeTrainee
-    data: VolumeData
+    data: VolumeData  # type: ignore[assignment]
+    batches: VolumeBatches  # type: ignore[assignment]
 
     def _batches(self, data: Any) -> Any:
         if distributed.share().world > 1:
@@ -132,7 +133,7 @@ def evaluated(
         apart: groups that have a column of their own.
         by_subset: whether the scores of subsets and groups are wanted beside the columns.
     """
-    by_name = found.scores
+    by_name = found.columns
     scores = _mean(by_name)
     for group in apart:
         some = [by_name[name][DICE] for name in groups[group] if name in by_name]
