@@ -102,7 +102,7 @@ def label_problem(labels: np.ndarray, allowed: tuple[set[int], ...] = LABEL_SETS
     if any(values <= names for names in allowed):
         return None
     sets = " or ".join("{" + ", ".join(map(str, sorted(names))) + "}" for names in allowed)
-    extra = ", ".join(f"{value:g}" for value in sorted(values)[:8])
+    extra = ", ".join(f"{value:g}" for value in sorted(values, key=lambda value: (value != value, value))[:8])
     return f"expected labels of {sets}, found {extra}{', ...' if len(values) > 8 else ''}"
 
 

@@ -175,10 +175,13 @@ def survey(
     known = dict(found.subjects)
     faults = list(found.faults)
     presence, nbytes, headers = _headers(found, faults)
-    if not known:
+    if found.faults:  # lists would be blamed for subjects that could not be told
         raise DataError(told(faults))
-    dealt = deal(home, found.home, known, lists)
-    masked = find_masks(home, found.home, known, dealt.splits["train"], masks, mask_seed)
+    try:
+        dealt = deal(home, found.home, known, lists)
+        masked = find_masks(home, found.home, known, dealt.splits["train"], masks, mask_seed)
+    except DataError as error:
+        raise DataError([*told(faults), *error.problems]) from None
     faults += [*dealt.faults, *masked.faults]
     splits = {split: [known[name] for name in dealt.splits[split] if name in presence] for split in SPLITS}
     used = [subject for subjects in splits.values() for subject in subjects]
@@ -248,8 +251,8 @@ def _kept(
             found.presence[s.name] & np.asarray(found.masks[s.name] if split == "train" else EVERY) for s in subjects
         ]
         chosen = np.array(rows, dtype=bool).reshape(-1, len(SEQUENCES))[:, list(columns)]
-        some = chosen.any(axis=1)
-        kept[split] = [subject for subject, there in zip(subjects, some, strict=True) if there]
+        some = np.array([bool(row.any()) for row in chosen], dtype=bool)
+        kept[split] = [subject for subject, there in zip(subjects, some.tolist(), strict=True) if there]
         presence[split] = chosen[some]
         asked = ", ".join(TITLES[SEQUENCES[k]] for k in columns)
         if not some.all():
@@ -263,7 +266,7 @@ def _kept(
 def _missing(found: Survey) -> list[str]:
     """A sentence on sequences without a file."""
     rows = np.array([found.presence[s.name] for subjects in found.splits.values() for s in subjects], dtype=bool)
-    lacking = (~rows).sum(axis=0).tolist()
+    lacking: list[int] = np.logical_not(rows).sum(axis=0).tolist()
     if not any(lacking):
         return []
     parts = ", ".join(f"{TITLES[name]} of {n}" for name, n in zip(SEQUENCES, lacking, strict=True) if n)

@@ -159,7 +159,7 @@ def _keep_spacing(out: Path, record: Record, spacing: tuple[float, float, float]
 
 def _write_subject(out: Path, subject: Subject, record: Record, counts: _Counts) -> None:
     name, sources = subject.listed, _sources(subject)
-    targets = out / VOL / f"{name}_vol.npy", out / SEG / f"{name}_seg.npy"
+    targets = (out / VOL / f"{name}_vol.npy", out / SEG / f"{name}_seg.npy")
     if name not in record.begun and any(path.exists() for path in targets):
         counts.foreign += 1
         return
@@ -168,10 +168,11 @@ def _write_subject(out: Path, subject: Subject, record: Record, counts: _Counts)
         return
     volume, labels = read_subject(subject)
     record.add(begun=name)
-    for path, array in zip(targets, (volume, labels), strict=True):
+    for path in targets:
         for stale in path.parent.glob(f".{path.name}.*.part"):  # of a call that was killed
             stale.unlink()
-        write_array(path, array)
+    write_array(targets[0], volume)
+    write_array(targets[1], labels)
     record.add(done=name, sources=sources)
     counts.written += 1
 
