@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import brats_samples as samples
+import nibabel
 import numpy as np
 import pytest
 from brats_samples import NUMBERS, SEQUENCES, name_of, write_lists, write_npy, write_raw
@@ -283,6 +284,17 @@ def test_generated_sets_say_so(npy: Path) -> None:
     data = opened(npy)
     assert data.synthetic
     assert data.attribution == "synthetic scans by mmablate data make brats"
+
+
+def test_a_generated_scan_among_others_says_so_in_its_header(tmp_path: Path) -> None:
+    write_raw(tmp_path)
+    assert not opened(tmp_path).synthetic
+    path = tmp_path / BARE[3] / f"{BARE[3]}_t2.nii.gz"
+    image = nibabel.load(path)
+    image.header["descrip"] = b"synthetic: mmablate data make brats"
+    values = np.asarray(image.dataobj)
+    nibabel.save(nibabel.Nifti1Image(values, image.affine, image.header), path)
+    assert opened(tmp_path).synthetic
 
 
 def test_nifti_without_nibabel_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

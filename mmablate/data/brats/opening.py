@@ -55,6 +55,7 @@ class Survey:
         presence: name -> sequences by the files, bool (4,).
         nbytes: what all subjects of the splits take in memory, at most.
         spacing: edges of a voxel, mm.
+        synthetic: a NIfTI header says that its scans were generated.
         lists: the split's and the mask list's files.
         notes, faults: as in the data.
     """
@@ -65,6 +66,7 @@ class Survey:
     presence: dict[str, NDArray[np.bool_]]
     nbytes: int
     spacing: Spacing
+    synthetic: bool
     lists: list[Path]
     notes: list[str]
     faults: list[Fault]
@@ -142,7 +144,7 @@ def open_brats(
     }
     files = [path for subjects in kept.values() for subject in subjects for path in subject.files.values()]
     every = (subject.files for subjects in kept.values() for subject in subjects)
-    synthetic = marked(Path(root), every)
+    synthetic = found.synthetic or marked(Path(root), every)
     return VolumeData(
         name="brats",
         modalities=dict.fromkeys(modalities, 1),
@@ -193,6 +195,7 @@ def survey(
         presence=presence,
         nbytes=sum(nbytes[subject.name] for subject in used),
         spacing=spacing,
+        synthetic=any(headers[s.name][1].synthetic for s in used if s.name in headers),
         lists=[*dealt.files, *masked.files],
         notes=[*found.notes, *dealt.notes, *masked.notes],
         faults=faults,
