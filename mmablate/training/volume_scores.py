@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -35,7 +35,7 @@ class Windows:
             as long as the scan.
         stride: voxels from one window to the next, published 40 of 80; None for half the patch. The last window is
             flush with the end of the scan.
-        at_once: windows that go through the model together.
+        at_once: windows that go through the model together; where there are fewer, several subsets of each do.
 
     Raises:
         ValueError: a patch or stride that is not of positive whole numbers, or a stride longer than the patch, which
@@ -227,13 +227,14 @@ def subject_maps(
     tensors = {name: torch.from_numpy(values) for name, values in scan.items()}
     for start in range(0, len(boxes), windows.at_once):
         some = boxes[start : start + windows.at_once]
-        for name, scores in _window_scores(model, tensors, some, subsets, device, precision):
+        together = max(1, windows.at_once // len(some))
+        for name, scores in _window_scores(model, tensors, some, subsets, together, device, precision):
             if name not in sums:
                 sums[name] = torch.zeros((scores.shape[1], *size), device=device)
             for box, own in zip(some, scores, strict=True):
                 sums[name][(slice(None), *box)] += own
     for name in subsets:
-        yield name, sums.pop(name).argmax(0)
+        yield name, sums.pop(name).max(0).indices  # argmax takes several times as long on a CPU
 
 
 def _window_scores(
@@ -241,6 +242,7 @@ def _window_scores(
     scan: Mapping[str, Tensor],
     boxes: Sequence[tuple[slice, slice, slice]],
     subsets: Subsets,
+    together: int,
     device: torch.device,
     precision: Precision,
 ) -> Iterator[tuple[str, Tensor]]:
@@ -253,14 +255,19 @@ def _window_scores(
     }
     needed = {name for some in subsets.values() for name in some}
 
-    def mask(names: Sequence[str] | set[str]) -> Tensor:
-        return torch.tensor([[name in names for name in model.modalities]] * len(boxes))
+    def mask(chosen: Sequence[Collection[str]]) -> Tensor:
+        rows = [[name in names for name in model.modalities] for names in chosen]
+        return torch.tensor(rows).repeat_interleave(len(boxes), 0)
 
-    size = empty.shape[-3:]
     with precision():
-        features = model.encode(inputs, mask(needed))
-        for name, some in subsets.items():
-            yield name, model.segment(features, mask(some), size).float().softmax(1)
+        features = model.encode(inputs, mask([needed]))
+        names = list(subsets)
+        for start in range(0, len(names), together):
+            some = names[start : start + together]
+            # Subsets in the order of the recipe, the windows of each beside one another.
+            repeated = [maps.repeat(len(some), *[1] * (maps.ndim - 1)) for maps in features]
+            logits = model.segment(repeated, mask([subsets[name] for name in some]), empty.shape[-3:])
+            yield from zip(some, logits.float().softmax(1).chunk(len(some)), strict=True)
 
 
 def _named(voxels: np.ndarray, present: NDArray[np.bool_], data: VolumeData) -> dict[str, np.ndarray]:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from mmablate.data.brats.masks import PUBLISHED, rates_of, read_mask_list
 from mmablate.data.brats.mini import make_brats, tissue
 from mmablate.data.brats.mini.mark import DESCRIPTION, is_synthetic
-from mmablate.data.brats.mini.names import HIGH, LOW, draw_masks, draw_people
-from mmablate.data.brats.mini.scanner import draw_subject
+from mmablate.data.brats.mini.names import HIGH, LOW, _fits, draw_masks, draw_people
+from mmablate.data.brats.mini.scanner import _measured, draw_subject
 from mmablate.data.brats.mini.tumour import Kind
 from mmablate.data.brats.preprocessing import SEQUENCES, preprocess
 from mmablate.errors import DataError, MissingExtra
@@ -132,6 +132,13 @@ class TestPhantoms:
             assert 0.15 < inside[0].mean() < 0.4
             assert not subject.labels[~inside[0]].any()
             assert subject.volumes.dtype == np.int16
+
+    def test_a_brain_without_signal_is_still_told_from_the_background(self):
+        mask = np.zeros((16, 16, 16), bool)
+        mask[4:12, 4:12, 4:12] = True
+        image = (mask & (np.arange(16) > 7)).astype(np.float32)
+        found = _measured(np.random.default_rng(0), image, mask)
+        np.testing.assert_array_equal(found > 0, mask)
 
     def test_regions_are_nested_and_of_plausible_size(self, subjects):
         reach: dict[int, list[float]] = {}
@@ -262,6 +269,14 @@ class TestMaskLists:
         assert masks.all(axis=1).sum() >= 3
         assert (masks.sum(axis=0) >= 3).all()
         assert 15 - len({tuple(row) for row in masks}) >= 4
+
+    def test_a_draw_that_shows_nearly_every_subset_does_not_suit(self):
+        every = np.array(list(itertools.product((False, True), repeat=4)))[1:]
+        full = np.ones((3, 4), bool)
+        assert not _fits(np.concatenate([every, full, every[:6]]))
+        assert not _fits(np.concatenate([every[3:], full, every[3:9]]))  # 3 unseen
+        assert _fits(np.concatenate([every[4:], full, every[4:10]]))  # 4 unseen
+        assert not _fits(np.concatenate([every[4:14], every[4:14]]))  # none complete
 
     def test_rates_are_those_of_the_list(self):
         """Frequencies of each sequence among many draws, against the sum over all patterns but the empty one."""

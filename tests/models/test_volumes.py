@@ -170,10 +170,12 @@ def test_interpolation_is_torchs(edges, wanted):
     torch.testing.assert_close(resized(x, wanted), expected, rtol=1e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("size", [(5, 4, 6), (4, 4, 4), (7, 3, 3), (2, 2, 2)])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_border_is_the_reflection_of_what_lies_within(stride):
+def test_a_border_is_the_reflection_of_what_lies_within(stride, size, samples):
     conv = Conv(2, 3, stride=stride)
-    x = torch.randn(1, 2, 5, 4, 6)
+    x = torch.randn(samples, 2, *size)
     theirs = torch.nn.Conv3d(2, 3, 3, stride, padding=1, padding_mode="reflect")
     theirs.load_state_dict(conv.state_dict())
     torch.testing.assert_close(conv(x), theirs(x))

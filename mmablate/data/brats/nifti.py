@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,12 @@ class ScanHeader:
     Attributes:
         shape: voxels along the three axes.
         spacing: edges of a voxel, mm.
+        synthetic: the description of one of them begins with "synthetic", as generated files have it.
     """
 
     shape: Shape
     spacing: Spacing
+    synthetic: bool = False
 
 
 def require_nibabel() -> Any:
@@ -54,9 +56,11 @@ def read_header(subject: Subject) -> ScanHeader:
         MissingExtra: nibabel is not installed.
     """
     first: tuple[Path, ScanHeader, np.ndarray] | None = None
+    synthetic = False
     for path in subject.files.values():
         image = _opened(path)
         header, affine = _header(path, image), np.asarray(image.affine, dtype=np.float64)
+        synthetic = synthetic or header.synthetic
         if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
             raise FileFault(path, "expected an affine that can be inverted, found none", "affines")
         if first is None:
@@ -70,7 +74,7 @@ def read_header(subject: Subject) -> ScanHeader:
             text = f"expected the affine of {first[0].name}, found one that differs by {apart:.4g}"
             raise FileFault(path, text, "affines that differ within a subject")
     assert first is not None
-    return first[1]
+    return replace(first[1], synthetic=synthetic)
 
 
 def read_subject(subject: Subject) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
@@ -102,7 +106,7 @@ def label_problem(labels: np.ndarray, allowed: tuple[set[int], ...] = LABEL_SETS
     if any(values <= names for names in allowed):
         return None
     sets = " or ".join("{" + ", ".join(map(str, sorted(names))) + "}" for names in allowed)
-    extra = ", ".join(f"{value:g}" for value in sorted(values)[:8])
+    extra = ", ".join(f"{value:g}" for value in sorted(values, key=lambda value: (value != value, value))[:8])
     return f"expected labels of {sets}, found {extra}{', ...' if len(values) > 8 else ''}"
 
 
@@ -171,7 +175,8 @@ def _header(path: Path, image: Any) -> ScanHeader:
     spacing = tuple(float(edge) for edge in image.header.get_zooms()[:3])
     if not all(np.isfinite(spacing)) or min(spacing) <= 0:
         raise FileFault(path, f"expected edges of a voxel above 0 mm, found {_by(spacing)}", "spacings of scans")
-    return ScanHeader((shape[0], shape[1], shape[2]), (spacing[0], spacing[1], spacing[2]))
+    synthetic = bytes(image.header["descrip"].tobytes()).startswith(b"synthetic")
+    return ScanHeader((shape[0], shape[1], shape[2]), (spacing[0], spacing[1], spacing[2]), synthetic)
 
 
 def _by(numbers: tuple[float, ...]) -> str:

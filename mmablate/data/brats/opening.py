@@ -55,6 +55,7 @@ class Survey:
         presence: name -> sequences by the files, bool (4,).
         nbytes: what all subjects of the splits take in memory, at most.
         spacing: edges of a voxel, mm.
+        synthetic: a NIfTI header says that its scans were generated.
         lists: the split's and the mask list's files.
         notes, faults: as in the data.
     """
@@ -65,6 +66,7 @@ class Survey:
     presence: dict[str, NDArray[np.bool_]]
     nbytes: int
     spacing: Spacing
+    synthetic: bool
     lists: list[Path]
     notes: list[str]
     faults: list[Fault]
@@ -142,7 +144,7 @@ def open_brats(
     }
     files = [path for subjects in kept.values() for subject in subjects for path in subject.files.values()]
     every = (subject.files for subjects in kept.values() for subject in subjects)
-    synthetic = marked(Path(root), every)
+    synthetic = found.synthetic or marked(Path(root), every)
     return VolumeData(
         name="brats",
         modalities=dict.fromkeys(modalities, 1),
@@ -175,10 +177,13 @@ def survey(
     known = dict(found.subjects)
     faults = list(found.faults)
     presence, nbytes, headers = _headers(found, faults)
-    if not known:
+    if found.faults:  # lists would be blamed for subjects that could not be told
         raise DataError(told(faults))
-    dealt = deal(home, found.home, known, lists)
-    masked = find_masks(home, found.home, known, dealt.splits["train"], masks, mask_seed)
+    try:
+        dealt = deal(home, found.home, known, lists)
+        masked = find_masks(home, found.home, known, dealt.splits["train"], masks, mask_seed)
+    except DataError as error:
+        raise DataError([*told(faults), *error.problems]) from None
     faults += [*dealt.faults, *masked.faults]
     splits = {split: [known[name] for name in dealt.splits[split] if name in presence] for split in SPLITS}
     used = [subject for subjects in splits.values() for subject in subjects]
@@ -190,6 +195,7 @@ def survey(
         presence=presence,
         nbytes=sum(nbytes[subject.name] for subject in used),
         spacing=spacing,
+        synthetic=any(headers[s.name][1].synthetic for s in used if s.name in headers),
         lists=[*dealt.files, *masked.files],
         notes=[*found.notes, *dealt.notes, *masked.notes],
         faults=faults,
@@ -248,8 +254,8 @@ def _kept(
             found.presence[s.name] & np.asarray(found.masks[s.name] if split == "train" else EVERY) for s in subjects
         ]
         chosen = np.array(rows, dtype=bool).reshape(-1, len(SEQUENCES))[:, list(columns)]
-        some = chosen.any(axis=1)
-        kept[split] = [subject for subject, there in zip(subjects, some, strict=True) if there]
+        some = np.array([bool(row.any()) for row in chosen], dtype=bool)
+        kept[split] = [subject for subject, there in zip(subjects, some.tolist(), strict=True) if there]
         presence[split] = chosen[some]
         asked = ", ".join(TITLES[SEQUENCES[k]] for k in columns)
         if not some.all():
@@ -263,7 +269,7 @@ def _kept(
 def _missing(found: Survey) -> list[str]:
     """A sentence on sequences without a file."""
     rows = np.array([found.presence[s.name] for subjects in found.splits.values() for s in subjects], dtype=bool)
-    lacking = (~rows).sum(axis=0).tolist()
+    lacking: list[int] = np.logical_not(rows).sum(axis=0).tolist()
     if not any(lacking):
         return []
     parts = ", ".join(f"{TITLES[name]} of {n}" for name, n in zip(SEQUENCES, lacking, strict=True) if n)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,10 @@ def prepare_brats(
         for folder in (out / VOL, out / SEG):
             folder.mkdir(parents=True, exist_ok=True)
         with FileLock(out / LOCK, timeout=0):
-            _write_mark(root, out, found.subjects)
             _write_lists(out, found.subjects, dealt, masks)
             for note in (*found.notes, *dealt.notes):
                 tell(note)
-            _write_subjects(out, found.subjects, tell, progress)
+            _write_subjects(root, out, found.subjects, tell, progress)
     except Timeout:
         raise DataError(f"{out}: another call of data prepare writes to this folder") from None
     except OSError as error:
@@ -94,10 +93,12 @@ def _masks(root: Path, out: Path, subjects: Mapping[str, Subject], train: list[s
     return lacking
 
 
-def _write_mark(root: Path, out: Path, subjects: Mapping[str, Subject]) -> None:
-    """What is made of synthetic scans is synthetic too."""
-    if marked(root, (subject.files for subject in subjects.values())) and not (out / SYNTHETIC_FILE).exists():
-        write_json(out / SYNTHETIC_FILE, {"generator": GENERATOR, "made_from": "synthetic scans", "version": 1})
+def _write_mark(root: Path, out: Path, subjects: Mapping[str, Subject], headers: Iterable[ScanHeader]) -> None:
+    """What is made of synthetic scans is synthetic too; .npy files themselves have no place for a mark."""
+    if any(header.synthetic for header in headers) or marked(root, (subject.files for subject in subjects.values())):
+        for folder in (out, out / VOL):
+            if not (folder / SYNTHETIC_FILE).exists():
+                write_json(folder / SYNTHETIC_FILE, {"generator": GENERATOR, "made_from": "synthetic scans"})
 
 
 def _write_lists(out: Path, subjects: Mapping[str, Subject], dealt: Dealt, masks: Mapping[Path, np.ndarray]) -> None:
@@ -116,7 +117,7 @@ class _Counts:
     foreign: int = 0
 
 
-def _write_subjects(out: Path, subjects: Mapping[str, Subject], tell: Tell, progress: Progress) -> None:
+def _write_subjects(root: Path, out: Path, subjects: Mapping[str, Subject], tell: Tell, progress: Progress) -> None:
     """Writes the volumes that are not there yet. Raises DataError for all subjects at fault, at the end."""
     record, counts, faults = Record(out), _Counts(), []
     headers: dict[Path, ScanHeader] = {}
@@ -127,6 +128,7 @@ def _write_subjects(out: Path, subjects: Mapping[str, Subject], tell: Tell, prog
             sound.append(subject)
         except FileFault as fault:
             faults.append(Fault.of(fault))
+    _write_mark(root, out, subjects, headers.values())
     if headers:
         _keep_spacing(out, record, common_spacing(headers))
     for number, subject in enumerate(sound, start=1):
@@ -159,7 +161,7 @@ def _keep_spacing(out: Path, record: Record, spacing: tuple[float, float, float]
 
 def _write_subject(out: Path, subject: Subject, record: Record, counts: _Counts) -> None:
     name, sources = subject.listed, _sources(subject)
-    targets = out / VOL / f"{name}_vol.npy", out / SEG / f"{name}_seg.npy"
+    targets = (out / VOL / f"{name}_vol.npy", out / SEG / f"{name}_seg.npy")
     if name not in record.begun and any(path.exists() for path in targets):
         counts.foreign += 1
         return
@@ -168,10 +170,11 @@ def _write_subject(out: Path, subject: Subject, record: Record, counts: _Counts)
         return
     volume, labels = read_subject(subject)
     record.add(begun=name)
-    for path, array in zip(targets, (volume, labels), strict=True):
+    for path in targets:
         for stale in path.parent.glob(f".{path.name}.*.part"):  # of a call that was killed
             stale.unlink()
-        write_array(path, array)
+    write_array(targets[0], volume)
+    write_array(targets[1], labels)
     record.add(done=name, sources=sources)
     counts.written += 1
 

@@ -75,10 +75,14 @@ class KeptVolumes:
         if found is None:
             found = read_stored(subject) if self.stored else read_subject(subject)
             self._sizes[subject.name] = _shape(found[1])
+            self._make_room(found)
         self._kept[subject.name] = found
-        while len(self._kept) > 1 and self.nbytes > self.limit:
-            self._kept.popitem(last=False)
         return found
+
+    def _make_room(self, coming: Arrays) -> None:
+        wanted = sum(part.nbytes for part in coming)
+        while self._kept and self.nbytes + wanted > self.limit:
+            self._kept.popitem(last=False)
 
     @property
     def nbytes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -134,7 +135,7 @@ def _listed(home: Home, folder: Path, subjects: Mapping[str, Subject]) -> Dealt:
         if leaks:
             text = f"{path}: expected each subject in one split, found {_some(leaks)} in {owner[leaks[0]]}.txt too"
             dealt.faults.append(Fault(text, "subjects in two splits"))
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, times in Counter(names).items() if times > 1)
         if twice:
             dealt.faults.append(Fault(f"{path}: expected each subject once, found {_some(twice)} again", "repeats"))
         owner.update((name, split) for name in names if name not in owner)
