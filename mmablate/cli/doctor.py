@@ -29,6 +29,8 @@ OPTIONAL = {
     "wandb": ("tracking", "--track wandb"),
     "mlflow-skinny": ("tracking", "--track mlflow"),
     "tensorboard": ("tracking", "--track tensorboard"),
+    "nibabel": ("medical", "NIfTI files of BraTS"),
+    "monai": ("medical", "HD95 of 3D scans"),
 }
 """Package -> the extra that brings it, and what it is for."""
 
