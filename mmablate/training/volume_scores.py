@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmablate.data.base import VolumeData, VolumeSplit
-from mmablate.metrics.volumes import region_dice, region_hd95
+from mmablate.metrics import region_dice, region_hd95
 from mmablate.models.volumes import IncompleteSegmentor
 from mmablate.training import distributed
 
