@@ -167,7 +167,7 @@ def score_volumes(
         One a model; None for a model that dropped out.
 
     Raises:
-        ValueError: windows or definitions that make no sense, subsets of unknown modalities, or `min_et` without a
+        ValueError: windows or definitions that make no sense, whatever the guard; subsets of unknown modalities, or `min_et` without a
             region ET.
         MissingExtra: HD95 without MONAI.
     """
@@ -175,6 +175,9 @@ def score_volumes(
     _check(models, data, subsets, min_et)
     guard = guard or (lambda index: nullcontext())
     scoring = _Scoring(data, surface, {ENHANCING: min_et} if min_et else {}, one_empty)
+    if surface:  # what is wrong with the definition, or not installed, is no failure of a model
+        voxel = torch.full((1, 1, 1), next(iter(data.regions.values()))[0])
+        scoring.of(voxel, voxel)
     names = list(subsets)
     scored = _scored(np.asarray(split.presence, dtype=bool), data, subsets)
     blank = np.zeros((len(scoring.columns), len(split), len(names)))
