@@ -167,8 +167,8 @@ def score_volumes(
         One a model; None for a model that dropped out.
 
     Raises:
-        ValueError: windows or definitions that make no sense, whatever the guard; subsets of unknown modalities, or `min_et` without a
-            region ET.
+        ValueError: windows or definitions that make no sense, subsets of unknown modalities, or `min_et` without a
+            region ET; all before the first scan.
         MissingExtra: HD95 without MONAI.
     """
     windows = Windows(patch, stride, windows_at_once)
