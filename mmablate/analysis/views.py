@@ -70,6 +70,9 @@ def choose_view(study: Mapping[str, Any], *, condition: str | None = None, subse
     return _of_subset(study, info, str(subset), known)
 
 
+SUBSETS = "modalities"
+"""Axis of the subsets of modalities, where a table averages over them."""
+
 CLASSES_DIFFER = (
     "IoU is averaged over the classes that occur in the truth or the prediction; which they are can differ between "
     "conditions."
@@ -83,6 +86,11 @@ def _of_condition(study: Mapping[str, Any], info: dict[str, ColumnInfo], conditi
         scores=lambda record: record.conditions.get(condition, {}),
         title=f"{condition} only",
         notes=(
+            f"Only the modalities {condition} are given to the models here, or the subsets of that group; the table of "
+            "the study averages over all subsets.",
+        )
+        if axis == SUBSETS
+        else (
             f"Only the samples of {condition} ({axis}) are scored here; the models are those of the table of all "
             "samples. What these notes say of a split is about all of its samples.",
             *_classes_note(study, info),

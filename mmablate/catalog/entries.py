@@ -21,6 +21,10 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class NoOptions(Options):
+    """No options."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """Something that a recipe can name.

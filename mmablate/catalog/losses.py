@@ -10,11 +10,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from mmablate.catalog.entries import LossEntry, Options
-
-
-class NoOptions(Options):
-    """No options."""
+from mmablate.catalog.entries import LossEntry, NoOptions, Options
+from mmablate.catalog.incomplete import INCOMPLETE_LOSSES
 
 
 class SupOptions(Options):
@@ -210,4 +207,5 @@ LOSSES = (
         joins=True,
         source="modality focusing hypothesis, arXiv:2206.06487, Algorithm 1",
     ),
+    *INCOMPLETE_LOSSES,
 )

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from mmablate.catalog.entries import MethodEntry, Options
+from mmablate.catalog.incomplete import INCOMPLETE_METHODS
 from mmablate.catalog.losses import NoOptions
 
 
@@ -114,4 +115,5 @@ METHODS = (
         terms=("nce",),
         task="classification",
     ),
+    *INCOMPLETE_METHODS,
 )

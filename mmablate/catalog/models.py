@@ -18,6 +18,7 @@ from pydantic import (
 from mmablate.catalog.classifiers import CLASSIFIERS
 from mmablate.catalog.entries import ModelEntry, Options
 from mmablate.catalog.multimodal import MULTIMODAL
+from mmablate.catalog.volume_models import VOLUME_MODELS
 from mmablate.errors import MissingExtra
 
 Width = Annotated[int, Field(ge=1)]
@@ -144,4 +145,5 @@ MODELS = (
     ),
     *CLASSIFIERS,
     *MULTIMODAL,
+    *VOLUME_MODELS,
 )

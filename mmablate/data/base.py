@@ -353,7 +353,10 @@ class VolumeData:
         return "test" if "test" in self.splits else "val"
 
 
-AnyData = SegmentationData | ClassificationData | VolumeData
+SampleData = SegmentationData | ClassificationData
+"""Data whose splits hand out batches."""
+
+AnyData = SampleData | VolumeData
 
 
 class Moments:

@@ -37,7 +37,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def parts(self) -> list[Batch]:
+    def parts(self) -> Sequence[Batch]:
         """The parts, in order; together they are this batch."""
         return [
             Batch({n: x[a:b] for n, x in self.inputs.items()}, self.labels[a:b], self.indices[a:b])

@@ -37,8 +37,7 @@ class BatchReader:
         self._resident = _resident(split, device) if device is not None and device.type == "cuda" else None
         self.workers = 0 if isinstance(split, IN_MEMORY) else workers
         self.pin = pin
-        self._plan = _Plan()
-        self._loader: DataLoader[Any] | None = None
+        self._ahead = Ahead(_Batches(split), self.workers, pin)
 
     def read(self, batches: Sequence[Sequence[int]]) -> Iterator[Tensors]:
         """Inputs, modality -> float32 (B, C_m, H, W), and labels int64 (B, H, W) of each batch of indices."""
@@ -46,22 +45,43 @@ class BatchReader:
             for indices in batches:
                 yield _tensors(self.split, indices) if self._resident is None else self._resident.batch(indices)
             return
+        yield from self._ahead.read([list(indices) for indices in batches])
+
+
+class Ahead:
+    """Items of a dataset in the order asked for, read ahead by worker processes.
+
+    An item may be an error of mmablate's own, so that its message arrives whole: it is raised here.
+
+    Args:
+        dataset: its keys are what `read` is asked for; copied into every process.
+        workers: how many, from 1 on.
+        pin: whether tensors come in page-locked memory.
+    """
+
+    def __init__(self, dataset: Dataset[Any], workers: int, pin: bool) -> None:
+        self._dataset, self._workers, self._pin = dataset, workers, pin
+        self._plan = _Plan()
+        self._loader: DataLoader[Any] | None = None
+
+    def read(self, keys: Sequence[Any]) -> Iterator[Any]:
+        """The items of those keys."""
         # One loader for all epochs: its processes (spawned, since forking beside CUDA or threads is unsafe) live on.
         if self._loader is None:
             self._loader = DataLoader(
-                _Batches(self.split),
+                self._dataset,
                 batch_size=None,
                 sampler=self._plan,
-                num_workers=self.workers,
+                num_workers=self._workers,
                 multiprocessing_context="spawn",
                 persistent_workers=True,
                 prefetch_factor=2,  # batches wait in shared memory, which containers often keep small
-                pin_memory=self.pin,
-                # The loader draws a seed for its workers, which read and draw nothing: from a generator of its own,
-                # so that the global one is left alone.
+                pin_memory=self._pin,
+                # The loader draws a seed for its workers, which read and draw nothing from it: from a generator of its
+                # own, so that the global one is left alone.
                 generator=torch.Generator(),
             )
-        self._plan.batches = [list(indices) for indices in batches]
+        self._plan.keys = list(keys)
         for found in self._loader:
             if isinstance(found, MmablateError):
                 raise found
@@ -95,17 +115,17 @@ def _resident(split: Split, device: torch.device) -> ResidentSplit | None:
     return ResidentSplit(split, device) if split.nbytes <= free / 4 else None
 
 
-class _Plan(Sampler[list[int]]):
-    """The batches of the epoch at hand."""
+class _Plan(Sampler[Any]):
+    """The items of the epoch at hand."""
 
     def __init__(self) -> None:
-        self.batches: list[list[int]] = []
+        self.keys: list[Any] = []
 
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.keys)
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.keys)
 
 
 class _Batches(Dataset[Any]):

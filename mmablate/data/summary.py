@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmablate.data.base import AnyData, ClassificationData, LabelReader, Split
+from mmablate.data.base import AnyData, ClassificationData, LabelReader, Split, VolumeData
 
 CHUNK = 16  # samples read at a time
 
@@ -21,7 +21,8 @@ class DatasetSummary:
     Attributes:
         name, synthetic, attribution: as in the data.
         n_train, n_val, n_test: samples a split; 0 where there is no such split.
-        shape: height and width of a training sample, in pixels; (1, 1) where a sample has one label.
+        shape: height and width of a training sample, in pixels; (1, 1) where a sample has one label; of 3D scans the
+            voxels along each axis of the largest training subject.
         modalities: name -> channels; of classification, name -> shape of one sample.
         class_names: one a class.
         class_pixels: split -> pixels of each class as the samples show them (where training tiles
@@ -33,6 +34,8 @@ class DatasetSummary:
             classification.
         task: what is predicted.
         majority_accuracy: of classification, accuracy in percent in place of that mIoU.
+        presence: of 3D scans, split -> modality -> subjects that have it; their voxels are not counted, which would
+            mean to read all scans.
     """
 
     name: str
@@ -40,7 +43,7 @@ class DatasetSummary:
     n_train: int
     n_val: int
     n_test: int
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     modalities: dict[str, int | tuple[int, ...]]
     class_names: tuple[str, ...]
     class_pixels: dict[str, tuple[int, ...]]
@@ -49,8 +52,9 @@ class DatasetSummary:
     majority_class: str | None
     majority_miou: float | None
     attribution: str | None
-    task: Literal["segmentation", "classification"] = "segmentation"
+    task: Literal["segmentation", "classification", "volumes"] = "segmentation"
     majority_accuracy: float | None = None
+    presence: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def majority(self) -> tuple[float, str] | None:
@@ -62,7 +66,7 @@ class DatasetSummary:
     @property
     def unit(self) -> str:
         """What `class_pixels` counts."""
-        return "pixels" if self.task == "segmentation" else "samples"
+        return {"segmentation": "pixels", "volumes": "voxels"}.get(self.task, "samples")
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON types; tuples become lists.
@@ -70,11 +74,16 @@ class DatasetSummary:
         Those of classification name their task, have `class_samples` and `majority_accuracy`, and nothing of pixels.
         """
         fields = asdict(self)
+        presence = fields.pop("presence")
         counts = {name: list(found) for name, found in self.class_pixels.items()}
         fields["class_names"] = list(self.class_names)
         if self.task == "segmentation":
             del fields["task"], fields["majority_accuracy"]
             return {**fields, "shape": list(self.shape), "class_pixels": counts}
+        if self.task == "volumes":
+            for key in ("class_pixels", "valid_fraction", "majority_class", "majority_miou", "majority_accuracy"):
+                del fields[key]
+            return {**fields, "shape": list(self.shape), "presence": presence}
         for key in ("shape", "class_pixels", "valid_fraction", "majority_miou"):
             del fields[key]
         shapes = {name: list(shape) for name, shape in self.modalities.items() if isinstance(shape, tuple)}
@@ -139,7 +148,9 @@ def majority_accuracy(train: NDArray[np.int64], scored: NDArray[np.int64]) -> fl
 
 
 def summarise(data: AnyData) -> DatasetSummary:
-    """Counts a dataset; reads the labels of every split once."""
+    """Counts a dataset; reads the labels of every split once, but not those of 3D scans."""
+    if isinstance(data, VolumeData):
+        return _summarise_volumes(data)
     counts = {name: count_classes(split, data.n_classes, data.ignore_label) for name, split in data.splits.items()}
     pixels = {name: len(split) * split.shape[0] * split.shape[1] for name, split in data.splits.items()}
     sizes = {name: len(split) for name, split in data.splits.items()}
@@ -162,4 +173,32 @@ def summarise(data: AnyData) -> DatasetSummary:
         attribution=data.attribution,
         task="classification" if whole else "segmentation",
         majority_accuracy=majority_accuracy(train, scored) if whole else None,
+    )
+
+
+def _summarise_volumes(data: VolumeData) -> DatasetSummary:
+    sizes = {name: len(split) for name, split in data.splits.items()}
+    train = data.splits["train"]
+    edges = np.array([train.size(index) for index in range(len(train))])
+    presence = {
+        name: dict(zip(data.modalities, split.presence.sum(axis=0).tolist(), strict=True))
+        for name, split in data.splits.items()
+    }
+    return DatasetSummary(
+        name=data.name,
+        synthetic=data.synthetic,
+        n_train=sizes["train"],
+        n_val=sizes.get("val", 0),
+        n_test=sizes.get("test", 0),
+        shape=tuple(edges.max(axis=0).tolist()),
+        modalities={**data.modalities},
+        class_names=data.class_names,
+        class_pixels={},
+        valid_fraction={},
+        scored_split=data.scored_split,
+        majority_class=None,
+        majority_miou=None,
+        attribution=data.attribution,
+        task="volumes",
+        presence=presence,
     )

@@ -8,8 +8,9 @@ from typing import Any
 
 import mmablate
 from mmablate.catalog import find
-from mmablate.data.base import AnyData, conditions_of
+from mmablate.data.base import AnyData
 from mmablate.data.summary import DatasetSummary
+from mmablate.execution.conditions import axes_of
 from mmablate.study import AnyStudy, ProgramStudy, RunSpec, Study
 from mmablate.study.layout import table_layout
 
@@ -85,7 +86,7 @@ def _of_kind(study: AnyStudy, data: AnyData | None, summary: DatasetSummary | No
         "data": summary.to_json(),
         "table": {
             **table_layout(study, scored_on=summary.scored_split),
-            "conditions": conditions_of(data.splits[summary.scored_split]),
+            "conditions": axes_of(data, study.recipe),
             "show_conditions": study.recipe.report.conditions,
         },
         "notes": [*study.notes, *_notes(study, summary), *data.notes],
@@ -152,7 +153,7 @@ def _notes(study: Study, summary: DatasetSummary) -> list[str]:
             "The data have no test labels: the last epoch is scored, on the validation split; nothing is selected."
         )
     elif study.recipe.train.select == "best":
-        by = "accuracy" if study.recipe.evaluate.metric == "accuracy" else "Mean"
+        by = {"accuracy": "accuracy", "dice": "Dice"}.get(study.recipe.evaluate.metric, "Mean")
         notes.append(f"The epoch is selected on the validation split ({by}); the score is taken on the test split.")
     else:
         notes.append("The last epoch is scored, on the test split.")

@@ -3,7 +3,9 @@
 from mmablate.methods.anymodal import AnymodalDistillation
 from mmablate.methods.crossmodal import CrossModalDistillation, JointPair
 from mmablate.methods.fusing import Contrastive, FusingRule
+from mmablate.methods.incomplete import IncompleteTraining
 from mmablate.methods.joint import JointTraining
+from mmablate.methods.metadrop import MetaDrop
 from mmablate.methods.rules import Moment, UpdateRule, rule_of
 from mmablate.methods.terms import Reference, Step, Term, total
 
@@ -12,8 +14,10 @@ __all__ = [
     "Contrastive",
     "CrossModalDistillation",
     "FusingRule",
+    "IncompleteTraining",
     "JointPair",
     "JointTraining",
+    "MetaDrop",
     "Moment",
     "Reference",
     "Step",

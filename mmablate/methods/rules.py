@@ -44,6 +44,10 @@ class UpdateRule:
     def adjust(self, model: nn.Module, moment: Moment) -> None:
         """Changes a step's complete gradient in place, before it is clipped."""
 
+    def end_epoch(self, epoch: int) -> dict[str, Any]:
+        """What the rule changes between epochs (from 0 on); what it says stands in the epoch's line of the history."""
+        return {}
+
     def state(self) -> dict[str, Any]:
         """What the rule has learned on its way, as JSON; {} where nothing."""
         return {}

@@ -38,6 +38,7 @@ from mmablate.recipe.schema import (
     Teacher,
     Train,
 )  # fmt: skip
+from mmablate.recipe.volumes import check_volumes, check_without_volumes, fill_for_volumes
 
 
 @dataclass
@@ -355,8 +356,11 @@ def complete_loss(draft: Draft, key: str, given: Any) -> Loss | None:
 
 
 def fill_for_task(draft: Draft) -> None:
-    """Data of one label a sample: what a recipe does not say is what they need, not what segmentation does."""
-    if not draft.has("data") or _task_of("dataset", draft.sections["data"]) != "classification":
+    """Data of one label a sample, or of 3D scans: what a recipe does not say is what they need."""
+    task = _task_of("dataset", draft.sections["data"]) if draft.has("data") else None
+    if task == "volumes":
+        fill_for_volumes(draft)
+    if task != "classification":
         return
     raw = draft.source.data
     if "method" not in raw:
@@ -383,8 +387,11 @@ def check_tasks(draft: Draft) -> None:
     if not draft.has("data") or (task := _task_of("dataset", draft.sections["data"])) is None:
         return
     data: Data = draft.sections["data"]
-    if draft.has("evaluate") and task != "classification" and draft.sections["evaluate"].metric == "accuracy":
-        draft.report(("evaluate", "metric"), "the data have a label a pixel: miou, got 'accuracy'")
+    if draft.has("evaluate") and task == "segmentation" and draft.sections["evaluate"].metric != "miou":
+        found = draft.sections["evaluate"].metric
+        draft.report(("evaluate", "metric"), f"the data have a label a pixel: miou, got {found!r}")
+    if task != "volumes":
+        check_without_volumes(draft)
     for key, kind in (("model", "model"), ("teacher", "model"), ("method", "method")):
         section: Component | None = draft.sections.get(key)
         if section is None or (own := _task_of(kind, section)) is None:
@@ -417,6 +424,8 @@ def check_fused(draft: Draft) -> None:
         if task is not None:
             _check_unfused(draft, model)
             _check_labels_a_pixel(draft)
+        if task == "volumes":
+            check_volumes(draft)
         return
     entry: ModelEntry = find("model", model.name)
     if not _of_recipes(draft, entry, method):

@@ -110,7 +110,7 @@ class Rechecker:
             steps.append(self._subsets(now))
         if found.keys() & {"data", "train", "evaluate"}:
             steps.append(self._filled(now))
-        if found.keys() & {"data", "model", "teacher", "method", "evaluate"}:
+        if found.keys() & {"data", "model", "teacher", "method", "evaluate", "train", "masks"}:
             steps.append(self._task(now))
         if found.keys() & {"focus", "teacher", "model", "data"}:
             steps.append(self._focus(now))
@@ -215,14 +215,14 @@ class Rechecker:
         return self._once(("fill", *map(id, raw.values())), run)
 
     def _task(self, now: Mapping[str, _Found]) -> _Found:
-        names = ("data", "model", "teacher", "method", "evaluate")
+        names = ("data", "model", "teacher", "method", "evaluate", "train", "masks")
         return self._across(_TASK, checking.check_tasks, now, names, ())
 
     def _focus(self, now: Mapping[str, _Found]) -> _Found:
         return self._across(_FOCUS, checking.check_focus, now, ("focus", "teacher", "data"), ())
 
     def _fused(self, now: Mapping[str, _Found], terms: tuple[str, ...]) -> _Found:
-        names = ("model", "data", "method", "losses", "train", "pretrain", "teacher", "evaluate")
+        names = ("model", "data", "method", "losses", "train", "pretrain", "teacher", "evaluate", "masks")
         return self._across(_FUSED, checking.check_fused, now, names, terms)
 
     def _across(

@@ -187,6 +187,30 @@ class Pictures(Section):
         return crop
 
 
+Edge = Annotated[int, Field(ge=4)]
+Box = tuple[Edge, Edge, Edge]
+
+
+class Patches(Section):
+    """What a step sees of 3D scans: boxes at random places, turned, changed in intensity and mirrored.
+
+    Attributes:
+        size: voxels of a box along the three axes; None for whole scans, which then must be of one size.
+        rotate: largest angle in degrees; a whole number of them from -rotate to rotate - 1, about a random one of the
+            three planes, nearest voxel. 0 for none.
+        intensity: a; each modality times U(1 - a, 1 + a) plus U(-a, a).
+        intensity_per: draws of that for a "volume" and modality, or for each "slice" of the first axis too, as
+            released.
+        flip: mirror each axis with probability one half.
+    """
+
+    size: Box | None = None
+    rotate: int = Field(10, ge=0, le=180)
+    intensity: float = Field(0.1, ge=0, lt=1)
+    intensity_per: Literal["volume", "slice"] = "volume"
+    flip: bool = True
+
+
 class Train(Section):
     """How a run is trained.
 
@@ -210,6 +234,8 @@ class Train(Section):
         holdout: share of the training samples, of every class, that no step sees; probes of a run's own encoders are
             judged on them.
         pictures: changes of training pictures with one label each.
+        patches: what a step sees of 3D scans.
+        amsgrad: of adam and adamw: steps by the largest second moment so far.
         clip: largest gradient norm of one run, None for no clipping.
         select: "best" takes the epoch with the best validation Mean, "last" the last one.
         precision: "auto" is bf16 autocast on CUDA and float32 elsewhere.
@@ -234,11 +260,14 @@ class Train(Section):
     encoder_lr: float = Field(1.0, gt=0)
     holdout: float = Field(0.0, ge=0, lt=1)
     pictures: Pictures | None = None
+    patches: Patches | None = None
+    amsgrad: bool = False
 
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Settings, and with them the ids of runs, know nothing of what few recipes say."""
-        return _without(handler(self), {"steps": None, "step_at": 0.5, "encoder_lr": 1, "holdout": 0, "pictures": None})
+        rare = {"steps": None, "step_at": 0.5, "encoder_lr": 1, "holdout": 0, "pictures": None, "patches": None}
+        return _without(handler(self), {**rare, "amsgrad": False})
 
     @property
     def passes(self) -> int:
@@ -262,13 +291,17 @@ class Train(Section):
 class Masks(Section):
     """Which modalities a training step sees.
 
+    Of 3D scans each subject has modalities of its own, and the modes are of a subject: "permanent" (the default), those
+    that the mask list gives it (utd); "dynamic", a non-empty subset of them, drawn anew every time (utd_drop); "free",
+    the same of all that there are files of, without a mask list (`data.masks: null`).
+
     Attributes:
         mode: "dynamic" draws a non-empty subset a step, shared by the batch; "none" shows all.
         distribution: "cardinality": the number uniform over 1..M, then the subset (as released);
-            "subset": uniform over the 2^M - 1 non-empty subsets.
+            "subset": uniform over the 2^M - 1 non-empty subsets (the default for 3D scans, as released there).
     """
 
-    mode: Literal["dynamic", "none"] = "dynamic"
+    mode: Literal["dynamic", "none", "permanent", "free"] = "dynamic"
     distribution: Literal["cardinality", "subset"] = "cardinality"
 
 
@@ -288,19 +321,47 @@ class Evaluate(Section):
             the best probe's), "scores" (macro-F1, log-loss, calibration error), "information" (unique, redundant and
             synergistic information of the probes' predictions), "gradients" (what the joint loss leaves of the
             gradient that each encoder would get alone). None: the first four.
+        window, stride: of 3D scans: size of the boxes that a scan is read in, and their distance, the last ones flush
+            with its end; None for whole scans, and half a window.
+        apart: of 3D scans: groups of subsets whose Dice stands in a column of its own: "full", all modalities;
+            "single", one; "unseen", those that are no training subject's in the mask list.
+        hd95: of 3D scans: the 95th percentile of the surface distance, in mm, on the final model.
+        one_empty: its value where truth or prediction alone is empty: the diagonal of the scan, or 1.0 ("released").
+        min_et: a predicted enhancing tumour of fewer voxels counts as none (500 as released).
     """
 
-    metric: Literal["miou", "accuracy"] = "miou"
+    metric: Literal["miou", "accuracy", "dice"] = "miou"
     subsets: Literal["all"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all"
     classes: Literal["present", "in_target", "all_zero"] = "present"
     every: int = Field(1, ge=1)
     batch_size: int = Field(32, ge=1)
     also: list[Literal["probes", "own", "gain", "scores", "information", "gradients"]] | None = None
+    window: Box | None = None
+    stride: Annotated[int, Field(ge=1)] | None = None
+    apart: list[Literal["full", "single", "unseen"]] = Field(default_factory=list)
+    hd95: bool = True
+    one_empty: Literal["diagonal", "released"] = "diagonal"
+    min_et: int = Field(0, ge=0)
+
+    @field_validator("apart")
+    @classmethod
+    def _once(cls, apart: list[str]) -> list[str]:
+        if len(set(apart)) != len(apart):
+            raise ValueError("a group is given twice")
+        return apart
 
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Settings, and with them the ids of runs, know nothing of what few recipes say."""
-        return _without(handler(self), {"also": None})
+        volumes: dict[str, Any] = {
+            "window": None,
+            "stride": None,
+            "apart": [],
+            "hd95": True,
+            "one_empty": "diagonal",
+            "min_et": 0,
+        }
+        return _without(handler(self), {"also": None, **volumes})
 
     @property
     def extras(self) -> tuple[str, ...]:

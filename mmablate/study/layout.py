@@ -10,6 +10,7 @@ from mmablate.recipe import Recipe, subset_names
 from mmablate.study.columns import TAG, TEACHER, accuracy_columns, fused_caption
 from mmablate.study.plan import Study
 from mmablate.study.programs import ProgramStudy
+from mmablate.study.volume_columns import dice_columns, volume_caption
 
 # Columns of facts as recipes name them -> fields of a table's row.
 EXTRAS = {"parameters": "n_parameters", "flops": "flops", "time": "seconds"}
@@ -58,9 +59,11 @@ def table_layout(study: Study | ProgramStudy, *, scored_on: str | None) -> dict[
 
 
 def _columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """One column a modality subset, and their mean; of classification the accuracy."""
+    """One column a modality subset, and their mean; of classification the accuracy; of 3D scans one a region."""
     if recipe.evaluate.metric == "accuracy":
         return accuracy_columns(recipe)
+    if recipe.evaluate.metric == "dice":
+        return dice_columns(recipe)
     wanted = recipe.evaluate.subsets
     names = list(subset_names(list(recipe.data.modalities or ()))) if wanted == "all" else list(wanted)
     column = {"metric": "mIoU", "unit": "%", "direction": "max"}
@@ -111,6 +114,8 @@ def _caption(study: Study | ProgramStudy, columns: list[str], scored_on: str | N
         text += "; Teacher: of its teacher, as the student sees it" if TEACHER in columns else ""
         text += "; Tag: share of the channels kept that are general in truth" if TAG in columns else ""
         return f"{text}. Δ: difference to {against} over the same seeds."
+    if study.recipe.evaluate.metric == "dice":
+        return f"{volume_caption(study.recipe, split)}. Δ: difference to {against} over the same seeds."
     subsets = [name for name in columns if name != "Mean"]
     modalities = ", ".join(named.get(name, name) for name in study.recipe.data.modalities or ())
     text = f"mIoU in percent on the {split} split, one model a row, "

@@ -61,12 +61,14 @@ def stack_key(spec: RunSpec) -> str:
 
     They have one architecture, method and optimiser, all but the learning rate's height, whatever their losses,
     the weights of these and the file that the model starts from. Runs whose every term compares features leave
-    the decoder untouched, and share no stack with those that train it. Runs that fuse modalities go in turn.
+    the decoder untouched, and share no stack with those that train it. Runs that fuse modalities, and those on
+    3D scans, go in turn.
     """
     if (linear := linear_key(spec)) is not None:
         return linear
     settings = spec.settings
-    if find("method", settings["method"]["name"]).fuses or spec.role == "pretraining":
+    method = find("method", settings["method"]["name"])
+    if method.fuses or method.task == "volumes" or spec.role == "pretraining":
         return spec.run_id  # a gradient that differs from part to part of a model is for its own run to route
     model = {key: value for key, value in settings["model"].items() if key != "weights"}
     train = {key: value for key, value in settings["train"].items() if key not in _FREE}

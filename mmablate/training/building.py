@@ -13,17 +13,25 @@ import torch
 from torch import nn
 
 from mmablate.catalog import file_hash, find, load_target
-from mmablate.data.base import AnyData, ClassificationData
+from mmablate.data.base import AnyData, ClassificationData, VolumeData
 from mmablate.data.streams import stream_key
 from mmablate.errors import DataError
-from mmablate.methods import AnymodalDistillation, Contrastive, CrossModalDistillation, FusingRule, JointPair, Term
+from mmablate.methods import (
+    AnymodalDistillation,
+    Contrastive,
+    CrossModalDistillation,
+    FusingRule,
+    IncompleteTraining,
+    JointPair,
+    Term,
+)
 from mmablate.models.pair import Pair
 from mmablate.models.places import Selected
 from mmablate.recipe.schema import Evaluate
 from mmablate.study.datasets import open_dataset
 from mmablate.training.checkpoint import load_encoder
 
-AnyMethod = AnymodalDistillation | CrossModalDistillation | JointPair | FusingRule | Contrastive
+AnyMethod = AnymodalDistillation | CrossModalDistillation | JointPair | FusingRule | Contrastive | IncompleteTraining
 
 NO_FILES: Mapping[str, str] = MappingProxyType({})
 
@@ -59,6 +67,11 @@ def build_model(
     if isinstance(data, ClassificationData) and (settings["name"] == "contrastive_encoders" or _fuses(settings)):
         return _build_fusing(settings, data, experts)
     options = {key: value for key, value in settings.items() if key not in ("name", "weights", "modality")}
+    if isinstance(data, VolumeData):
+        volumes: nn.Module = load_target(find("model", settings["name"]))(
+            n_classes=data.n_classes, modalities=tuple(data.modalities), **options
+        )
+        return volumes
     if settings["name"] == "pair":
         return Pair(build_model(settings["teacher"], data), build_model(settings["student"], data))
     if isinstance(data, ClassificationData):
@@ -101,6 +114,15 @@ def expert_width(settings: Mapping[str, Any]) -> int | None:
 def build_method(settings: Mapping[str, Any], data: AnyData) -> AnyMethod:
     """The update rule of a run."""
     rule = load_target(find("method", settings["method"]["name"]))
+    if isinstance(data, VolumeData):
+        presence = data.splits["train"].presence
+        options = {key: value for key, value in settings["method"].items() if key != "name"}
+        made_of_volumes: IncompleteTraining = rule(
+            modalities=tuple(data.modalities), masks=settings["masks"],
+            terms=[loss["term"] for loss in settings["losses"]], counts=presence.sum(axis=0).tolist(),
+            n_train=len(presence), **options,
+        )  # fmt: skip
+        return made_of_volumes
     if isinstance(data, ClassificationData) and (
         settings["model"]["name"] == "contrastive_encoders" or _fuses(settings["model"])
     ):

@@ -40,7 +40,7 @@ from mmablate.training.recording import failure, run_record
 from mmablate.training.usage import Usage
 
 if TYPE_CHECKING:
-    from mmablate.training.group import GroupTask
+    from mmablate.training.lockstep import GroupTask
 
 WRITERS = 4
 

@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from itertools import count as count_from
+from typing import Any, cast
 
 import torch
 from torch import nn
 
-from mmablate.data.base import AnyData
+from mmablate.data.base import AnyData, Split
 from mmablate.data.batches import Batch, TrainingBatches
 from mmablate.methods import Reference
 from mmablate.study import RunSpec
 from mmablate.training.building import NO_FILES, build_method, initial_model, open_data
 from mmablate.training.device import autocast, placed, prepare_threads
-from mmablate.training.group import GroupTask, InTurn, Stepper
+from mmablate.training.lockstep import GroupTask, InTurn, Stepper
 from mmablate.training.stacking import Stacked
 from mmablate.training.trainee import Piece, Trainee
 
@@ -114,7 +115,7 @@ def first_pieces(specs: Sequence[RunSpec], data: AnyData, device: torch.device, 
     first = specs[0]
     train = first.settings["train"]
     batches = TrainingBatches(
-        data.splits["train"],
+        cast(Split, data.splits["train"]),
         batch_size=train["batch_size"],
         seed=first.seed,
         role=first.role,
@@ -122,7 +123,8 @@ def first_pieces(specs: Sequence[RunSpec], data: AnyData, device: torch.device, 
         parts=train["accumulate"],
         steps=train.get("steps"),
     )
-    method, teacher = build_method(first.settings, data), _teacher(specs, data, device)
+    method: Any = build_method(first.settings, data)
+    teacher = _teacher(specs, data, device)
     found: list[list[Piece]] = []
     for batch in islice(chain.from_iterable(map(batches.epoch, count_from(0))), count):
         present = method.present(first.seed, len(found))

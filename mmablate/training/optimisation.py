@@ -61,7 +61,31 @@ def _optimizer(groups: list[dict[str, Any]], settings: Mapping[str, Any]) -> tor
     if settings["optimizer"] == "sgd":
         return torch.optim.SGD(groups, lr=settings["lr"], momentum=settings["momentum"], fused=True)
     kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-    return kinds[settings["optimizer"]](groups, lr=settings["lr"], fused=True)
+    amsgrad = bool(settings.get("amsgrad", False))
+    return kinds[settings["optimizer"]](groups, lr=settings["lr"], fused=True, amsgrad=amsgrad)
+
+
+def gradient_scale(optimizer: torch.optim.Optimizer, parameter: Tensor) -> Tensor:
+    """By how much the step that was just taken has changed a weight, for each unit of its gradient.
+
+    The learning rate for sgd; for adam and adamw η(1 − β1) / ((1 − β1^t)(√v̂ + ε)), with the second moment v̂ held fixed.
+
+    Args:
+        parameter: of the optimiser, after a step.
+
+    Returns:
+        A scalar, or a tensor of the parameter's shape.
+    """
+    group = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
+    rate = torch.as_tensor(float(group["lr"]), device=parameter.device)
+    state = optimizer.state.get(parameter, {})
+    if "exp_avg_sq" not in state:
+        return rate
+    first, second = group["betas"]
+    count = float(state["step"])
+    moment = state["max_exp_avg_sq"] if group.get("amsgrad") else state["exp_avg_sq"]
+    divisor = (moment / (1 - second**count)).sqrt() + group["eps"]
+    return rate * (1 - first) / (1 - first**count) / divisor
 
 
 def learning_rate(step: int, total: int, settings: Mapping[str, Any]) -> float:

@@ -6,22 +6,24 @@ import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
-from mmablate.data.base import Split
+from mmablate.data.base import SampleData, Split, VolumeSplit
 from mmablate.data.batches import Batch, TrainingBatches
 from mmablate.data.loading import BatchReader
 from mmablate.results import StudyStore
 from mmablate.training.building import build_model, initialise, open_data
 from mmablate.training.checkpoint import digest
 from mmablate.training.device import environment, prepare_threads
-from mmablate.training.group import GroupTask, InTurn, Stepper, _Group
+from mmablate.training.group import group_kind
+from mmablate.training.lockstep import Group, GroupTask, InTurn, Stepper
 from mmablate.training.trainee import Trainee
 from mmablate.training.usage import Usage
+from mmablate.training.volume_group import VolumeGroup
 
 WARM_UP = 3
 FEWEST_STEPS, MOST_STEPS = 20, 400
@@ -74,19 +76,18 @@ class ProbeTask(GroupTask):
 
 def probe_group(task: ProbeTask, stepper: Stepper | None = None) -> Probed:
     """Measures a group. A teacher that is not trained yet is stood in for by one with initial weights."""
-    return _Probe(task, stepper or InTurn()).measure(task.seconds)
+    kind = _VolumeProbe if issubclass(group_kind(task.specs[0]), VolumeGroup) else _Probe
+    store = StudyStore(task.out, task.study)
+    probe = kind(task, task.specs, store, lambda progress: None, stepper or InTurn(), lambda: False)
+    return probe.measure(task.seconds)
 
 
-class _Probe(_Group):
-    def __init__(self, task: GroupTask, stepper: Stepper) -> None:
-        store = StudyStore(task.out, task.study)
-        super().__init__(task, task.specs, store, lambda progress: None, stepper, lambda: False)
-
+class _Probe(Group):
     def measure(self, seconds: float) -> Probed:
         started = time.perf_counter()
         prepare_threads(self.device, self.task.threads)
         usage = Usage(self.device, self.task.threads)
-        self.data = open_data(self.settings["data"], self.task.data_root, seed=self.specs[0].seed)
+        self.data = cast(SampleData, open_data(self.settings["data"], self.task.data_root, seed=self.specs[0].seed))
         self.batches = self._batches(self.data)
         teacher = self._load_teacher()
         opened = time.perf_counter() - started
@@ -125,7 +126,7 @@ class _Probe(_Group):
     def _build(self, spec: Any) -> float:
         started = time.perf_counter()
         total = 2 * MOST_STEPS  # of a schedule that does not end while it is timed
-        self.trainees.append(Trainee(spec, self.data, self.device, total, self.task.weight_files))
+        self.trainees.append(self.trainee_type(spec, self.data, self.device, total, self.task.weight_files))
         return time.perf_counter() - started
 
     def _steps(self, teacher: nn.Module | None, seconds: float) -> list[float]:
@@ -169,6 +170,31 @@ class _Probe(_Group):
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+class _VolumeProbe(_Probe, VolumeGroup):
+    def _evaluations(self) -> list[float]:
+        """Seconds of a subject, read and scored in all subsets, with the surface distance."""
+        splits = cast(Any, self.data.splits)
+        first = _FirstSubjects(splits["val" if "val" in splits else self.data.scored_split])
+        for trainee in self.trainees:
+            trainee.model.eval()
+        before, started = self._own(), time.perf_counter()
+        self._evaluate(self.trainees, first, lambda index: self.trainees[index].guarded())
+        self._wait()
+        return _per(len(first), time.perf_counter() - started, before, self._own())
+
+
+class _FirstSubjects:
+    """The first two subjects of a split of 3D scans."""
+
+    def __init__(self, split: VolumeSplit) -> None:
+        self._split = split
+        self.presence = split.presence[:2]
+        self.size, self.read, self.describe = split.size, split.read, split.describe
+
+    def __len__(self) -> int:
+        return len(self.presence)
 
 
 class _First:

@@ -23,7 +23,7 @@ from mmablate.data.base import AnyData
 from mmablate.data.batches import Batch
 from mmablate.data.streams import stream_key
 from mmablate.errors import NonFiniteLoss
-from mmablate.methods import FusingRule, Moment, Reference, rule_of, total
+from mmablate.methods import FusingRule, IncompleteTraining, Moment, Reference, rule_of, total
 from mmablate.results import RunError
 from mmablate.study import RunSpec
 from mmablate.training import distributed
@@ -42,7 +42,7 @@ class Piece:
 
     Attributes:
         batch: the part.
-        present: modalities of the step.
+        present: modalities of the step; of 3D scans, a (B, M) bool of those of every sample.
         reference: the teacher's view; None where no run of the group compares with one.
         index: number of the piece in the step, over all processes.
         last: whether this process has no more pieces of this step.
@@ -50,7 +50,7 @@ class Piece:
     """
 
     batch: Batch
-    present: tuple[str, ...]
+    present: Any
     reference: Reference | None
     index: int = 0
     last: bool = True
@@ -102,7 +102,7 @@ class Trainee:
         self.terms = build_terms(settings)
         by_features = all(find("loss", loss["term"]).compares_features for loss in settings["losses"])
         # Where a rule routes gradients, they are summed here (`update`), and parts that get none have none.
-        routed = isinstance(self.method, FusingRule)
+        routed = isinstance(self.method, FusingRule | IncompleteTraining)
         self.forward: Any = self.model if routed else distributed.parallel(self.model, device, unused=by_features)
         self.world = distributed.share().world
         self.statistics = distributed.RunningStatistics(self.model) if self.world > 1 else None
@@ -134,15 +134,24 @@ class Trainee:
         averaged = self.forward is not self.model
         waiting = self.forward.no_sync() if averaged and not piece.last else nullcontext()
         with waiting:
-            with autocast(self.device, self.train_settings["precision"]):
-                values = self.method.losses(self.forward, piece.batch, piece.present, piece.reference, self.terms)
-                loss = total(self.terms, values, piece.shares)
-            self._check(values, loss)
+            values, loss = self.loss(piece)
             # The processes' gradients may be averaged; what is wanted is their sum.
             (loss * self.world if averaged else loss).backward()
         for term in self.terms:
             share = 1.0 if piece.shares is None else piece.shares[term.unit]
             self._pending[term.key] = self._pending.get(term.key, 0.0) + values[term.key].detach() * share
+
+    def loss(self, piece: Piece) -> tuple[dict[str, Tensor], Tensor]:
+        """Unweighted value of every term on a piece, and their weighed sum.
+
+        Raises:
+            NonFiniteLoss: one of them is not finite.
+        """
+        with autocast(self.device, self.train_settings["precision"]):
+            values = self.method.losses(self.forward, piece.batch, piece.present, piece.reference, self.terms)
+            loss = total(self.terms, values, piece.shares)
+        self._check(values, loss)
+        return values, loss
 
     def prepare(self, piece: Piece) -> None:
         """Readies model and chance for the forward pass of a piece."""
@@ -154,7 +163,12 @@ class Trainee:
             self.model.get_submodule("encoders").eval()
 
     def update(self) -> None:
-        """Moves the weights by the gradient that has been gathered."""
+        """Moves the weights by the gradient that has been gathered, and counts the step."""
+        self.move()
+        self.count()
+
+    def move(self) -> None:
+        """Moves the weights by the gradient that has been gathered, with the learning rate of the step at hand."""
         if self.world > 1 and self.forward is self.model:
             distributed.sum_gradients(self.model.parameters())
         self._set_learning_rate(self.steps)
@@ -169,6 +183,9 @@ class Trainee:
         self.optimizer.zero_grad(set_to_none=True)
         if self.statistics is not None:
             self.statistics.gather()
+
+    def count(self) -> None:
+        """Ends the step at hand: its losses go into the epoch's."""
         for key, value in self._pending.items():
             self._sums[key] = self._sums.get(key, 0.0) + value
         self._pending = {}

@@ -13,7 +13,7 @@ from training_samples import numbers, students, teachers
 from mmablate.models import AnymodalSegmentor
 from mmablate.results import RunRecord, StudyStore
 from mmablate.study import RunSpec, Study, open_study
-from mmablate.training import group as group_module
+from mmablate.training import lockstep as group_module
 from mmablate.training import trainee as trainee_module
 from mmablate.training.group import GroupTask, train_group
 
@@ -155,7 +155,7 @@ def test_the_teacher_is_frozen_and_without_chance(
     session, _ = together
     new = beside(tmp_path, session, study)
     seen: list[tuple[nn.Module, dict[str, Tensor]]] = []
-    original = group_module._Group._load_teacher
+    original = group_module.Group._load_teacher
 
     def loading(group: Any) -> Any:
         teacher = original(group)
@@ -168,7 +168,7 @@ def test_the_teacher_is_frozen_and_without_chance(
         return teacher
 
     states: list[bool] = []
-    monkeypatch.setattr(group_module._Group, "_load_teacher", loading)
+    monkeypatch.setattr(group_module.Group, "_load_teacher", loading)
     record = new.train(students(study, rows=["sup+mad+umd"]), monkeypatch)["sup+mad+umd"]
     assert record.status == "ok", record.error
     ((teacher, before),) = seen

@@ -16,7 +16,8 @@ from mmablate.data.holdout import hold_out
 from mmablate.metrics import decompose_predictions
 from mmablate.results.class_predictions import read_class_predictions
 from mmablate.study import RunSpec, Study
-from mmablate.training import group, watching
+from mmablate.training import lockstep as group
+from mmablate.training import watching
 from mmablate.training.building import initial_model
 
 ALL = "evaluate.also=[probes, own, gain, scores, information, gradients]"

@@ -18,7 +18,7 @@ from mmablate.results import StudyStore
 from mmablate.study import Study
 from mmablate.training.building import build_model
 from mmablate.training.checkpoint import load_into
-from mmablate.training.group import GroupTask, InTurn, _Group
+from mmablate.training.lockstep import Group, GroupTask, InTurn
 from mmablate.training.trainee import Trainee
 
 LOSSES = "sup+mad+umd+cmd"
@@ -35,7 +35,7 @@ def gradient(group: Any, trainee: Trainee, batch: Batch, teacher: Any, present: 
 def prepared(workshop: Workshop, study: Study, trained: Any, data: SegmentationData) -> Any:
     (spec,) = students(study, rows=[LOSSES])
     out = workshop.out()
-    group: Any = _Group(
+    group: Any = Group(
         GroupTask((spec,), "tiny", out, None, "cpu"), [spec], StudyStore(out, "tiny"), print, InTurn(), bool
     )
     group.data = data

@@ -10,6 +10,7 @@ from mmablate.claims import Trend, among, is_about, parse_claim, rows_of
 from mmablate.recipe import Recipe, subset_names
 from mmablate.recipe.programs import ProgramRecipe
 from mmablate.study.columns import accuracy_columns
+from mmablate.study.volume_columns import dice_columns
 
 
 class _Named(Protocol):
@@ -63,4 +64,6 @@ def labels_of_nothing(recipe: Recipe | ProgramRecipe, rows: Sequence[_Named], co
 def columns_of(recipe: Recipe) -> set[str]:
     if recipe.evaluate.metric == "accuracy":
         return set(accuracy_columns(recipe))
+    if recipe.evaluate.metric == "dice":
+        return set(dice_columns(recipe))
     return {*subset_names(list(recipe.data.modalities or ())), "Mean"}

@@ -1,0 +1,31 @@
+"""What the scores of a study can be told apart by: conditions of the samples, or subsets of the modalities."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmablate.data.base import AnyData, VolumeData, conditions_of
+from mmablate.recipe import Recipe, subset_names
+from mmablate.study.volume_columns import SUBSETS, groups_of_subsets
+
+
+def axes_of(data: AnyData, recipe: Recipe) -> dict[str, list[str]]:
+    """Axis -> the values that a table can be asked for."""
+    if not isinstance(data, VolumeData):
+        return conditions_of(data.splits[data.scored_split])
+    subsets = evaluated_subsets(data, recipe)
+    groups = groups_of_subsets(subsets, list(data.modalities), patterns(data))
+    return {SUBSETS: [*subsets, *(name for name, some in groups.items() if some and name not in subsets)]}
+
+
+def evaluated_subsets(data: VolumeData, recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Name -> modalities of the subsets that the recipe evaluates."""
+    names = subset_names(list(data.modalities))
+    wanted = recipe.evaluate.subsets
+    return names if wanted == "all" else {name: names[name] for name in wanted}
+
+
+def patterns(data: VolumeData) -> list[tuple[str, ...]]:
+    """The modalities that training subjects have, each pattern once."""
+    names = np.array(list(data.modalities))
+    return [tuple(names[row].tolist()) for row in np.unique(data.splits["train"].presence, axis=0)]

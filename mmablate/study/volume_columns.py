@@ -1,0 +1,58 @@
+"""The columns of tables of 3D scans: Dice of the regions, their mean, and the surface distance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmablate.recipe import Recipe, subset_names
+from mmablate.recipe.volumes import DICE, HD95, REGIONS, apart_column
+
+SUBSETS = "modalities"
+"""Axis of the subsets of modalities among the conditions that a table can be asked for."""
+
+FULL, SINGLE, UNSEEN = "full", "single", "unseen"
+
+
+def dice_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Column -> what it measures: means over the subsets of modalities."""
+    dice = {"metric": "Dice", "unit": "%", "direction": "max", "subset": False}
+    info: dict[str, dict[str, Any]] = {name: dict(dice) for name in (*REGIONS, DICE)}
+    info |= {apart_column(group): dict(dice) for group in recipe.evaluate.apart}
+    if recipe.evaluate.hd95:
+        info[HD95] = {"metric": "HD95", "unit": "mm", "direction": "min", "subset": False}
+    return info
+
+
+def volume_caption(recipe: Recipe, split: str) -> str:
+    """What the columns are."""
+    names = list(recipe.data.modalities or ())
+    count = len(subset_names(names)) if recipe.evaluate.subsets == "all" else len(recipe.evaluate.subsets)
+    text = f"{', '.join(REGIONS)}: Dice in percent on the {split} split, mean over the subjects and then over "
+    text += f"{count} subsets of {', '.join(names)}" if count > 1 else "one subset of the modalities"
+    text += f"; {DICE}: mean of the {len(REGIONS)} regions"
+    told = {
+        FULL: "with all modalities",
+        SINGLE: "over the single modalities",
+        UNSEEN: "over the subsets that are no training subject's in the mask list",
+    }
+    text += "".join(f"; {apart_column(group)}: {DICE} {told[group]}" for group in recipe.evaluate.apart)
+    return text + (f"; {HD95}: 95th percentile of the surface distance in mm" if recipe.evaluate.hd95 else "")
+
+
+def groups_of_subsets(
+    subsets: Mapping[str, Sequence[str]], modalities: Sequence[str], patterns: Sequence[Sequence[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Group -> names of its subsets, of those that are evaluated.
+
+    Args:
+        subsets: name -> modalities, that are evaluated.
+        modalities: all names.
+        patterns: the modalities that training subjects have, by the mask list.
+    """
+    seen = {frozenset(pattern) for pattern in patterns}
+    return {
+        FULL: tuple(name for name, some in subsets.items() if len(some) == len(modalities)),
+        SINGLE: tuple(name for name, some in subsets.items() if len(some) == 1),
+        UNSEEN: tuple(name for name, some in subsets.items() if frozenset(some) not in seen),
+    }

@@ -1,0 +1,159 @@
+"""Lockstep groups of runs on 3D scans: patches, second batches, scores by subset of the modalities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, cast
+
+import numpy as np
+
+from mmablate.data.base import VolumeData
+from mmablate.data.volume_augment import VolumeAugmentation
+from mmablate.data.volume_batches import MetaBatches, VolumeBatch, VolumeBatches
+from mmablate.errors import DataError
+from mmablate.recipe import subset_names
+from mmablate.recipe.volumes import DICE, HD95, REGIONS, apart_column
+from mmablate.study.volume_columns import groups_of_subsets
+from mmablate.training import distributed
+from mmablate.training.bilevel import BiLevel, VolumeTrainee
+from mmablate.training.evaluation import Evaluated, Scores
+from mmablate.training.lockstep import Group
+from mmablate.training.trainee import Trainee
+from mmablate.training.volume_scores import SubsetScores, score_volumes
+
+
+class VolumeGroup(Group):
+    """Runs on 3D scans whose modalities may be missing; each steps in turn, whatever it does with a second batch."""
+
+    trainee_type = VolumeTrainee
+    data: VolumeData  # type: ignore[assignment]
+    batches: VolumeBatches  # type: ignore[assignment]
+
+    def _batches(self, data: Any) -> Any:
+        if distributed.share().world > 1:
+            raise DataError("runs on 3D scans take one process each: without torchrun")
+        self.stepper = BiLevel(self._second)
+        self._meta: dict[int, MetaBatches] = {}
+        split = data.splits["train"]
+        return VolumeBatches(
+            split, batch_size=self._batch_size(), parts=self.train_settings["accumulate"],
+            steps=self.train_settings.get("steps"), **self._common(),
+        )  # fmt: skip
+
+    def _common(self) -> dict[str, Any]:
+        patches = self.train_settings["patches"]
+        augmentation = VolumeAugmentation(
+            patch=None if patches["size"] is None else tuple(patches["size"]),
+            **{key: value for key, value in patches.items() if key != "size"},
+        )
+        return {
+            "seed": self.specs[0].seed, "role": self.specs[0].role, "device": self.device,
+            "augmentation": augmentation, "modalities": tuple(self.data.modalities),
+        }  # fmt: skip
+
+    def _batch_size(self) -> int:
+        return min(int(self.train_settings["batch_size"]), len(self.data.splits["train"]))
+
+    def _second(self, trainee: Trainee) -> Sequence[VolumeBatch]:
+        """The run's second batch of the step at hand; drawn once for all runs that want the same."""
+        rule = trainee.method
+        eligible = "complete" if rule.meta["masks"] == "full" else "all"
+        size = rule.meta["batch_size"] or self._batch_size()
+        if size not in self._meta:
+            split = cast(Any, self.data.splits["train"])
+            self._meta[size] = MetaBatches(split, batch_size=size, **self._common())
+        key = size, eligible
+        step, drawn = self._now
+        if key not in drawn:
+            exclude = self.batches.subjects(step)
+            drawn[key] = self._meta[size].batch(step, exclude, cast(Any, eligible))
+        found = drawn[key]
+        return () if found is None else (found,)
+
+    def _count_masks(self, step: int) -> tuple[str, ...]:
+        """Masks are a matter of the subjects, whose order the digest holds."""
+        self._now: tuple[int, dict[tuple[int, str], VolumeBatch | None]] = (step, {})
+        return ()
+
+    def _reader(self, split: str) -> Any:
+        return self.data.splits[split]
+
+    # --- scores -------------------------------------------------------------------------------------------------
+
+    def _subsets(self) -> dict[str, tuple[str, ...]]:
+        names = subset_names(list(self.data.modalities))
+        wanted = self.settings["evaluate"]["subsets"]
+        return names if wanted == "all" else {name: names[name] for name in wanted}
+
+    def _evaluate(
+        self,
+        trainees: Sequence[Trainee],
+        reader: Any,
+        guard: Callable[[int], AbstractContextManager[object]],
+        *,
+        by_condition: bool = False,
+    ) -> list[Evaluated | None]:
+        """Scores on every subset of the modalities; on the final model those of every subset apart, and HD95."""
+        settings = self.settings["evaluate"]
+        subsets = self._subsets()
+        window = settings.get("window")
+        found = score_volumes(
+            [trainee.model for trainee in trainees], reader, self.data,
+            patch=None if window is None else tuple(window), stride=settings.get("stride"), subsets=subsets,
+            device=self.device, precision=self._precision, guard=guard,
+            surface=by_condition and settings.get("hd95", True), min_et=settings.get("min_et", 0),
+            one_empty=settings.get("one_empty", "diagonal"),
+        )  # fmt: skip
+        groups = groups_of_subsets(subsets, list(self.data.modalities), self._patterns())
+        apart = settings.get("apart", [])
+        return [None if own is None else evaluated(own, groups, apart, by_subset=by_condition) for own in found]
+
+    def _patterns(self) -> list[tuple[str, ...]]:
+        names = list(self.data.modalities)
+        presence = cast(Any, self.data.splits["train"]).presence
+        return [tuple(np.array(names)[row].tolist()) for row in np.unique(presence, axis=0)]
+
+    def _flops(self, trainee: Trainee) -> float | None:
+        return None
+
+    def _keep_predictions(self, trainee: Trainee) -> None:
+        return None
+
+
+def evaluated(
+    found: SubsetScores, groups: Mapping[str, Sequence[str]], apart: Sequence[str], *, by_subset: bool
+) -> Evaluated:
+    """Means over the subsets, as columns; and the columns of every subset and group of them alone.
+
+    Args:
+        found: subset -> column -> score; a subset that no subject could be scored on is left out.
+        groups: group -> its subsets.
+        apart: groups that have a column of their own.
+        by_subset: whether the scores of subsets and groups are wanted beside the columns.
+    """
+    by_name = found.columns
+    scores = _mean(by_name)
+    for group in apart:
+        some = [by_name[name][DICE] for name in groups[group] if name in by_name]
+        if some:
+            scores[apart_column(group)] = math.fsum(some) / len(some)
+    # Selection looks at the first column that is no mean over subsets: Dice stands first.
+    ordered = {name: scores[name] for name in (DICE, *REGIONS, *scores) if name in scores}
+    if not by_subset:
+        return Evaluated(ordered)
+    conditions = dict(by_name)
+    for group, names in groups.items():
+        some_scores = {name: by_name[name] for name in names if name in by_name}
+        if some_scores and group not in conditions:
+            conditions[group] = _mean(some_scores)
+    return Evaluated(ordered, {name: dict(own) for name, own in conditions.items()})
+
+
+def _mean(by_name: Mapping[str, Scores]) -> Scores:
+    """Unweighted over the subsets, column by column."""
+    if not by_name:
+        return {}
+    columns = [column for column in (*REGIONS, DICE, HD95) if column in next(iter(by_name.values()))]
+    return {column: math.fsum(own[column] for own in by_name.values()) / len(by_name) for column in columns}
