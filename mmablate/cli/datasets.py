@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
 from mmablate.catalog import entries
-from mmablate.data.base import AnyData
-from mmablate.data.pictures import class_colours, sample_info, sample_pictures, spread
+from mmablate.data.base import AnyData, Split, VolumeSplit
+from mmablate.data.pictures import class_colours, sample_info, sample_pictures, scan_pictures, spread
 from mmablate.data.summary import DatasetSummary, labels_of, summarise
 from mmablate.errors import DataError, UsageError
 from mmablate.recipe import load_recipe, shipped_recipes
@@ -100,6 +101,8 @@ def _size(summary: DatasetSummary) -> str:
     """ "32 x 32", or "audio 1 x 40 x 64, image 3 x 32 x 64"."""
     if summary.task == "segmentation":
         return f"{summary.shape[0]} x {summary.shape[1]}"
+    if summary.task == "volumes":
+        return f"up to {_shape(summary.shape)} voxels"
     return ", ".join(f"{name} {_shape(shape)}" for name, shape in summary.modalities.items())
 
 
@@ -112,7 +115,10 @@ def _shape(channels: int | tuple[int, ...]) -> str:
 
 def _facts(summary: DatasetSummary) -> list[tuple[str, str]]:
     modalities = (f"{name} ({_shape(shape)})" for name, shape in summary.modalities.items())
-    facts = [("modalities", ", ".join(modalities))]
+    if summary.task == "volumes":
+        facts = [("modalities", ", ".join(summary.modalities)), ("size of a sample", _size(summary))]
+    else:
+        facts = [("modalities", ", ".join(modalities))]
     if summary.task == "segmentation":
         facts.append(("size of a sample", f"{_size(summary)} pixels"))
     facts.append(("scored on", f"the {SPLIT_NAMES.get(summary.scored_split, summary.scored_split)} split"))
@@ -127,17 +133,12 @@ def _card(data: AnyData, summary: DatasetSummary, conditions: Conditions) -> Any
     from mmablate.report.data_page import DataCard, ShownSample
 
     each = max(1, MOST_SAMPLES // len(data.splits))
-    samples = [
-        ShownSample(
-            split=SPLIT_NAMES.get(name, name),
-            id=(about := sample_info(split, index)).id,
-            conditions=about.conditions,
-            pictures=sample_pictures(split, index),
-            labels=np.asarray(labels_of(split, [index])[0]),
-        )
-        for name, split in data.splits.items()
-        for index in spread(split, each)
-    ]
+    samples = []
+    for name, split in data.splits.items():
+        for index in spread(split, each):
+            about = sample_info(split, index)
+            pictures, labels = _pictures(data, split, index)
+            samples.append(ShownSample(SPLIT_NAMES.get(name, name), about.id, about.conditions, pictures, labels))
     totals = {name: max(1, sum(counts)) for name, counts in summary.class_pixels.items()}
     return DataCard(
         name=summary.name,
@@ -152,39 +153,39 @@ def _card(data: AnyData, summary: DatasetSummary, conditions: Conditions) -> Any
         ignore_label=data.ignore_label,
         class_pixels=summary.class_pixels,
         class_shares={name: [n / totals[name] for n in counts] for name, counts in summary.class_pixels.items()},
-        labelled=summary.valid_fraction,
-        conditions=conditions,
+        labelled=summary.valid_fraction or dict.fromkeys(data.splits, 1.0),
+        conditions={**conditions, **_having(summary)},
         samples=samples,
         one_label=summary.task == "classification",
     )
 
 
+def _having(summary: DatasetSummary) -> Conditions:
+    """Modality -> split -> subjects that have it, as a table of conditions; {} where none is ever missing."""
+    of_each = {name: {split: n[name] for split, n in summary.presence.items()} for name in summary.modalities}
+    return {"subjects with": of_each} if summary.presence else {}
+
+
+def _pictures(data: AnyData, split: Split | VolumeSplit, index: int) -> tuple[dict[str, np.ndarray], NDArray[np.int64]]:
+    """Modality -> picture of a sample, and its labels; of a scan, those of one slice."""
+    if isinstance(split, VolumeSplit):
+        pictures, labels = scan_pictures(split, index)
+        return dict(zip(data.modalities, pictures, strict=True)), labels
+    return sample_pictures(split, index), np.asarray(labels_of(split, [index])[0])
+
+
 def _print_card(summary: DatasetSummary, conditions: Conditions, notes: Sequence[str]) -> None:
     console = Console(highlight=False)
     console.print(Text(summary.name, style="bold"), "(synthetic)" if summary.synthetic else "")
-    whole = summary.task == "classification"
-    size = "one class a sample" if whole else f"{_size(summary)} pixels a sample"
+    whole, scans = summary.task == "classification", summary.task == "volumes"
+    size = "one class a sample" if whole else _size(summary) if scans else f"{_size(summary)} pixels a sample"
     console.print(f"{size}; scored on {summary.scored_split}")
     modalities = ", ".join(
         f"{name} ({_shape(shape) if isinstance(shape, tuple) else f'{shape} channels'})"
         for name, shape in summary.modalities.items()
     )
-    console.print(Text(f"modalities: {modalities}"))
-    grid = Grid()
-    grid.add_column("class")
-    for split in summary.class_pixels:
-        grid.add_column(f"{split}, {summary.unit}", justify="right")
-    for index, label in enumerate(summary.class_names):
-        grid.add_row(Text(label), *(f"{counts[index]:,}" for counts in summary.class_pixels.values()))
-    sizes = {"train": summary.n_train, "val": summary.n_val, "test": summary.n_test}
-    grid.add_section()
-    grid.add_row("samples", *(f"{sizes[split]:,}" for split in summary.class_pixels))
-    for values in conditions.values():
-        for value, counts in values.items():
-            grid.add_row(Text(f"  {value}"), *(f"{counts[split]:,}" for split in summary.class_pixels))
-    if not whole:
-        grid.add_row("labelled", *(f"{100 * summary.valid_fraction[split]:.1f} %" for split in summary.class_pixels))
-    console.print(grid)
+    console.print(Text(f"modalities: {', '.join(summary.modalities) if scans else modalities}"))
+    console.print(_grid(summary, {**conditions, **_having(summary)}))
     if summary.majority is not None:
         score, metric = summary.majority
         console.print(Text(f"always {summary.majority_class}: {score:.2f} % {metric} on {summary.scored_split}"))
@@ -192,3 +193,29 @@ def _print_card(summary: DatasetSummary, conditions: Conditions, notes: Sequence
         console.print(Text(note))
     if summary.attribution:
         console.print(Text(f"source: {summary.attribution}"))
+
+
+def _grid(summary: DatasetSummary, conditions: Conditions) -> Grid:
+    """Classes and conditions, a column a split; of scans, whose voxels are not counted, the latter alone."""
+    grid = Grid()
+    sizes = {"train": summary.n_train, "val": summary.n_val, "test": summary.n_test}
+    if summary.task == "volumes":
+        splits = list(summary.presence)
+        grid.add_column("")
+        for split in splits:
+            grid.add_column(split, justify="right")
+    else:
+        splits = list(summary.class_pixels)
+        grid.add_column("class")
+        for split in splits:
+            grid.add_column(f"{split}, {summary.unit}", justify="right")
+        for index, label in enumerate(summary.class_names):
+            grid.add_row(Text(label), *(f"{counts[index]:,}" for counts in summary.class_pixels.values()))
+        grid.add_section()
+    grid.add_row("samples", *(f"{sizes[split]:,}" for split in splits))
+    for values in conditions.values():
+        for value, counts in values.items():
+            grid.add_row(Text(f"  {value}"), *(f"{counts[split]:,}" for split in splits))
+    if summary.task == "segmentation":
+        grid.add_row("labelled", *(f"{100 * summary.valid_fraction[split]:.1f} %" for split in splits))
+    return grid

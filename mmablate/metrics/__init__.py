@@ -1,7 +1,7 @@
 """Metrics: pure functions on counts, logits and features, with thin accumulators.
 
 Segmentation (`segmentation`), classification (`classification`), linear probes and their calibration (`probes`), and
-partial information decomposition of predictions (`information`).
+partial information decomposition of predictions (`information`); regions of 3D scans (`volumes`).
 """
 
 from mmablate.metrics.classification import expected_calibration_error, log_loss, macro_f1, multiclass_scores
@@ -21,6 +21,7 @@ from mmablate.metrics.segmentation import (
     majority_mean_iou,
     mean_iou,
 )
+from mmablate.metrics.volumes import region_dice, region_hd95
 
 __all__ = [
     "Decomposition",
@@ -40,5 +41,7 @@ __all__ = [
     "majority_mean_iou",
     "mean_iou",
     "multiclass_scores",
+    "region_dice",
+    "region_hd95",
     "unique_null",
 ]

@@ -39,7 +39,8 @@ class DataCard:
         facts: name and value, in the order of print.
         splits: split -> its name as printed; sizes: split -> samples.
         class_names, colours, ignore_label: of the labels.
-        class_pixels: split -> pixels of each class, or samples of it where a sample has one label.
+        class_pixels: split -> pixels of each class, or samples of it where a sample has one label; {} where they
+            are not counted.
         class_shares: split -> share of each class among the labelled ones, 0-1.
         labelled: split -> share of its pixels (samples) that carry a class, 0-1.
         conditions: axis -> value -> split -> samples.
@@ -79,7 +80,7 @@ class BarView(NamedTuple):
 
 
 class ClassView(NamedTuple):
-    """One class with a bar a split."""
+    """One class with a bar a split; none where classes are not counted."""
 
     colour: str
     name: str
@@ -143,6 +144,7 @@ def _class_views(card: DataCard, splits: Sequence[str]) -> list[ClassView]:
                 hover=f"{card.class_pixels[split][k]:,} {card.counted}",
             )
             for split in splits
+            if split in card.class_pixels
         ]
         found.append(ClassView(scenes.css_colour(card.colours[k]), labels.clean(name), bars))
     return found

@@ -50,10 +50,14 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
 
 def placed(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model on the device; on CUDA a purely convolutional one with its channels last, as its kernels like it."""
+    """The model on the device; on CUDA one of 2D convolutions alone with its channels last, as its kernels like it."""
     model = model.to(device)
-    by_rows = any(isinstance(module, nn.Linear) for module in model.modules())
-    return model.to(memory_format=torch.channels_last) if device.type == "cuda" and not by_rows else model  # type: ignore[call-overload]
+    return model.to(memory_format=torch.channels_last) if device.type == "cuda" and _flat(model) else model  # type: ignore[call-overload]
+
+
+def _flat(model: nn.Module) -> bool:
+    """Whether the model's layers are of pictures alone; weights of 3D convolutions cannot have their channels last."""
+    return not any(isinstance(module, nn.Linear | nn.Conv3d) for module in model.modules())
 
 
 def prepare_threads(device: torch.device, threads: int) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmablate.data.base import VolumeData, VolumeSplit
-from mmablate.metrics.volumes import region_dice, region_hd95
+from mmablate.metrics import region_dice, region_hd95
 from mmablate.models.volumes import IncompleteSegmentor
 from mmablate.training import distributed
 
@@ -168,16 +168,18 @@ def score_volumes(
 
     Raises:
         ValueError: windows or definitions that make no sense, subsets of unknown modalities, or `min_et` without a
-            region ET.
+            region ET; all before the first scan.
         MissingExtra: HD95 without MONAI.
     """
     windows = Windows(patch, stride, windows_at_once)
     _check(models, data, subsets, min_et)
     guard = guard or (lambda index: nullcontext())
     scoring = _Scoring(data, surface, {ENHANCING: min_et} if min_et else {}, one_empty)
+    if surface:  # what is wrong with the definition, or not installed, is no failure of a model
+        voxel = torch.full((1, 1, 1), next(iter(data.regions.values()))[0])
+        scoring.of(voxel, voxel)
     names = list(subsets)
-    present = np.asarray(split.presence, dtype=bool)
-    scored = _scored(present, data, subsets)
+    scored = _scored(np.asarray(split.presence, dtype=bool), data, subsets)
     blank = np.zeros((len(scoring.columns), len(split), len(names)))
     found = {index: blank.copy() for index in range(len(models))}
     share = distributed.share()
@@ -186,12 +188,12 @@ def score_volumes(
         if not some:
             continue
         voxels, labels = split.read(subject)
+        scan = dict(zip(data.modalities, voxels, strict=True))
         truth = torch.from_numpy(np.asarray(labels)).to(device)
         for index in list(found):
             own = found.pop(index)
             with guard(index):
-                seen = _named(voxels, present[subject], data)
-                maps = subject_maps(models[index], seen, some, windows, device=device, precision=precision)
+                maps = subject_maps(models[index], scan, some, windows, device=device, precision=precision)
                 for name, guess in maps:
                     own[:, subject, names.index(name)] = scoring.of(guess, truth)
                 found[index] = own
@@ -214,7 +216,7 @@ def subject_maps(
     is the same.
 
     Args:
-        scan: modality -> float32 (H, W, Z), of the modalities that there are.
+        scan: modality -> float32 (H, W, Z); those in no subset are not looked at, and may be left out.
         subsets: name -> modalities, all among those.
         windows: how the scan is cut.
 
@@ -268,11 +270,6 @@ def _window_scores(
             repeated = [maps.repeat(len(some), *[1] * (maps.ndim - 1)) for maps in features]
             logits = model.segment(repeated, mask([subsets[name] for name in some]), empty.shape[-3:])
             yield from zip(some, logits.float().softmax(1).chunk(len(some)), strict=True)
-
-
-def _named(voxels: np.ndarray, present: NDArray[np.bool_], data: VolumeData) -> dict[str, np.ndarray]:
-    """Modality -> (H, W, Z), of those that the subject has."""
-    return {name: voxels[i] for i, name in enumerate(data.modalities) if present[i]}
 
 
 def _scored(present: NDArray[np.bool_], data: VolumeData, subsets: Subsets) -> NDArray[np.bool_]:

@@ -12,7 +12,6 @@ from brats_samples import SEQUENCES, name_of, write_lists, write_raw
 from filelock import FileLock
 from test_brats_opening import BARE, equal, opened
 
-from mmablate.cli.app import app
 from mmablate.data.brats import prepare as preparing
 from mmablate.data.brats.masks import PUBLISHED, read_mask_list, write_mask_list
 from mmablate.data.brats.opening import check_brats
@@ -202,15 +201,3 @@ def test_two_calls_at_once_and_folders_that_cannot_be_written(raw: Path, tmp_pat
 def test_subjects_are_listed_by_grade_as_published() -> None:
     assert Subject(name_of(1), "HGG", {}).listed == f"HG_{name_of(1)}"
     assert Subject("Brats18_2013_2_1", "HGG", {}).listed == "Brats18_2013_2_1"
-
-
-def test_the_command(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "out"
-    assert app(["data", "prepare", "brats", str(raw), str(out)], standalone_mode=False) == 0
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.splitlines()[-1] == f"{out}: 6 subjects written"
-    assert "6/6 subjects" in told.err
-    equal(opened(raw), opened(out))
-    assert app(["data", "prepare", "landsat", str(raw), str(out)], standalone_mode=False) == 2
-    assert "nothing to prepare of that name (there are: brats)" in capsys.readouterr().err

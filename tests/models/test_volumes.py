@@ -12,6 +12,7 @@ from mmablate.models.volumes import incomplete_segmentor
 from mmablate.models.volumes.fusing import RegionFusion
 from mmablate.models.volumes.layers import Conv, resized
 from mmablate.training.building import initialise
+from mmablate.training.device import _flat
 
 DOUBLE = torch.float64
 FOUR = ("flair", "t1ce", "t1", "t2")
@@ -296,3 +297,22 @@ def test_inputs_that_do_not_fit_the_masks_are_refused():
         make()(scans(1, modalities=FOUR[:3]), mask("1000"))
     with pytest.raises(ValueError, match="no sample has any"):
         make()(scans(1), mask("0000"))
+
+
+def test_its_weights_keep_their_layout_on_a_gpu():
+    model = make()
+    assert not _flat(model)
+    assert _flat(torch.nn.Conv2d(2, 3, 3))
+    with pytest.raises(RuntimeError, match="rank 4"):  # what would happen otherwise
+        model.to(memory_format=torch.channels_last)
+
+
+def test_half_precision_gives_about_the_same():
+    model, inputs, present = make(), scans(1), mask("1101")
+    exact = model(inputs, present).fused
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = model(inputs, present, separate=True, alone=True)
+    rough.alone.features.float().square().mean().backward()
+    assert rough.fused.logits.dtype == torch.bfloat16
+    away = (rough.fused.logits.float() - exact.logits).square().mean() / exact.logits.var()
+    assert float(away.detach()) < 0.02

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -273,6 +273,11 @@ def test_processes_share_the_subjects_and_their_sums_are_the_scores_of_one(monke
 def test_what_makes_no_sense_is_refused(options, says):
     with pytest.raises(ValueError, match=says):
         score([make()], Scans(), **options)
+
+
+def test_a_definition_that_does_not_exist_is_no_failure_of_a_model():
+    with pytest.raises(ValueError, match="one_empty"):
+        score([make()], Scans(), surface=True, one_empty="inf", guard=lambda index: suppress(ValueError))
 
 
 def test_small_predictions_need_their_region():
