@@ -28,7 +28,8 @@ class MetaDrop(IncompleteTraining):
             α < 1 the Lookahead of one step.
         eta_out: step size of the outer step.
         schedule_outer: it follows the schedule of the learning rate.
-        order: "second" differentiates through the inner step.
+        order: "second" differentiates through the inner step; what losses and model hold fixed (teachers, gates) stays
+            fixed there.
         others: as for `IncompleteTraining`.
 
     Source: PRISM documentation, Meta-Drop, sections 1 and 2. The script of that name released later differs: α = 0, an

@@ -315,7 +315,7 @@ class Evaluate(Section):
         classes: over which classes IoU is averaged: those present in truth or prediction, those in the truth
             ("in_target"), or all with absent ones counted 0 ("all_zero", as released).
         every: epochs between validations; the last epoch is always validated.
-        batch_size: samples a forward pass.
+        batch_size: samples a forward pass; of 3D scans windows of one, 1 where it is not said.
         also: what stands beside the accuracy of models that fuse modalities: "probes" (accuracy of each modality by a
             linear probe of its frozen encoder), "own" (that of the model's own unimodal output), "gain" (accuracy less
             the best probe's), "scores" (macro-F1, log-loss, calibration error), "information" (unique, redundant and

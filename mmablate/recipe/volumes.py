@@ -46,7 +46,8 @@ def _fill_evaluate(draft: Draft, raw: Mapping[str, Any]) -> None:
     evaluate: Evaluate = draft.sections["evaluate"]
     if "metric" in raw and evaluate.metric != "dice":
         draft.report(("evaluate", "metric"), f"the data are 3D scans: dice, got {raw['metric']!r}")
-    draft.sections["evaluate"] = evaluate.model_copy(update={"metric": "dice"})
+    size = evaluate.batch_size if "batch_size" in raw else 1
+    draft.sections["evaluate"] = evaluate.model_copy(update={"metric": "dice", "batch_size": size})
     if evaluate.stride is not None and evaluate.window is None:
         draft.report(
             ("evaluate", "stride"), f"of windows: give evaluate.window, e.g. [80, 80, 80], got {evaluate.stride}"

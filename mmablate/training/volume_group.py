@@ -104,7 +104,7 @@ class VolumeGroup(Group):
             patch=None if window is None else tuple(window), stride=settings.get("stride"), subsets=subsets,
             device=self.device, precision=self._precision, guard=guard,
             surface=by_condition and settings.get("hd95", True), min_et=settings.get("min_et", 0),
-            one_empty=settings.get("one_empty", "diagonal"),
+            one_empty=settings.get("one_empty", "diagonal"), windows_at_once=settings["batch_size"],
         )  # fmt: skip
         groups = groups_of_subsets(subsets, list(self.data.modalities), self._patterns())
         apart = settings.get("apart", [])
