@@ -81,14 +81,15 @@ class VolumeTrainee(Trainee):
             outer_step(parameters, start, [None] * len(parameters), alpha=rule.alpha, eta=0.0)
             return
         gradients = self._meta_gradient(parts)
-        if rule.balance == "meta":
-            rule.weigh(-self._slopes(pieces, start, gradients))
+        slopes = self._slopes(pieces, start, gradients) if rule.balance == "meta" else None
         eta = rule.eta_out
         if rule.schedule_outer:
             eta *= learning_rate(self.steps, self.total_steps, self.train_settings) / self.train_settings["lr"]
         if rule.order == "second" and eta:
             gradients = self._through(pieces, start, gradients)
         outer_step(parameters, start, gradients, alpha=rule.alpha, eta=eta)
+        if slopes is not None:
+            rule.weigh(-slopes)  # last: what goes through the inner step needs the β that it was taken with
 
     def _meta_gradient(self, parts: Sequence[Piece]) -> list[Tensor | None]:
         """∇L_meta(φ̃); the optimiser's moments and the training losses of the history know nothing of it."""
