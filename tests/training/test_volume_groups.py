@@ -99,9 +99,10 @@ def test_a_group_that_was_killed_goes_on_as_if_it_had_not_been(
             raise Killed
         original(own, *args, **named)
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(*((Group, "_end_epoch") if at == 3 else (VolumeTrainee, "take")), kill)
-        train_group(task(study, root, out, save_every=Interval(steps=1)), lambda progress: None)
+        with pytest.raises(Killed):
+            train_group(task(study, root, out, save_every=Interval(steps=1)), lambda progress: None)
     store = StudyStore(out, "scans")
     states = [read_state(store.run_folder(spec.run_id) / STATE) for spec in study.runs]
     assert [state is not None and state.about["steps"] for state in states] == [at] * 3
@@ -123,10 +124,37 @@ def test_memory_that_runs_out_within_a_step_leaves_no_half_of_it(
         if (trainee.steps, trainee.spec.rows[0], part.index) == (at, row, piece):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    with monkeypatch.context() as patch, pytest.raises(GroupTooLarge, match="out of memory"):
+    with monkeypatch.context() as patch:
         patch.setattr(VolumeTrainee, "backward", backward)
-        train_group(task(study, root, out, save_every=Interval(steps=2)), lambda progress: None)
+        with pytest.raises(GroupTooLarge, match="out of memory"):
+            train_group(task(study, root, out, save_every=Interval(steps=2)), lambda progress: None)
     for spec in study.runs:
         train_group(task(study, root, out, [spec]), lambda progress: None)
-    found = everything(out, study)
-    assert found == undisturbed
+    assert everything(out, study) == undisturbed
+
+
+def test_second_batches_are_cut_as_training_batches_are(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`train.accumulate` bounds the memory of a pass; the sum over the parts is the whole batch's."""
+    found = {}
+    original = VolumeTrainee.backward
+    for parts in (1, 2):
+        seen: list[tuple[str, int, int]] = []
+
+        def backward(trainee: VolumeTrainee, part: Piece, seen: list[tuple[str, int, int]] = seen) -> None:
+            original(trainee, part)
+            seen.append((trainee.spec.rows[0], part.index, len(part.batch)))
+
+        overrides = [f"train.accumulate={parts}", "train.batch_size=3", "train.epochs=1"]
+        cut = open_study(str(root / "scans.yaml"), data_root=str(root / "mini"), overrides=overrides)
+        assert isinstance(cut, Study)
+        out = root / f"parts{parts}"
+        with monkeypatch.context() as patch:
+            patch.setattr(VolumeTrainee, "backward", backward)
+            train_group(task(cut, root, out), lambda progress: None)
+        sizes = [size for row, _, size in seen if row == "meta"]
+        assert sizes == ([3, 3] if parts == 1 else [1, 2, 1, 2]) * 2
+        assert [index for row, index, _ in seen if row == "meta"] == list(range(2 * parts)) * 2
+        found[parts] = everything(out, cut)
+    for row in ("matched", "meta"):
+        whole, cut_up = (found[parts][row][3][0]["losses"] for parts in (1, 2))
+        assert cut_up == pytest.approx(whole, rel=1e-4), row
