@@ -7,7 +7,7 @@ importing torch. A plugin offers entries of the same types (see `registry`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -167,12 +167,14 @@ class MethodEntry(Entry):
         task: of data and models.
         teacher: the update rule that trains its teacher.
         fuses: it trains models that fuse several modalities.
+        unread: options -> those of them that a run with these options does not read; they are no part of its settings.
     """
 
     terms: tuple[str, ...] = ()
     task: Task = "segmentation"
     teacher: str = "joint"
     fuses: bool = False
+    unread: Callable[[Mapping[str, Any]], Collection[str]] = lambda options: ()
 
     kind = "method"
 

@@ -15,7 +15,7 @@ from mmablate.catalog import find
 from mmablate.recipe import Recipe
 from mmablate.recipe.merging import merge
 from mmablate.recipe.rechecking import Sections
-from mmablate.recipe.schema import Component, Data, Focus, Loss, Pretrain, Teacher, Train
+from mmablate.recipe.schema import Component, Data, Focus, Loss, Method, Pretrain, Teacher, Train
 from mmablate.study.datasets import data_settings
 from mmablate.study.reading import modalities_read, restricted
 
@@ -202,7 +202,7 @@ class Content:
             **self._common(sections, *(model for model in seen if model is not None)),
             "role": self._role["student"],
             "seed": _Part(seed, "null" if seed is None else str(seed)),
-            "method": self._once("method", method, lambda: _component(method)),
+            "method": self._once("method", method, lambda: _method(method)),
             "model": self._once("model", sections.model, lambda: self._model(sections.model)),
             "losses": self._once("losses", losses, lambda: _losses(losses)),
             "train": self._once("train", train, lambda: train.model_dump(mode="json")),
@@ -351,6 +351,12 @@ def _run(parts: Mapping[str, _Part], seed: int, role: str, depends_on: tuple[str
 
 def _component(section: Component) -> dict[str, Any]:
     return {"name": section.name, **section.options}
+
+
+def _method(method: Method) -> dict[str, Any]:
+    """What a run reads of its update rule."""
+    unread = find("method", method.name).unread(method.options)
+    return {key: value for key, value in _component(method).items() if key not in unread}
 
 
 def _losses(losses: Mapping[str, Loss]) -> list[dict[str, Any]]:
