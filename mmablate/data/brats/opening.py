@@ -115,7 +115,8 @@ def open_brats(
 
     A set that takes at most `cache_bytes` is read here and kept. Of a larger one, boxes of .npy files are read when
     asked for, and of NIfTI subjects the last ones within `cache_bytes` are kept; their voxels are looked at when they
-    are read (all at once by `check_brats`).
+    are read (all at once by `check_brats`). A NIfTI subject must be read for its size to be known, and again whenever
+    it is no longer kept: `prepare_brats` is worth its while for the whole of BraTS.
 
     Args:
         root: the folder as downloaded, or the folder that holds vol/ and seg/ or one up to two levels above it.
