@@ -167,12 +167,14 @@ class MethodEntry(Entry):
         task: of data and models.
         teacher: the update rule that trains its teacher.
         fuses: it trains models that fuse several modalities.
+        reads: options -> those of them that a run reads: runs that differ in the others alone are one.
     """
 
     terms: tuple[str, ...] = ()
     task: Task = "segmentation"
     teacher: str = "joint"
     fuses: bool = False
+    reads: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: options
 
     kind = "method"
 
