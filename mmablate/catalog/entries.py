@@ -168,6 +168,7 @@ class MethodEntry(Entry):
         teacher: the update rule that trains its teacher.
         fuses: it trains models that fuse several modalities.
         reads: options -> those of them that a run reads: runs that differ in the others alone are one.
+        about: option -> terms that it weighs or gates; without any of them it comes to nothing.
     """
 
     terms: tuple[str, ...] = ()
@@ -175,6 +176,7 @@ class MethodEntry(Entry):
     teacher: str = "joint"
     fuses: bool = False
     reads: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: options
+    about: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     kind = "method"
 

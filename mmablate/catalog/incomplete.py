@@ -71,6 +71,7 @@ class MetaDropOptions(BalanceOptions):
 
 
 _TERMS = ("fuse", "sep", "prm", "pixel", "proto")
+_ABOUT = {"gate": ("sep", "proto")} | {key: ("pixel",) for key in BalanceOptions.model_fields if "balance" in key}
 
 
 def _read(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +98,7 @@ INCOMPLETE_METHODS = (
         terms=_TERMS,
         task="volumes",
         reads=_read,
+        about=_ABOUT,
     ),
     MethodEntry(
         name="metadrop",
@@ -107,6 +109,7 @@ INCOMPLETE_METHODS = (
         terms=_TERMS,
         task="volumes",
         reads=_read,
+        about=_ABOUT,
     ),
 )
 
