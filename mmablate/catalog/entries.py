@@ -73,6 +73,7 @@ class DatasetEntry(Entry):
         known_general: it is known which channels carry modality-general decisive information.
         shapes: options -> modality -> shape of one sample, where no file need be read to know it.
         n_classes: likewise, None where the data must say.
+        hides: options that say which modalities of the same samples a training does not see.
     """
 
     modalities: tuple[str, ...] | None = None
@@ -92,6 +93,7 @@ class DatasetEntry(Entry):
     known_general: bool = False
     shapes: Callable[[Mapping[str, Any]], Mapping[str, Sequence[int]]] = lambda options: {}
     n_classes: int | None = None
+    hides: tuple[str, ...] = ()
 
     kind = "dataset"
 
