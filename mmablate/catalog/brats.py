@@ -80,4 +80,5 @@ BRATS = DatasetEntry(
     task="volumes",
     together=lambda options: True,  # a subject is cropped by all its sequences, and left out where none is asked for
     n_classes=4,
+    hides=("masks", "mask_seed"),
 )

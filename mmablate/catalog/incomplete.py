@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from mmablate.catalog.entries import LossEntry, MethodEntry, NoOptions, Options
 
@@ -45,14 +46,6 @@ class BalanceOptions(Options):
     balance_low: float = Field(0.1, ge=0, description="least β, before it is normed")
     balance_high: float = Field(4.0, gt=0, description="largest β, before it is normed")
 
-    @model_serializer(mode="wrap")
-    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """How β is changed is nothing that a run with a fixed one reads."""
-        values: dict[str, Any] = handler(self)
-        if self.balance == "fixed":
-            values = {key: value for key, value in values.items() if not key.startswith("balance_")}
-        return values
-
 
 class IncompleteOptions(BalanceOptions):
     """Single-level training, with the compute of a bi-level one where that is to be matched."""
@@ -78,6 +71,22 @@ class MetaDropOptions(BalanceOptions):
 
 
 _TERMS = ("fuse", "sep", "prm", "pixel", "proto")
+_ABOUT = {"gate": ("sep", "proto")} | {key: ("pixel",) for key in BalanceOptions.model_fields if "balance" in key}
+
+
+def _read(options: Mapping[str, Any]) -> dict[str, Any]:
+    """How β is changed is nothing to a run with a fixed one, nor a second batch to a run without."""
+    unread: set[str] = set()
+    if options.get("eta_out") == 0:
+        unread |= {"schedule_outer", "order"}
+    if options.get("second") == "none" or (options.get("eta_out") == 0 and options.get("balance") != "meta"):
+        unread |= {"meta"}
+    if options.get("balance") == "fixed":
+        unread |= {key for key in options if key.startswith("balance_")}
+    elif options.get("balance") == "meta":
+        unread |= {"balance_raised"}
+    return {key: value for key, value in options.items() if key not in unread}
+
 
 INCOMPLETE_METHODS = (
     MethodEntry(
@@ -88,6 +97,8 @@ INCOMPLETE_METHODS = (
         source="PASSION, arXiv:2407.14796; PRISM before Meta-Drop",
         terms=_TERMS,
         task="volumes",
+        reads=_read,
+        about=_ABOUT,
     ),
     MethodEntry(
         name="metadrop",
@@ -97,6 +108,8 @@ INCOMPLETE_METHODS = (
         source="PRISM documentation, Meta-Drop; MAML, arXiv:1703.03400; Reptile, arXiv:1803.02999",
         terms=_TERMS,
         task="volumes",
+        reads=_read,
+        about=_ABOUT,
     ),
 )
 

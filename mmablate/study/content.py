@@ -202,7 +202,7 @@ class Content:
             **self._common(sections, *(model for model in seen if model is not None)),
             "role": self._role["student"],
             "seed": _Part(seed, "null" if seed is None else str(seed)),
-            "method": self._once("method", method, lambda: _component(method)),
+            "method": self._once("method", method, lambda: _method(method)),
             "model": self._once("model", sections.model, lambda: self._model(sections.model)),
             "losses": self._once("losses", losses, lambda: _losses(losses)),
             "train": self._once("train", train, lambda: train.model_dump(mode="json")),
@@ -351,6 +351,11 @@ def _run(parts: Mapping[str, _Part], seed: int, role: str, depends_on: tuple[str
 
 def _component(section: Component) -> dict[str, Any]:
     return {"name": section.name, **section.options}
+
+
+def _method(method: Component) -> dict[str, Any]:
+    """An update rule's settings, as far as a run reads them."""
+    return {"name": method.name, **find("method", method.name).reads(method.options)}
 
 
 def _losses(losses: Mapping[str, Loss]) -> list[dict[str, Any]]:
