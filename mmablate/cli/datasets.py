@@ -14,7 +14,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from mmablate.catalog import entries
-from mmablate.data.base import AnyData
+from mmablate.cli.volume_info import SPLIT_NAMES, Conditions, conditions_of_splits, volume_info, write_page
+from mmablate.data.base import SampleData, VolumeData
 from mmablate.data.pictures import class_colours, sample_info, sample_pictures, spread
 from mmablate.data.summary import DatasetSummary, labels_of, summarise
 from mmablate.errors import DataError, UsageError
@@ -25,9 +26,7 @@ from mmablate.study.generating import with_data
 # The smallest recipe around a dataset's own defaults, so that `data info landsat` needs no file.
 DEFAULTS: dict[str, Any] = {"model": {"name": "anymodal_segmentor"}, "losses": {"sup": {}}}
 
-SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 MOST_SAMPLES = 12
-Conditions = dict[str, dict[str, dict[str, int]]]
 
 
 def check(name: str, root: str | None) -> int:
@@ -39,7 +38,10 @@ def check(name: str, root: str | None) -> int:
     summary = summarise(open_dataset(settings, place))
     counts = f"{summary.n_train} train, {summary.n_val} validation, {summary.n_test} test"
     mark = " SYNTHETIC data," if summary.synthetic else ""
-    print(f"{summary.name}:{mark} no faults found ({counts} samples of {_size(summary)})")
+    sizes = (
+        f"subjects of up to {_size(summary)} voxels" if summary.task == "volumes" else f"samples of {_size(summary)}"
+    )
+    print(f"{summary.name}:{mark} no faults found ({counts} {sizes})")
     return 0
 
 
@@ -50,14 +52,12 @@ def info(name: str, root: str | None, format: str, page: Path | None = None) -> 
     if problems:
         raise DataError(problems)
     data = open_dataset(settings, place)
+    if isinstance(data, VolumeData):
+        return volume_info(data, format, page)
     summary = summarise(data)
-    conditions = _conditions(data)
+    conditions = conditions_of_splits(data)
     if page is not None:
-        from mmablate.cli.writing import write_text
-        from mmablate.report.data_page import render_data_page
-
-        write_text(render_data_page(_card(data, summary, conditions)), page)
-        print(f"page: {page}", file=sys.stderr)
+        write_page(_card(data, summary, conditions), page)
     if format == "json":
         card = {**summary.to_json(), "conditions": conditions, "notes": list(data.notes)}
         print(json.dumps(card, ensure_ascii=False, indent=1))
@@ -85,21 +85,10 @@ def data_settings(name: str, root: str | None) -> tuple[dict[str, Any], str | No
     return dataset_settings(recipe), recipe.data.root
 
 
-def _conditions(data: AnyData) -> Conditions:
-    """Axis -> value -> split -> samples, of the splits that know where their samples come from."""
-    found: Conditions = {}
-    for name, split in data.splits.items():
-        for index in range(len(split)):
-            for axis, value in sample_info(split, index).conditions.items():
-                counts = found.setdefault(axis, {}).setdefault(value, dict.fromkeys(data.splits, 0))
-                counts[name] += 1
-    return {axis: dict(sorted(values.items())) for axis, values in found.items()}
-
-
 def _size(summary: DatasetSummary) -> str:
     """ "32 x 32", or "audio 1 x 40 x 64, image 3 x 32 x 64"."""
-    if summary.task == "segmentation":
-        return f"{summary.shape[0]} x {summary.shape[1]}"
+    if summary.task != "classification":
+        return " x ".join(map(str, summary.shape))
     return ", ".join(f"{name} {_shape(shape)}" for name, shape in summary.modalities.items())
 
 
@@ -122,7 +111,7 @@ def _facts(summary: DatasetSummary) -> list[tuple[str, str]]:
     return facts
 
 
-def _card(data: AnyData, summary: DatasetSummary, conditions: Conditions) -> Any:
+def _card(data: SampleData, summary: DatasetSummary, conditions: Conditions) -> Any:
     """The card as the page takes it."""
     from mmablate.report.data_page import DataCard, ShownSample
 
@@ -155,7 +144,7 @@ def _card(data: AnyData, summary: DatasetSummary, conditions: Conditions) -> Any
         labelled=summary.valid_fraction,
         conditions=conditions,
         samples=samples,
-        one_label=summary.task == "classification",
+        counted="samples" if summary.task == "classification" else "pixels",
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmablate.data.base import AnyData, Described, Pictured, SampleInfo, Split
+from mmablate.data.base import AnyData, AnySplit, Described, Pictured, SampleInfo, Split
 
 PERCENTILES = (2.0, 98.0)
 SMALLEST_SPAN = 1.0
@@ -21,7 +21,7 @@ HEAT_COLOURS = np.array([(38, 99, 168), (238, 236, 232), (214, 96, 22)], dtype=n
 """RGB 0-255 far below, at and far above the mean."""
 
 
-def sample_info(split: Split, index: int) -> SampleInfo:
+def sample_info(split: AnySplit, index: int) -> SampleInfo:
     """Id and conditions of a sample; its number where the split does not describe its samples."""
     return split.describe(index) if isinstance(split, Described) else SampleInfo(str(index))
 
@@ -105,7 +105,7 @@ def _stretched(channel: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(finite, shades, 0.0))
 
 
-def spread(split: Split, n: int) -> list[int]:
+def spread(split: AnySplit, n: int) -> list[int]:
     """At most n samples that cover the conditions as evenly as possible; the same ones every time.
 
     Every combination of conditions gets its turn before one gets a second; where there are more combinations

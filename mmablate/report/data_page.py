@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -39,12 +39,13 @@ class DataCard:
         facts: name and value, in the order of print.
         splits: split -> its name as printed; sizes: split -> samples.
         class_names, colours, ignore_label: of the labels.
-        class_pixels: split -> pixels of each class, or samples of it where a sample has one label.
+        class_pixels: split -> pixels or voxels of each class, or samples of it where a sample has one label.
         class_shares: split -> share of each class among the labelled ones, 0-1.
-        labelled: split -> share of its pixels (samples) that carry a class, 0-1.
+        labelled: split -> share of them that carry a class, 0-1.
         conditions: axis -> value -> split -> samples.
         samples: to show, in the order of print.
-        one_label: a sample has one label, not one for each pixel.
+        counted: what carries a class.
+        sample_word: what a split holds.
     """
 
     name: str
@@ -62,12 +63,8 @@ class DataCard:
     labelled: Mapping[str, float]
     conditions: Mapping[str, Mapping[str, Mapping[str, int]]]
     samples: Sequence[ShownSample]
-    one_label: bool = False
-
-    @property
-    def counted(self) -> str:
-        """What carries a class."""
-        return "samples" if self.one_label else "pixels"
+    counted: Literal["pixels", "voxels", "samples"] = "pixels"
+    sample_word: Literal["samples", "subjects"] = "samples"
 
 
 class BarView(NamedTuple):
@@ -106,6 +103,8 @@ def render_data_page(card: DataCard) -> str:
         script="",
         synthetic=card.synthetic,
         counted=card.counted,
+        sample_word=card.sample_word,
+        void=card.counted != "voxels",
         facts=[(labels.clean(name), labels.clean(value)) for name, value in card.facts],
         splits=[(card.splits[s], f"{card.sizes[s]:,}", _percent(card.labelled[s])) for s in splits],
         classes=_class_views(card, splits),
