@@ -38,9 +38,8 @@ def check(name: str, root: str | None) -> int:
     summary = summarise(open_dataset(settings, place))
     counts = f"{summary.n_train} train, {summary.n_val} validation, {summary.n_test} test"
     mark = " SYNTHETIC data," if summary.synthetic else ""
-    sizes = (
-        f"subjects of up to {_size(summary)} voxels" if summary.task == "volumes" else f"samples of {_size(summary)}"
-    )
+    volumes = summary.task == "volumes"
+    sizes = f"subjects of at most {_size(summary)} voxels" if volumes else f"samples of {_size(summary)}"
     print(f"{summary.name}:{mark} no faults found ({counts} {sizes})")
     return 0
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmablate.report import images, labels, scenes, script, templating
 
-_ROOM = 272
+_ROOM, _SLICE_ROOM = 272, 208
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,16 +151,17 @@ def _sample_views(card: DataCard) -> list[SampleView]:
     """Samples as long as the page stays small; the first of all is always there."""
     found: list[SampleView] = []
     room = scenes.MOST_BYTES
+    side = _SLICE_ROOM if card.counted == "voxels" else _ROOM  # four sequences and the labels stand in one line
     for sample in card.samples:
         pictures = [
-            scenes.picture(name, images.picture_uri(pixels), _shape(sample, pixels), _ROOM, f"modality {name}")
+            scenes.picture(name, images.picture_uri(pixels), _shape(sample, pixels), side, f"modality {name}")
             for name, pixels in sample.pictures.items()
         ]
         words = list(sample.conditions.values())
         if sample.labels.ndim:
             void = sample.labels == card.ignore_label
             truth = images.classes_uri(sample.labels, card.colours, void)
-            pictures.append(scenes.picture("labels", truth, _shape(sample, void), _ROOM, "labels"))
+            pictures.append(scenes.picture("labels", truth, _shape(sample, void), side, "labels"))
         else:
             words.insert(0, _class_of(card, int(sample.labels)))
         room -= sum(len(view.uri) for view in pictures)
