@@ -24,7 +24,8 @@ class RankedRow:
         name, label: of the row.
         seeds: whose runs have predictions, ascending.
         scenes: with the predictions of the first seed, the worst scene first.
-        scores: one a scene, percent: mIoU of the scene, mean over subsets and seeds; None where no pixel is labelled.
+        scores: one a scene, percent: mIoU of the scene, or Dice of the scan that it is a slice of, mean over subsets
+            and seeds; None where there is none.
         by_seed: one a scene: seed -> mean over subsets.
         n_left_out: scenes between the worst and the best that are not shown.
     """
@@ -96,7 +97,7 @@ def _row(
     if every is None:
         return None
     own = tuple(seeds[row.run_id] for row in shown.rows)
-    scored = [(scene, {seed: _mean_miou(scene, place) for place, seed in enumerate(own)}) for scene in every.scenes]
+    scored = [(scene, {seed: _mean_score(scene, place) for place, seed in enumerate(own)}) for scene in every.scenes]
     # Scenes without a label come last: they are neither good nor bad.
     scored.sort(key=lambda item: (_mean(item[1]) is None, _mean(item[1]) or 0.0, item[0].id))
     kept = scored if len(scored) <= 2 * n else [*scored[:n], *scored[len(scored) - n :]]
@@ -112,8 +113,8 @@ def _row(
     )
 
 
-def _mean_miou(scene: Scene, run: int) -> float | None:
-    values = [cell.miou for cell in scene.predictions[run] if cell is not None and cell.miou is not None]
+def _mean_score(scene: Scene, run: int) -> float | None:
+    values = [cell.score for cell in scene.predictions[run] if cell is not None and cell.score is not None]
     return statistics.fmean(values) if values else None
 
 

@@ -71,6 +71,12 @@ def padded(picture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.pad(picture, around + [(0, 0)] * (picture.ndim - 2))
 
 
+def shown_shape(split: VolumeSplit, indices: Sequence[int]) -> tuple[int, int]:
+    """Height and width that the slices of all these subjects fit into."""
+    sizes = np.array([split.size(index) for index in indices])
+    return int(sizes[:, 1].max()), int(sizes[:, 0].max())
+
+
 def scan_slice(data: VolumeData, split: VolumeSplit, index: int) -> ScanSlice:
     """The fullest slice of the subject at `index`; each sequence in grey between percentiles of that slice."""
     volume, labels = split.read(index)

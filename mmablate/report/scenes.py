@@ -66,7 +66,9 @@ class ScenesView(NamedTuple):
 
     Attributes:
         legend: CSS colour and name of each class that occurs.
-        left_out: scenes that did not fit on the page.
+        void: some pixels may have no label.
+        word: what a scene is.
+        notes: below the grids, among them how many scenes did not fit on the page.
     """
 
     anchor: str
@@ -76,7 +78,9 @@ class ScenesView(NamedTuple):
     scenes: list[SceneView]
     legend: list[tuple[str, str]]
     seeds: str
-    left_out: int
+    void: bool
+    word: str
+    notes: list[str]
 
 
 def css_colour(colour: images.Colour) -> str:
@@ -140,7 +144,9 @@ def scenes_view(scenes: Scenes, anchor: str) -> ScenesView:
         scenes=views,
         legend=[(css_colour(scenes.colours[k]), labels.clean(scenes.class_names[k])) for k in named],
         seeds=f"seed{'s' if len(scenes.seeds) > 1 else ''} {', '.join(map(str, scenes.seeds))}",
-        left_out=len(scenes.scenes) - len(views),
+        void=not scenes.scans,
+        word="scan" if scenes.scans else "scene",
+        notes=_notes(scenes, len(scenes.scenes) - len(views)),
     )
 
 
@@ -167,13 +173,42 @@ def _scene_view(scenes: Scenes, scene: Scene) -> tuple[SceneView, int]:
     return SceneView(labels.clean(scene.id), conditions, inputs, rows), size
 
 
+def told_score(prediction: Prediction) -> tuple[str, str]:
+    """The score of a prediction as printed below it, and what hovering tells; both empty where there is none."""
+    if prediction.score is None:
+        return "", ""
+    score = numbers.fixed(prediction.score, 1)
+    if prediction.accuracy is not None:
+        return score, f"mIoU {score} %, {numbers.fixed(prediction.accuracy, 1)} % of the pixels right"
+    regions = ", ".join(f"{labels.clean(name)} {numbers.fixed(own, 1)}" for name, own in prediction.regions.items())
+    return score, f"Dice of the whole scan {score} %" + (f" ({regions})" if regions else "")
+
+
+def _notes(scenes: Scenes, left_out: int) -> list[str]:
+    """What the numbers below the pictures are."""
+    if scenes.scans:
+        found = [
+            "Shown is the slice of each scan with most tumour. Under a picture: Dice of the whole scan in percent, "
+            "mean over the regions; a table averages it over the subjects."
+        ]
+    else:
+        found = [
+            "Under a picture: mIoU in percent over the classes of that one scene. A table pools the pixels of all "
+            "scenes, so these numbers do not average to it.",
+            "Pixels without a label are hatched in the predictions, too: they count nowhere.",
+        ]
+    if left_out:
+        some = "scene is" if left_out == 1 else "scenes are"
+        found.append(f"{left_out} further {some} left out to keep this page small.")
+    return found
+
+
 def _prediction_view(
     scenes: Scenes, scene: Scene, label: str, subset: str, prediction: Prediction, void: np.ndarray
 ) -> PredictionView:
     shape = (void.shape[0], void.shape[1])
     classes = images.classes_uri(prediction.classes, scenes.colours, void)
-    score = numbers.fixed(prediction.miou, 1) if prediction.miou is not None else ""
-    about = f"mIoU {score} %, {numbers.fixed(prediction.accuracy, 1)} % of the pixels right" if score else ""
+    score, about = told_score(prediction)
     alt = f"{labels.plain(label)} from {subset}: {about}"
     return PredictionView(
         classes=picture("", classes, shape, _CELL, alt),
