@@ -8,7 +8,8 @@ import numpy as np
 from markupsafe import Markup
 
 from mmablate.analysis.ranked_scenes import RankedRow, RankedScenes
-from mmablate.analysis.scenes import Prediction, Scene, Scenes
+from mmablate.analysis.ranked_subjects import RankedSubjects
+from mmablate.analysis.scenes import SURFACE, Prediction, Scene, Scenes
 from mmablate.report import images, labels, numbers, templating
 from mmablate.report.contact_sheet import SheetAbout, page_values
 from mmablate.report.html import label_html
@@ -26,6 +27,7 @@ _SCAN_NOTES = (
     "The scans are those that the study has kept, not its whole split, each shown by the slice with most tumour. They "
     "are ordered by Dice of the whole scan in percent, mean over the regions, the subsets shown and the seeds.",
     "The pictures are those of the first seed.",
+    "Scores of all subjects are means over all subsets scored and over seeds.",
 )
 
 
@@ -50,6 +52,15 @@ class SceneView(NamedTuple):
     predictions: list[PredictionView]
 
 
+class SubjectView(NamedTuple):
+    """A subject: id, scores, the subset it is worst from, and Dice by seed."""
+
+    id: str
+    scores: list[str]
+    lowest: str
+    hover: str
+
+
 class RowView(NamedTuple):
     """A row of the table."""
 
@@ -58,6 +69,9 @@ class RowView(NamedTuple):
     facts: list[str]
     scenes: list[SceneView]
     summary: list[str]
+    columns: list[str]
+    subjects: list[SubjectView]
+    of_subjects: str
 
 
 def render_scene_sheet(about: SheetAbout, ranked: RankedScenes) -> str:
@@ -123,7 +137,35 @@ def _row_view(row: RankedRow, place: int, pictures: SheetPictures) -> RowView:
         ],
         scenes=[_scene_view(row, i, scene, pictures) for i, scene in enumerate(row.scenes.scenes)],
         summary=[str(len(row.scenes.scenes) + row.n_left_out), *ends, str(len(row.seeds))],
+        columns=[f"{labels.clean(name)}, {_unit(name)}" for name in row.subjects.columns] if row.subjects else [],
+        subjects=_subject_views(row.subjects) if row.subjects else [],
+        of_subjects=_of_subjects(row.subjects) if row.subjects else "",
     )
+
+
+def _unit(column: str) -> str:
+    return "mm" if column.startswith(SURFACE) else "%"
+
+
+def _of_subjects(ranked: RankedSubjects) -> str:
+    """Which subjects the table has."""
+    shown = len(ranked.subjects)
+    if shown == ranked.n:
+        return f"All {shown} subjects, the lowest Dice first" if shown > 1 else "The one subject"
+    return f"The {shown - shown // 2} worst and {shown // 2} best of {ranked.n} subjects by Dice, the lowest first"
+
+
+def _subject_views(ranked: RankedSubjects) -> list[SubjectView]:
+    return [
+        SubjectView(
+            id=labels.clean(own.id),
+            scores=[numbers.fixed(own.scores[name], 1) if name in own.scores else numbers.MISSING
+                    for name in ranked.columns],
+            lowest=f"{labels.clean(own.lowest[0])} ({numbers.fixed(own.lowest[1], 1)} %)",
+            hover=", ".join(f"seed {seed}: {numbers.fixed(value, 1)}" for seed, value in own.by_seed.items()),
+        )
+        for own in ranked.subjects
+    ]  # fmt: skip
 
 
 def _scene_view(row: RankedRow, place: int, scene: Scene, pictures: SheetPictures) -> SceneView:

@@ -14,6 +14,7 @@ from mmablate.report.html import label_html
 MOST_BYTES = 2_500_000
 """Of all pictures of a page; further scenes are left out, and the page says so."""
 _CELL, _INPUT = 128, 256
+_SLICE = 208  # of a scan, so that four sequences and the truth stand in one line
 
 
 class PictureView(NamedTuple):
@@ -154,12 +155,13 @@ def _scene_view(scenes: Scenes, scene: Scene) -> tuple[SceneView, int]:
     """The view and the bytes of its pictures."""
     void = scene.labels == scenes.ignore_label
     shape = (scene.labels.shape[0], scene.labels.shape[1])
+    room = _SLICE if scenes.scans else _INPUT
     inputs = [
-        picture(name, images.picture_uri(pixels), shape, _INPUT, f"modality {name}")
+        picture(name, images.picture_uri(pixels), shape, room, f"modality {name}")
         for name, pixels in scene.pictures.items()
     ]
     truth = images.classes_uri(scene.labels, scenes.colours, void)
-    inputs.append(picture("truth", truth, shape, _INPUT, "labels"))
+    inputs.append(picture("truth", truth, shape, room, "labels"))
     size = sum(len(view.uri) for view in inputs)
     rows = []
     for label, predictions in zip(scenes.rows, scene.predictions, strict=True):

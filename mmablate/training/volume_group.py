@@ -144,9 +144,10 @@ class VolumeGroup(Group):
     def _slices(self, trainee: Trainee, split: VolumeSplit) -> dict[str, np.ndarray]:
         settings = self.settings["evaluate"]
         shown = shown_subsets(self._subsets(), len(self.data.modalities))
+        windows = Windows(_box(settings), settings.get("stride"), settings["batch_size"])
         return slice_predictions(
-            trainee.model, split, self.data, self.task.samples, shown,
-            Windows(_box(settings), settings.get("stride")), device=self.device, precision=self._precision,
+            trainee.model, split, self.data, self.task.samples, shown, windows,
+            device=self.device, precision=self._precision,
         )  # fmt: skip
 
 
