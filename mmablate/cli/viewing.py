@@ -92,8 +92,8 @@ def _write_sheet(request: ViewRequest, store: StudyStore, study: Mapping[str, An
 
 def _has_scenes(store: StudyStore, study: Mapping[str, Any]) -> bool:
     """Rather than one class a sample."""
-    dataset = study.get("dataset")
-    scans = isinstance(dataset, dict) and dataset.get("task") == "volumes"
+    data = study.get("data")
+    scans = isinstance(data, dict) and data.get("task") == "volumes"
     return scans or (store.folder / SAMPLES).exists()
 
 

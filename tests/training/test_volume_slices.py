@@ -110,5 +110,5 @@ def test_flops_are_those_of_the_convolutions_and_products_of_one_window() -> Non
     for hook in hooks:
         hook.remove()
     assert volume_flops(model, (8, 8, 6), CPU) == total + products.total
-    assert total > 20 * products.total > 0
+    assert total > 10 * products.total > 0
     assert volume_flops(SimpleNamespace(modalities=NAMES), (8, 8, 6), CPU) is None  # type: ignore[arg-type]
