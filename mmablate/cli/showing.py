@@ -88,8 +88,8 @@ class _Source:
     def split(self, seed: int | None) -> Split:
         """The scored split; of data that are drawn for each seed, that seed's."""
         data: AnyData = open_dataset(self.settings, self.root, seed=seed)
-        if isinstance(data, VolumeData):
-            raise StoreError(f"study.json: recipe.data: {data.name} has 3D scans, which no sheet of samples shows")
+        if isinstance(data, VolumeData):  # whose runs keep no predictions of single samples
+            raise StoreError(f"{data.name}: 3D scans are not shown sample by sample")
         return data.splits[data.scored_split]
 
     def differences(self, store: StudyStore, study: Mapping[str, Any]) -> list[str]:

@@ -40,6 +40,9 @@ ATTRIBUTION = "BraTS (Menze et al. 2015; Bakas et al. 2017, 2018)"
 SYNTHETIC = "synthetic scans by mmablate data make brats"
 CLASS_NAMES = ("background", "NCR/NET", "ED", "ET")
 REGIONS = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
+# Necrosis red, oedema green, enhancing tumour yellow, as is the custom, in tones that colour-blind readers tell apart
+# (Okabe and Ito 2008).
+COLOURS = ((0, 0, 0), (213, 94, 0), (0, 158, 115), (240, 228, 66))
 TITLES = {"flair": "FLAIR", "t1ce": "T1ce", "t1": "T1", "t2": "T2"}
 CACHE_BYTES = 1 << 30
 
@@ -156,6 +159,7 @@ def open_brats(
         synthetic=synthetic,
         attribution=SYNTHETIC if synthetic else ATTRIBUTION,
         content=(*files, *found.lists),
+        colours=COLOURS,
         notes=(*found.notes, *notes),
     )
 
