@@ -75,6 +75,16 @@ def mini_muses(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def mini_brats(tmp_path_factory):
+    """The smallest synthetic BraTS set that has two complete training subjects, made once a test process."""
+    from mmablate.data.brats.mini import make_brats
+
+    root = tmp_path_factory.mktemp("brats") / "set"
+    make_brats(root, train=16, val=2, test=2, size=24, raw=False)
+    return root
+
+
+@pytest.fixture(scope="session")
 def mini_clips(tmp_path_factory):
     """The smallest synthetic sets of clips, made once a test process: name of the dataset -> root."""
     from mmablate.data.mini_clips import make_ravdess, make_vggsound

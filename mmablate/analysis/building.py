@@ -105,6 +105,7 @@ def _build(
         smallest_effect=rules.smallest_effect,
         condition=view.condition,
         subset=view.subset,
+        given=view.given,
     )
     found = Found(
         missing=tuple(spec["name"] for spec in layout["rows"] if not by_row.get(spec["name"])),

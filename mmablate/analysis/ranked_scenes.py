@@ -9,11 +9,13 @@ from typing import Any
 
 from mmablate.analysis.class_samples import chosen_rows
 from mmablate.analysis.forms import fault
+from mmablate.analysis.ranked_subjects import RankedSubjects, rank_subjects
 from mmablate.analysis.runs import by_row
 from mmablate.analysis.scenes import Scene, Scenes, scenes_of
 from mmablate.errors import StoreError
 from mmablate.results import StudyStore
 from mmablate.results.shown import read_shown
+from mmablate.results.subject_scores import read_subject_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +26,11 @@ class RankedRow:
         name, label: of the row.
         seeds: whose runs have predictions, ascending.
         scenes: with the predictions of the first seed, the worst scene first.
-        scores: one a scene, percent: mIoU of the scene, mean over subsets and seeds; None where no pixel is labelled.
+        scores: one a scene, percent: mIoU of the scene, or Dice of the scan that it is a slice of, mean over subsets
+            and seeds; None where there is none.
         by_seed: one a scene: seed -> mean over subsets.
         n_left_out: scenes between the worst and the best that are not shown.
+        subjects: of 3D scans, those of the whole split in the order of their Dice; None where no scores were kept.
     """
 
     name: str
@@ -36,6 +40,7 @@ class RankedRow:
     scores: tuple[float | None, ...]
     by_seed: tuple[Mapping[int, float | None], ...]
     n_left_out: int
+    subjects: RankedSubjects | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +48,7 @@ class RankedScenes:
     """What is looked at of a segmentation study.
 
     Attributes:
-        rows: in the order of the table, of those asked for that have predictions.
+        rows: in the order of the table, of those asked for that have predictions, or scores of single subjects.
         missing: labels of rows that were asked for and have none.
         synthetic: the data were generated.
     """
@@ -77,7 +82,12 @@ def load_ranked_scenes(
             for record in records.get(name, ())
             if record.status == "ok" and (seeds is None or record.seed in seeds)
         }
+        subjects = _subjects(store, runs, n)
         row = _row(store, study, name, label, runs, n)
+        if row is not None:
+            row = replace(row, subjects=subjects)
+        elif subjects is not None:
+            row = _without_pictures(study, name, label, subjects)
         if row is None:
             missing.append(label)
         else:
@@ -96,7 +106,7 @@ def _row(
     if every is None:
         return None
     own = tuple(seeds[row.run_id] for row in shown.rows)
-    scored = [(scene, {seed: _mean_miou(scene, place) for place, seed in enumerate(own)}) for scene in every.scenes]
+    scored = [(scene, {seed: _mean_score(scene, place) for place, seed in enumerate(own)}) for scene in every.scenes]
     # Scenes without a label come last: they are neither good nor bad.
     scored.sort(key=lambda item: (_mean(item[1]) is None, _mean(item[1]) or 0.0, item[0].id))
     kept = scored if len(scored) <= 2 * n else [*scored[:n], *scored[len(scored) - n :]]
@@ -112,8 +122,21 @@ def _row(
     )
 
 
-def _mean_miou(scene: Scene, run: int) -> float | None:
-    values = [cell.miou for cell in scene.predictions[run] if cell is not None and cell.miou is not None]
+def _subjects(store: StudyStore, runs: Mapping[int, str], n: int) -> RankedSubjects | None:
+    """What the runs (seed -> run) have kept of single subjects."""
+    read = {seed: read_subject_scores(store.run_folder(run_id)) for seed, run_id in runs.items()}
+    return rank_subjects({seed: own for seed, own in read.items() if own is not None}, n)
+
+
+def _without_pictures(study: Mapping[str, Any], name: str, label: str, subjects: RankedSubjects) -> RankedRow:
+    about, data = study.get("dataset") or {}, study.get("data") or {}
+    synthetic = bool(about.get("synthetic"))
+    none = Scenes(str(data.get("scored_split") or "test"), (label,), (), (), (), (), (), -1, synthetic, scans=True)
+    return RankedRow(name, label, subjects.seeds, none, (), (), 0, subjects)
+
+
+def _mean_score(scene: Scene, run: int) -> float | None:
+    values = [cell.score for cell in scene.predictions[run] if cell is not None and cell.score is not None]
     return statistics.fmean(values) if values else None
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from mmablate.results import StudyStore
-from mmablate.results.shown import Samples, Shown, read_shown
+from mmablate.results.shown import Samples, Shown, ShownRow, read_shown
+
+DICE, SURFACE = "Dice", "HD95"
+"""Columns of the scores of a subject: the mean over its regions, and what begins with the name of a distance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,14 +21,17 @@ class Prediction:
 
     Attributes:
         classes: class map (h, w).
-        miou: percent, mean over the classes in the truth or the prediction of this scene; None where no pixel
-            is labelled. The mean over scenes is not the score of a table, which pools the pixels of all.
-        accuracy: percent of the labelled pixels; None likewise.
+        score: percent. mIoU over the classes in the truth or the prediction of this scene, None where no pixel is
+            labelled: the mean over scenes is not the score of a table, which pools the pixels of all. Of a slice of a
+            scan, Dice of the whole scan, which a table averages; None where that was not kept.
+        accuracy: percent of the labelled pixels, None likewise; of a slice None.
+        regions: of a slice, region -> Dice of the whole scan, percent.
     """
 
     classes: np.ndarray
-    miou: float | None
+    score: float | None
     accuracy: float | None
+    regions: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +62,7 @@ class Scenes:
         seeds: of the runs shown, ascending; one where all rows show the same.
         subsets: in the order of the table.
         scenes: those that at least one row has a prediction of.
-        class_names, colours, ignore_label, synthetic: as in `Samples`.
+        class_names, colours, ignore_label, synthetic, scans: as in `Samples`.
     """
 
     split: str
@@ -68,6 +74,7 @@ class Scenes:
     colours: tuple[tuple[int, int, int], ...]
     ignore_label: int
     synthetic: bool
+    scans: bool = False
 
 
 def scene_scores(
@@ -138,6 +145,7 @@ def scenes_of(shown: Shown, study: Mapping[str, Any], seeds: Mapping[str, int]) 
         colours=samples.colours,
         ignore_label=samples.ignore_label,
         synthetic=samples.synthetic,
+        scans=samples.scans,
     )
 
 
@@ -148,14 +156,17 @@ def _scene(shown: Shown, place: int, subsets: Sequence[str]) -> Scene:
         conditions=samples.conditions[place],
         pictures={name: pictures[place] for name, pictures in samples.pictures.items()},
         labels=samples.labels[place],
-        predictions=tuple(
-            tuple(_prediction(samples, place, row.predictions.get(subset)) for subset in subsets) for row in shown.rows
-        ),
+        predictions=tuple(tuple(_prediction(samples, place, row, subset) for subset in subsets) for row in shown.rows),
     )
 
 
-def _prediction(samples: Samples, place: int, maps: Sequence[np.ndarray | None] | None) -> Prediction | None:
+def _prediction(samples: Samples, place: int, row: ShownRow, subset: str) -> Prediction | None:
+    maps = row.predictions.get(subset)
     classes = None if maps is None else maps[place]
     if classes is None:
         return None
+    if samples.scans:
+        own = row.scores[subset][place] if subset in row.scores else {}
+        regions = {name: value for name, value in own.items() if name != DICE and not name.startswith(SURFACE)}
+        return Prediction(classes, own.get(DICE), None, regions)
     return Prediction(classes, *scene_scores(samples.labels[place], classes, samples.ignore_label))

@@ -208,6 +208,8 @@ class Table(_Frozen):
             out): they hold for every other table that is made of the same rows.
         condition: the only condition whose samples are scored, e.g. "night"; None for all samples.
         subset: the column of the study whose scores by condition these are; None for the study's own columns.
+        given: what the models are given, as printed, where the condition is one of the modalities and not of the
+            samples, e.g. "from t2 alone"; left out of the JSON form where it is None.
     """
 
     schema_: int = Field(1, alias="schema")
@@ -234,10 +236,16 @@ class Table(_Frozen):
     smallest_effect: float | None = None
     condition: str | None = None
     subset: str | None = None
+    given: str | None = None
     notes: tuple[str, ...] = ()
     study_notes: tuple[str, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        return {key: value for key, value in written.items() if key != "given" or value is not None}
 
     def to_json_dict(self) -> dict[str, Any]:
         """The JSON form of INTERFACE.md; keys in the order of this class."""

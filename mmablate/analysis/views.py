@@ -23,6 +23,7 @@ class View:
         caption: in place of the study's caption, or None.
         notes: what must be said before the study's own notes.
         condition, subset: which was asked for.
+        given: of a condition of the modalities, what the models are given.
         averages: the column Mean averages the subset columns; it is never one of `scores`.
     """
 
@@ -34,6 +35,7 @@ class View:
     notes: tuple[str, ...] = ()
     condition: str | None = None
     subset: str | None = None
+    given: str | None = None
     averages: bool = True
 
 
@@ -80,23 +82,47 @@ CLASSES_DIFFER = (
 
 
 def _of_condition(study: Mapping[str, Any], info: dict[str, ColumnInfo], condition: str, axis: str) -> View:
+    if axis == SUBSETS:
+        return _of_modalities(study, info, condition)
     return View(
         columns=tuple(info),
         info=info,
         scores=lambda record: record.conditions.get(condition, {}),
         title=f"{condition} only",
         notes=(
-            f"Only the modalities {condition} are given to the models here, or the subsets of that group; the table of "
-            "the study averages over all subsets.",
-        )
-        if axis == SUBSETS
-        else (
             f"Only the samples of {condition} ({axis}) are scored here; the models are those of the table of all "
             "samples. What these notes say of a split is about all of its samples.",
             *_classes_note(study, info),
         ),
         condition=condition,
     )
+
+
+def _of_modalities(study: Mapping[str, Any], info: dict[str, ColumnInfo], condition: str) -> View:
+    """The scores of all samples from one subset of the modalities, or their means over a group of subsets."""
+    layout = _given(study)
+    group = layout["groups"].get(condition)
+    given = f"from {condition} alone" if group is None else str(group)
+    how = f"mean over the subjects{' and then' if given.startswith('over ') else ','} {given}"
+    kept = {name: about for name, about in info.items() if name not in layout["apart"]}
+    return View(
+        columns=tuple(kept),
+        info=kept,
+        scores=lambda record: record.conditions.get(condition, {}),
+        title=f"{condition} subsets" if given.startswith("over ") else given,
+        caption=layout["caption"].replace("{given}", how) if layout["caption"] else None,
+        notes=(f"Scores {given}; those of the study's table are means over all subsets that are evaluated.",),
+        condition=condition,
+        given=given,
+    )
+
+
+def _given(study: Mapping[str, Any]) -> dict[str, Any]:
+    """How tables of one subset are laid out; empty where the file does not say so."""
+    found = study["table"].get("given")
+    found = found if isinstance(found, dict) else {}
+    kinds = {"groups": dict, "apart": list, "caption": str}
+    return {key: found[key] if isinstance(found.get(key), kind) else kind() for key, kind in kinds.items()}
 
 
 def _classes_note(study: Mapping[str, Any], info: Mapping[str, ColumnInfo]) -> list[str]:
@@ -107,7 +133,10 @@ def _classes_note(study: Mapping[str, Any], info: Mapping[str, ColumnInfo]) -> l
 
 def _of_subset(study: Mapping[str, Any], info: dict[str, ColumnInfo], subset: str, known: Mapping[str, str]) -> View:
     about = info[subset].model_copy(update={"subset": False})
-    everything = "all" if "all" not in known else "all samples"
+    by_modalities = SUBSETS in known.values()
+    if subset in _given(study)["apart"]:
+        raise UsageError(f"--subset {subset}: a mean over some subsets already (--condition shows one of them)")
+    everything = "all subsets" if by_modalities else "all" if "all" not in known else "all samples"
     averaged = tuple(name for name, column in info.items() if column.subset)
 
     def pick(metrics: Mapping[str, float]) -> float | None:
@@ -124,12 +153,17 @@ def _of_subset(study: Mapping[str, Any], info: dict[str, ColumnInfo], subset: st
     unit = {"%": " in percent", "": ""}.get(about.unit, f" in {about.unit}")
     what = f"average of the {len(averaged)} subsets" if subset == "Mean" else f"predicted from {subset}"
     what = f", {what}" if subset == "Mean" or info[subset].subset else ""
+    caption = f"{about.metric}{unit}{what}: on all samples of the scored split and on those of each condition."
+    if by_modalities:
+        name = "" if subset == about.metric else f", {subset}"
+        caption = f"{about.metric}{unit}{name}: mean over all subsets of the modalities that are evaluated, from each "
+        caption += "of them alone, and means over groups of them; on all samples of the scored split."
     return View(
         columns=(everything, *known),
         info=dict.fromkeys((everything, *known), about),
         scores=scores,
-        title=f"{subset} by condition",
-        caption=f"{about.metric}{unit}{what}: on all samples of the scored split and on those of each condition.",
+        title=f"{subset} by {'modalities' if by_modalities else 'condition'}",
+        caption=caption,
         notes=("A sample counts once for each kind of condition, so the columns overlap.", *_classes_note(study, info))
         if len(set(known.values())) > 1
         else (),

@@ -19,8 +19,8 @@ class BratsOptions(Options):
 
     layout: Literal["auto", "nifti", "npy"] = Field(
         "auto",
-        description="nifti: folders as downloaded, preprocessed when read; npy: vol/ and seg/ of pre-processed "
-        "volumes; auto: npy where there are any",
+        description="nifti: folders as downloaded, preprocessed whenever they are read (prepare a large set once, by "
+        "`mmablate data prepare`); npy: vol/ and seg/ of pre-processed volumes; auto: npy where there are any",
     )
     masks: MaskList | None = Field(
         "mr2468",
@@ -80,4 +80,5 @@ BRATS = DatasetEntry(
     task="volumes",
     together=lambda options: True,  # a subject is cropped by all its sequences, and left out where none is asked for
     n_classes=4,
+    hides=("masks", "mask_seed"),
 )

@@ -7,7 +7,7 @@ importing torch. A plugin offers entries of the same types (see `registry`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -73,6 +73,7 @@ class DatasetEntry(Entry):
         known_general: it is known which channels carry modality-general decisive information.
         shapes: options -> modality -> shape of one sample, where no file need be read to know it.
         n_classes: likewise, None where the data must say.
+        hides: options that say which modalities of the same samples a training does not see.
     """
 
     modalities: tuple[str, ...] | None = None
@@ -92,6 +93,7 @@ class DatasetEntry(Entry):
     known_general: bool = False
     shapes: Callable[[Mapping[str, Any]], Mapping[str, Sequence[int]]] = lambda options: {}
     n_classes: int | None = None
+    hides: tuple[str, ...] = ()
 
     kind = "dataset"
 
@@ -167,14 +169,16 @@ class MethodEntry(Entry):
         task: of data and models.
         teacher: the update rule that trains its teacher.
         fuses: it trains models that fuse several modalities.
-        unread: options -> those of them that a run with these options does not read; they are no part of its settings.
+        reads: options -> those of them that a run reads: runs that differ in the others alone are one.
+        about: option -> terms that it weighs or gates; without any of them it comes to nothing.
     """
 
     terms: tuple[str, ...] = ()
     task: Task = "segmentation"
     teacher: str = "joint"
     fuses: bool = False
-    unread: Callable[[Mapping[str, Any]], Collection[str]] = lambda options: ()
+    reads: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda options: options
+    about: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     kind = "method"
 

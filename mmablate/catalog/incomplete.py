@@ -70,12 +70,23 @@ class MetaDropOptions(BalanceOptions):
     meta: MetaBatch = Field(MetaBatch(), description="the meta batch")
 
 
-def _unread(options: Mapping[str, Any]) -> list[str]:
-    """How β is changed, where it is fixed."""
-    return [key for key in options if key.startswith("balance_")] if options["balance"] == "fixed" else []
-
-
 _TERMS = ("fuse", "sep", "prm", "pixel", "proto")
+_ABOUT = {"gate": ("sep", "proto")} | {key: ("pixel",) for key in BalanceOptions.model_fields if "balance" in key}
+
+
+def _read(options: Mapping[str, Any]) -> dict[str, Any]:
+    """How β is changed is nothing to a run with a fixed one, nor a second batch to a run without."""
+    unread: set[str] = set()
+    if options.get("eta_out") == 0:
+        unread |= {"schedule_outer", "order"}
+    if options.get("second") == "none" or (options.get("eta_out") == 0 and options.get("balance") != "meta"):
+        unread |= {"meta"}
+    if options.get("balance") == "fixed":
+        unread |= {key for key in options if key.startswith("balance_")}
+    elif options.get("balance") == "meta":
+        unread |= {"balance_raised"}
+    return {key: value for key, value in options.items() if key not in unread}
+
 
 INCOMPLETE_METHODS = (
     MethodEntry(
@@ -86,7 +97,8 @@ INCOMPLETE_METHODS = (
         source="PASSION, arXiv:2407.14796; PRISM before Meta-Drop",
         terms=_TERMS,
         task="volumes",
-        unread=_unread,
+        reads=_read,
+        about=_ABOUT,
     ),
     MethodEntry(
         name="metadrop",
@@ -96,7 +108,8 @@ INCOMPLETE_METHODS = (
         source="PRISM documentation, Meta-Drop; MAML, arXiv:1703.03400; Reptile, arXiv:1803.02999",
         terms=_TERMS,
         task="volumes",
-        unread=_unread,
+        reads=_read,
+        about=_ABOUT,
     ),
 )
 

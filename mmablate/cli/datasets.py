@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
 from mmablate.catalog import entries
-from mmablate.data.base import AnyData, Split, VolumeSplit
-from mmablate.data.pictures import class_colours, sample_info, sample_pictures, scan_pictures, spread
+from mmablate.cli.volume_info import SPLIT_NAMES, Conditions, conditions_of_splits, volume_info, write_page
+from mmablate.data.base import SampleData, VolumeData
+from mmablate.data.pictures import class_colours, sample_info, sample_pictures, spread
 from mmablate.data.summary import DatasetSummary, labels_of, summarise
 from mmablate.errors import DataError, UsageError
 from mmablate.recipe import load_recipe, shipped_recipes
@@ -26,9 +26,7 @@ from mmablate.study.generating import with_data
 # The smallest recipe around a dataset's own defaults, so that `data info landsat` needs no file.
 DEFAULTS: dict[str, Any] = {"model": {"name": "anymodal_segmentor"}, "losses": {"sup": {}}}
 
-SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 MOST_SAMPLES = 12
-Conditions = dict[str, dict[str, dict[str, int]]]
 
 
 def check(name: str, root: str | None) -> int:
@@ -40,7 +38,9 @@ def check(name: str, root: str | None) -> int:
     summary = summarise(open_dataset(settings, place))
     counts = f"{summary.n_train} train, {summary.n_val} validation, {summary.n_test} test"
     mark = " SYNTHETIC data," if summary.synthetic else ""
-    print(f"{summary.name}:{mark} no faults found ({counts} samples of {_size(summary)})")
+    volumes = summary.task == "volumes"
+    sizes = f"subjects of at most {_size(summary)} voxels" if volumes else f"samples of {_size(summary)}"
+    print(f"{summary.name}:{mark} no faults found ({counts} {sizes})")
     return 0
 
 
@@ -51,14 +51,12 @@ def info(name: str, root: str | None, format: str, page: Path | None = None) -> 
     if problems:
         raise DataError(problems)
     data = open_dataset(settings, place)
+    if isinstance(data, VolumeData):
+        return volume_info(data, format, page)
     summary = summarise(data)
-    conditions = _conditions(data)
+    conditions = conditions_of_splits(data)
     if page is not None:
-        from mmablate.cli.writing import write_text
-        from mmablate.report.data_page import render_data_page
-
-        write_text(render_data_page(_card(data, summary, conditions)), page)
-        print(f"page: {page}", file=sys.stderr)
+        write_page(_card(data, summary, conditions), page)
     if format == "json":
         card = {**summary.to_json(), "conditions": conditions, "notes": list(data.notes)}
         print(json.dumps(card, ensure_ascii=False, indent=1))
@@ -86,23 +84,10 @@ def data_settings(name: str, root: str | None) -> tuple[dict[str, Any], str | No
     return dataset_settings(recipe), recipe.data.root
 
 
-def _conditions(data: AnyData) -> Conditions:
-    """Axis -> value -> split -> samples, of the splits that know where their samples come from."""
-    found: Conditions = {}
-    for name, split in data.splits.items():
-        for index in range(len(split)):
-            for axis, value in sample_info(split, index).conditions.items():
-                counts = found.setdefault(axis, {}).setdefault(value, dict.fromkeys(data.splits, 0))
-                counts[name] += 1
-    return {axis: dict(sorted(values.items())) for axis, values in found.items()}
-
-
 def _size(summary: DatasetSummary) -> str:
     """ "32 x 32", or "audio 1 x 40 x 64, image 3 x 32 x 64"."""
-    if summary.task == "segmentation":
-        return f"{summary.shape[0]} x {summary.shape[1]}"
-    if summary.task == "volumes":
-        return f"up to {_shape(summary.shape)} voxels"
+    if summary.task != "classification":
+        return " x ".join(map(str, summary.shape))
     return ", ".join(f"{name} {_shape(shape)}" for name, shape in summary.modalities.items())
 
 
@@ -115,10 +100,7 @@ def _shape(channels: int | tuple[int, ...]) -> str:
 
 def _facts(summary: DatasetSummary) -> list[tuple[str, str]]:
     modalities = (f"{name} ({_shape(shape)})" for name, shape in summary.modalities.items())
-    if summary.task == "volumes":
-        facts = [("modalities", ", ".join(summary.modalities)), ("size of a sample", _size(summary))]
-    else:
-        facts = [("modalities", ", ".join(modalities))]
+    facts = [("modalities", ", ".join(modalities))]
     if summary.task == "segmentation":
         facts.append(("size of a sample", f"{_size(summary)} pixels"))
     facts.append(("scored on", f"the {SPLIT_NAMES.get(summary.scored_split, summary.scored_split)} split"))
@@ -128,17 +110,22 @@ def _facts(summary: DatasetSummary) -> list[tuple[str, str]]:
     return facts
 
 
-def _card(data: AnyData, summary: DatasetSummary, conditions: Conditions) -> Any:
+def _card(data: SampleData, summary: DatasetSummary, conditions: Conditions) -> Any:
     """The card as the page takes it."""
     from mmablate.report.data_page import DataCard, ShownSample
 
     each = max(1, MOST_SAMPLES // len(data.splits))
-    samples = []
-    for name, split in data.splits.items():
-        for index in spread(split, each):
-            about = sample_info(split, index)
-            pictures, labels = _pictures(data, split, index)
-            samples.append(ShownSample(SPLIT_NAMES.get(name, name), about.id, about.conditions, pictures, labels))
+    samples = [
+        ShownSample(
+            split=SPLIT_NAMES.get(name, name),
+            id=(about := sample_info(split, index)).id,
+            conditions=about.conditions,
+            pictures=sample_pictures(split, index),
+            labels=np.asarray(labels_of(split, [index])[0]),
+        )
+        for name, split in data.splits.items()
+        for index in spread(split, each)
+    ]
     totals = {name: max(1, sum(counts)) for name, counts in summary.class_pixels.items()}
     return DataCard(
         name=summary.name,
@@ -153,39 +140,39 @@ def _card(data: AnyData, summary: DatasetSummary, conditions: Conditions) -> Any
         ignore_label=data.ignore_label,
         class_pixels=summary.class_pixels,
         class_shares={name: [n / totals[name] for n in counts] for name, counts in summary.class_pixels.items()},
-        labelled=summary.valid_fraction or dict.fromkeys(data.splits, 1.0),
-        conditions={**conditions, **_having(summary)},
+        labelled=summary.valid_fraction,
+        conditions=conditions,
         samples=samples,
-        one_label=summary.task == "classification",
+        counted="samples" if summary.task == "classification" else "pixels",
     )
-
-
-def _having(summary: DatasetSummary) -> Conditions:
-    """Modality -> split -> subjects that have it, as a table of conditions; {} where none is ever missing."""
-    of_each = {name: {split: n[name] for split, n in summary.presence.items()} for name in summary.modalities}
-    return {"subjects with": of_each} if summary.presence else {}
-
-
-def _pictures(data: AnyData, split: Split | VolumeSplit, index: int) -> tuple[dict[str, np.ndarray], NDArray[np.int64]]:
-    """Modality -> picture of a sample, and its labels; of a scan, those of one slice."""
-    if isinstance(split, VolumeSplit):
-        pictures, labels = scan_pictures(split, index)
-        return dict(zip(data.modalities, pictures, strict=True)), labels
-    return sample_pictures(split, index), np.asarray(labels_of(split, [index])[0])
 
 
 def _print_card(summary: DatasetSummary, conditions: Conditions, notes: Sequence[str]) -> None:
     console = Console(highlight=False)
     console.print(Text(summary.name, style="bold"), "(synthetic)" if summary.synthetic else "")
-    whole, scans = summary.task == "classification", summary.task == "volumes"
-    size = "one class a sample" if whole else _size(summary) if scans else f"{_size(summary)} pixels a sample"
+    whole = summary.task == "classification"
+    size = "one class a sample" if whole else f"{_size(summary)} pixels a sample"
     console.print(f"{size}; scored on {summary.scored_split}")
     modalities = ", ".join(
         f"{name} ({_shape(shape) if isinstance(shape, tuple) else f'{shape} channels'})"
         for name, shape in summary.modalities.items()
     )
-    console.print(Text(f"modalities: {', '.join(summary.modalities) if scans else modalities}"))
-    console.print(_grid(summary, {**conditions, **_having(summary)}))
+    console.print(Text(f"modalities: {modalities}"))
+    grid = Grid()
+    grid.add_column("class")
+    for split in summary.class_pixels:
+        grid.add_column(f"{split}, {summary.unit}", justify="right")
+    for index, label in enumerate(summary.class_names):
+        grid.add_row(Text(label), *(f"{counts[index]:,}" for counts in summary.class_pixels.values()))
+    sizes = {"train": summary.n_train, "val": summary.n_val, "test": summary.n_test}
+    grid.add_section()
+    grid.add_row("samples", *(f"{sizes[split]:,}" for split in summary.class_pixels))
+    for values in conditions.values():
+        for value, counts in values.items():
+            grid.add_row(Text(f"  {value}"), *(f"{counts[split]:,}" for split in summary.class_pixels))
+    if not whole:
+        grid.add_row("labelled", *(f"{100 * summary.valid_fraction[split]:.1f} %" for split in summary.class_pixels))
+    console.print(grid)
     if summary.majority is not None:
         score, metric = summary.majority
         console.print(Text(f"always {summary.majority_class}: {score:.2f} % {metric} on {summary.scored_split}"))
@@ -193,29 +180,3 @@ def _print_card(summary: DatasetSummary, conditions: Conditions, notes: Sequence
         console.print(Text(note))
     if summary.attribution:
         console.print(Text(f"source: {summary.attribution}"))
-
-
-def _grid(summary: DatasetSummary, conditions: Conditions) -> Grid:
-    """Classes and conditions, a column a split; of scans, whose voxels are not counted, the latter alone."""
-    grid = Grid()
-    sizes = {"train": summary.n_train, "val": summary.n_val, "test": summary.n_test}
-    if summary.task == "volumes":
-        splits = list(summary.presence)
-        grid.add_column("")
-        for split in splits:
-            grid.add_column(split, justify="right")
-    else:
-        splits = list(summary.class_pixels)
-        grid.add_column("class")
-        for split in splits:
-            grid.add_column(f"{split}, {summary.unit}", justify="right")
-        for index, label in enumerate(summary.class_names):
-            grid.add_row(Text(label), *(f"{counts[index]:,}" for counts in summary.class_pixels.values()))
-        grid.add_section()
-    grid.add_row("samples", *(f"{sizes[split]:,}" for split in splits))
-    for values in conditions.values():
-        for value, counts in values.items():
-            grid.add_row(Text(f"  {value}"), *(f"{counts[split]:,}" for split in splits))
-    if summary.task == "segmentation":
-        grid.add_row("labelled", *(f"{100 * summary.valid_fraction[split]:.1f} %" for split in splits))
-    return grid

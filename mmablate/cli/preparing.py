@@ -25,7 +25,7 @@ def prepare(name: str, root: Path, out: Path) -> int:
     if name not in able:
         raise UsageError(f"data prepare {name}: nothing to prepare of that name (there are: {', '.join(able)})")
     entry = known[name]
-    with _shown() as progress:
+    with subjects_shown() as progress:
         load_target(entry, entry.prepare_target)(root, out, tell=_tell, progress=progress)
     return 0
 
@@ -39,7 +39,7 @@ def _tell(text: str) -> None:
 
 
 @contextmanager
-def _shown() -> Iterator[_Shown]:
+def subjects_shown() -> Iterator[_Shown]:
     """A function that shows how far it is: by a bar on a terminal, in a few lines elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from mmablate.analysis.class_samples import SampleKey
 from mmablate.catalog import find, fingerprint, load_target
 from mmablate.catalog.entries import DatasetEntry
-from mmablate.data.base import AnyData, Split
+from mmablate.data.base import AnyData, Split, VolumeData
 from mmablate.data.pictures import sample_info, sample_pictures
 from mmablate.data.summary import labels_of
 from mmablate.errors import MmablateError, StoreError
@@ -88,6 +88,8 @@ class _Source:
     def split(self, seed: int | None) -> Split:
         """The scored split; of data that are drawn for each seed, that seed's."""
         data: AnyData = open_dataset(self.settings, self.root, seed=seed)
+        if isinstance(data, VolumeData):  # whose runs keep no predictions of single samples
+            raise StoreError(f"{data.name}: 3D scans are not shown sample by sample")
         return data.splits[data.scored_split]
 
     def differences(self, store: StudyStore, study: Mapping[str, Any]) -> list[str]:

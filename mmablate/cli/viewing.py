@@ -81,7 +81,7 @@ def _study_of(path: Path) -> StudyStore:
 
 
 def _write_sheet(request: ViewRequest, store: StudyStore, study: Mapping[str, Any]) -> None:
-    text = _scene_sheet(request, store, study) if _has_scenes(store) else _class_sheet(request, store, study)
+    text = _scene_sheet(request, store, study) if _has_scenes(store, study) else _class_sheet(request, store, study)
     if str(request.html) == "-":
         write_text(text, None)
         return
@@ -90,8 +90,11 @@ def _write_sheet(request: ViewRequest, store: StudyStore, study: Mapping[str, An
     print(f"contact sheet: {page}", file=sys.stderr)
 
 
-def _has_scenes(store: StudyStore) -> bool:
-    return (store.folder / SAMPLES).exists()
+def _has_scenes(store: StudyStore, study: Mapping[str, Any]) -> bool:
+    """Rather than one class a sample."""
+    data = study.get("data")
+    scans = isinstance(data, dict) and data.get("task") == "volumes"
+    return scans or (store.folder / SAMPLES).exists()
 
 
 def _class_sheet(request: ViewRequest, store: StudyStore, study: Mapping[str, Any]) -> str:
@@ -146,7 +149,7 @@ def _open_in_fiftyone(request: ViewRequest, store: StudyStore, study: Mapping[st
     """
     from mmablate.cli import fiftyone_view
 
-    if _has_scenes(store):
+    if _has_scenes(store, study):
         raise UnsuitedStudy("only studies of classification are opened there")
     fo = fiftyone_view.import_fiftyone()
     rows, seeds = request.rows or None, _seeds(request)

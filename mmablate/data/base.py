@@ -325,6 +325,7 @@ class VolumeData:
         synthetic: the data were generated, not measured.
         attribution: whom the data come from and their terms, or None.
         content: the files read.
+        colours: RGB 0-255 of each class, where the field has a custom.
         notes: sentences for every table made on these data.
     """
 
@@ -337,10 +338,10 @@ class VolumeData:
     synthetic: bool
     attribution: str | None
     content: tuple[Path, ...]
+    colours: tuple[tuple[int, int, int], ...] | None = None
     notes: tuple[str, ...] = ()
 
     ignore_label = -1  # no voxel has it
-    colours = None
 
     @property
     def n_classes(self) -> int:
@@ -357,6 +358,8 @@ SampleData = SegmentationData | ClassificationData
 """Data whose splits hand out batches."""
 
 AnyData = SampleData | VolumeData
+
+AnySplit = Split | VolumeSplit
 
 
 class Moments:

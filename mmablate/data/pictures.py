@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmablate.data.base import AnyData, Described, Pictured, SampleInfo, Split, VolumeSplit
+from mmablate.data.base import AnyData, AnySplit, Described, Pictured, SampleInfo, Split
 
 PERCENTILES = (2.0, 98.0)
 SMALLEST_SPAN = 1.0
@@ -21,7 +21,7 @@ HEAT_COLOURS = np.array([(38, 99, 168), (238, 236, 232), (214, 96, 22)], dtype=n
 """RGB 0-255 far below, at and far above the mean."""
 
 
-def sample_info(split: Split | VolumeSplit, index: int) -> SampleInfo:
+def sample_info(split: AnySplit, index: int) -> SampleInfo:
     """Id and conditions of a sample; its number where the split does not describe its samples."""
     return split.describe(index) if isinstance(split, Described) else SampleInfo(str(index))
 
@@ -37,25 +37,6 @@ def sample_pictures(split: Split, index: int) -> dict[str, np.ndarray]:
         return split.pictures(index)
     inputs, _ = split.batch([index])
     return {name: _drawn(values[0]) for name, values in inputs.items()}
-
-
-def scan_pictures(split: VolumeSplit, index: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """A slice of a 3D scan for people: across the third axis, where most voxels are no background.
-
-    The first axis runs from left to right and the second one down, as radiologists look at BraTS.
-
-    Returns:
-        uint8 RGB (W, H, 3) of each modality in order, black for one that is not there; and the labels (W, H). The
-        slice is the middle one where all is background.
-    """
-    inputs, labels = split.read(index)
-    marked = (labels > 0).sum(axis=(0, 1))
-    place = int(marked.argmax()) if marked.any() else labels.shape[2] // 2
-    pictures = []
-    for values in inputs:
-        shown = to_rgb(values[None, :, :, place].transpose(0, 2, 1))
-        pictures.append(shown if values.any() else np.zeros_like(shown))
-    return pictures, labels[:, :, place].T
 
 
 def _drawn(values: np.ndarray) -> np.ndarray:
@@ -124,7 +105,7 @@ def _stretched(channel: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(finite, shades, 0.0))
 
 
-def spread(split: Split | VolumeSplit, n: int) -> list[int]:
+def spread(split: AnySplit, n: int) -> list[int]:
     """At most n samples that cover the conditions as evenly as possible; the same ones every time.
 
     Every combination of conditions gets its turn before one gets a second; where there are more combinations

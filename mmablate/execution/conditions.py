@@ -6,7 +6,7 @@ import numpy as np
 
 from mmablate.data.base import AnyData, VolumeData, conditions_of
 from mmablate.recipe import Recipe, subset_names
-from mmablate.study.volume_columns import SUBSETS, groups_of_subsets
+from mmablate.study.volume_columns import SUBSETS, UNSEEN, groups_of_subsets
 
 
 def axes_of(data: AnyData, recipe: Recipe) -> dict[str, list[str]]:
@@ -29,3 +29,12 @@ def patterns(data: VolumeData) -> list[tuple[str, ...]]:
     """The modalities that training subjects have, each pattern once."""
     names = np.array(list(data.modalities))
     return [tuple(names[row].tolist()) for row in np.unique(data.splits["train"].presence, axis=0)]
+
+
+def notes_of(data: AnyData, recipe: Recipe) -> list[str]:
+    """Which subsets of the modalities are unseen, where a table tells their scores apart."""
+    if not isinstance(data, VolumeData) or UNSEEN not in recipe.evaluate.apart:
+        return []
+    groups = groups_of_subsets(evaluated_subsets(data, recipe), list(data.modalities), patterns(data))
+    told = ", ".join(groups[UNSEEN])
+    return [f"Unseen are the subsets that no training subject has in the recipe's mask list: {told}."] if told else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,13 +10,13 @@ from mmablate.catalog.models import check_packages, smallest_image
 from mmablate.catalog.multimodal_parameters import TOLERANCE, multimodal_parameters
 from mmablate.data.base import AnyData, VolumeData
 from mmablate.data.summary import DatasetSummary
-from mmablate.errors import DataError, MissingExtra, RecipeError
-from mmablate.execution.conditions import axes_of, evaluated_subsets, patterns
+from mmablate.errors import DataError, RecipeError
+from mmablate.execution.conditions import axes_of
 from mmablate.execution.processes import world_size
+from mmablate.execution.volume_fitting import check_volumes
 from mmablate.recipe.schema import Focus, Loss, Model, Teacher, Train
 from mmablate.study import Study
 from mmablate.study.datasets import dataset_settings
-from mmablate.study.volume_columns import groups_of_subsets
 
 MOST_CLASSES = 44
 """K of which K (K + K) is at most what `mmablate.metrics.information` decomposes; a test holds them together."""
@@ -138,8 +137,9 @@ def _train_problems(key: str, train: Train, summary: DatasetSummary) -> Iterator
     if train.select == "best" and not summary.n_val:
         yield "select", f"{key}.select: the data have no validation split to select on: last, got 'best'"
     if train.accumulate > batch:
-        yield "accumulate", f"{key}.accumulate: at most the {batch} images of a batch, got {train.accumulate}"
-    if train.accumulate % world_size():
+        what = "subjects" if summary.task == "volumes" else "images"
+        yield "accumulate", f"{key}.accumulate: at most the {batch} {what} of a batch, got {train.accumulate}"
+    if train.accumulate % world_size() and summary.task != "volumes":
         yield (
             "processes",
             f"{key}.accumulate: under torchrun a multiple of its {world_size()} processes, each of which takes its "
@@ -150,7 +150,7 @@ def _train_problems(key: str, train: Train, summary: DatasetSummary) -> Iterator
 def check_conditions(study: Study, data: AnyData) -> None:
     """Conditions that the report shall show must be ones of the dataset, if not of the scenes chosen of it."""
     if isinstance(data, VolumeData):
-        _check_volumes(study, data)
+        check_volumes(study, data)
     there = [value for values in axes_of(data, study.recipe).values() for value in values]
     known = {value for values in find("dataset", study.recipe.data.name).conditions.values() for value in values}
     unknown = [name for name in study.recipe.report.conditions if name not in {*there, *known}]
@@ -158,29 +158,3 @@ def check_conditions(study: Study, data: AnyData) -> None:
         raise RecipeError(
             f"report.conditions: conditions of the data ({', '.join(there) or 'they have none'}), got {unknown}"
         )
-
-
-def _check_volumes(study: Study, data: VolumeData) -> None:
-    """What only the scans, and the masks of their subjects, can tell of a recipe."""
-    problems: dict[Any, str] = {}
-    evaluate = study.recipe.evaluate
-    subsets = evaluated_subsets(data, study.recipe)
-    groups = groups_of_subsets(subsets, list(data.modalities), patterns(data))
-    for group in evaluate.apart:
-        if not groups[group]:
-            what = "every one occurs in the mask list" if group == "unseen" else f"none is {group}"
-            text = f"of the {len(subsets)} subsets that are evaluated {what}: leave it out, got {group!r}"
-            problems["apart", group] = f"evaluate.apart: {text}"
-    presence = data.splits["train"].presence
-    for row in study.rows:
-        if dataset_settings(row.recipe) != dataset_settings(study.recipe):
-            continue  # of other masks; its runs tell what does not fit
-        meta = row.recipe.method.options.get("meta")
-        second = row.recipe.method.options.get("second", "outer" if "alpha" in row.recipe.method.options else "none")
-        if meta and second != "none" and meta["masks"] == "full" and (count := int(presence.all(axis=1).sum())) < 2:
-            text = f"the training subjects that have all modalities, of which there are {count}: two at least"
-            problems["meta", "masks"] = f"method.meta.masks: full draws {text}, got 'full'"
-    if importlib.util.find_spec("monai") is None and evaluate.hd95:
-        raise MissingExtra('evaluate.hd95 needs monai: pip install "mmablate[medical]", or evaluate.hd95=false')
-    if problems:
-        raise RecipeError(list(problems.values()))

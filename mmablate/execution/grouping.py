@@ -105,7 +105,7 @@ def next_group(
 def _shared_key(spec: RunSpec) -> str:
     settings = spec.settings
     train = {key: settings["train"][key] for key in ("epochs", "batch_size", "accumulate", "augment", "precision")}
-    train |= {key: settings["train"].get(key) for key in ("steps", "holdout", "pictures")}
+    train |= {key: settings["train"].get(key) for key in ("steps", "holdout", "pictures", "patches")}
     shared = [spec.role, spec.seed, settings["data"], settings["evaluate"], settings["method"], settings["masks"]]
     return json.dumps([*shared, train], sort_keys=True)
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmablate.data.base import AnyData, SegmentationData
+from mmablate.data.base import AnyData
 from mmablate.data.summary import summarise
 from mmablate.errors import UsageError
 from mmablate.execution.backends import check_backend, open_backend
@@ -88,7 +88,7 @@ def run_study(
     execution |= {"compared": list(choice.compared)} if choice.compared else {}
     execution |= {"backend": options.backend} if backend is not None else {}
     execution |= {"ordered": options.mode} if options.mode != "auto" else {}
-    samples = choose_samples(data, study.recipe.report.samples) if isinstance(data, SegmentationData) else None
+    samples = choose_samples(data, study.recipe.report.samples)
     if is_lead():
         store.update_study(lambda old: manifest(study, wanted, data, summary, _execution(execution, old), old))
         if samples is not None:

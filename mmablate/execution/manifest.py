@@ -10,7 +10,7 @@ import mmablate
 from mmablate.catalog import find
 from mmablate.data.base import AnyData
 from mmablate.data.summary import DatasetSummary
-from mmablate.execution.conditions import axes_of
+from mmablate.execution.conditions import axes_of, notes_of
 from mmablate.study import AnyStudy, ProgramStudy, RunSpec, Study
 from mmablate.study.layout import table_layout
 
@@ -89,7 +89,7 @@ def _of_kind(study: AnyStudy, data: AnyData | None, summary: DatasetSummary | No
             "conditions": axes_of(data, study.recipe),
             "show_conditions": study.recipe.report.conditions,
         },
-        "notes": [*study.notes, *_notes(study, summary), *data.notes],
+        "notes": [*study.notes, *_notes(study, summary), *notes_of(data, study.recipe), *data.notes],
     }
 
 

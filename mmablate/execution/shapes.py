@@ -31,6 +31,8 @@ def shared_shape(group: Group) -> str:
 def _batches(settings: Mapping[str, Any]) -> dict[str, Any]:
     train = {key: settings["train"][key] for key in ("batch_size", "accumulate", "augment", "precision")}
     train["steps"] = settings["train"].get("steps")
+    if patches := settings["train"].get("patches"):
+        train["patches"] = patches["size"]
     kept = {key: settings[key] for key in ("role", "data", "evaluate", "method", "masks")}
     evaluate = {key: value for key, value in settings["evaluate"].items() if key != "every"}
     return {**kept, "evaluate": evaluate, "train": train}

@@ -421,11 +421,11 @@ def check_fused(draft: Draft) -> None:
     if model.name not in entries("model") or method.name not in entries("method"):
         return
     if (task := _task_of("dataset", draft.sections["data"])) != "classification":
-        if task is not None:
-            _check_unfused(draft, model)
-            _check_labels_a_pixel(draft)
         if task == "volumes":
             check_volumes(draft)
+        elif task is not None:
+            _check_unfused(draft, model)
+            _check_labels_a_pixel(draft)
         return
     entry: ModelEntry = find("model", model.name)
     if not _of_recipes(draft, entry, method):

@@ -639,6 +639,8 @@ class SweepParameter(Section):
         log: the range is logarithmic.
         integer: whole numbers only. Keys of mmablate's own that hold whole numbers (train.epochs) need not say it.
         symbol: as printed.
+        row: in which it is varied; None for the first row that contains the term, or for the last one where it is of
+            no term.
     """
 
     path: str | list[str] | None = None
@@ -649,6 +651,7 @@ class SweepParameter(Section):
     log: bool = False
     integer: bool = False
     symbol: str | None = None
+    row: Name | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> SweepParameter:

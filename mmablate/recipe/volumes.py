@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmablate.catalog import entries, find
-from mmablate.recipe.schema import Augment, Evaluate, Loss, Masks, Method, Patches, Train
+from mmablate.recipe.schema import Augment, Evaluate, Loss, Masks, Method, Patches, Significance, Train
 
 if TYPE_CHECKING:
     from mmablate.recipe.checking import Draft
@@ -38,8 +38,8 @@ def fill_for_volumes(draft: Draft) -> None:
             draft.report(("train", "augment"), "augmentation is of images; that of 3D scans is train.patches")
         patches = train.patches if train.patches is not None else Patches()
         draft.sections["train"] = train.model_copy(update={"augment": Augment(flip=False), "patches": patches})
-    if draft.has("significance") and "primary" not in (raw.get("significance") or {}):
-        draft.sections["significance"] = draft.sections["significance"].model_copy(update={"primary": DICE})
+    if draft.has("significance"):
+        _fill_primary(draft, raw.get("significance") or {})
 
 
 def _fill_evaluate(draft: Draft, raw: Mapping[str, Any]) -> None:
@@ -55,6 +55,18 @@ def _fill_evaluate(draft: Draft, raw: Mapping[str, Any]) -> None:
     elif evaluate.stride is not None and evaluate.window is not None and evaluate.stride > min(evaluate.window):
         text = f"at most the window {list(evaluate.window)}, or voxels between windows were never seen"
         draft.report(("evaluate", "stride"), f"{text}, got {evaluate.stride}")
+
+
+def _fill_primary(draft: Draft, raw: Mapping[str, Any]) -> None:
+    significance: Significance = draft.sections["significance"]
+    if "primary" not in raw:
+        draft.sections["significance"] = significance.model_copy(update={"primary": DICE})
+    elif significance.primary is not None and draft.has("evaluate"):
+        evaluate: Evaluate = draft.sections["evaluate"]
+        columns = [*REGIONS, DICE, *map(apart_column, evaluate.apart), *([HD95] if evaluate.hd95 else [])]
+        if significance.primary not in columns:
+            there = ", ".join(columns)
+            draft.report(("significance", "primary"), f"a column ({there}) or null, got {significance.primary!r}")
 
 
 def check_without_volumes(draft: Draft) -> None:
@@ -78,9 +90,13 @@ def check_volumes(draft: Draft) -> None:
     method: Method = draft.sections["method"]
     names = tuple(draft.sections["data"].modalities or ())
     masks: Masks | None = draft.sections.get("masks")
+    if masks is not None and masks.mode == "none":
+        text = "subjects lack modalities, by their files and data.masks: permanent shows all that one has"
+        draft.report(("masks", "mode"), f"{text}, dynamic and free draw of them, got 'none'")
     if masks is not None and masks.mode == "free" and draft.sections["data"].options.get("masks") is not None:
         text = "free draws from all modalities of a subject: give data.masks: null, or mode dynamic"
         draft.report(("masks", "mode"), f"{text}, got data.masks {draft.sections['data'].options['masks']!r}")
+    _check_labels_a_voxel(draft)
     used: Mapping[str, Loss] = draft.used() if draft.has("losses") else {}
     for key, loss in used.items():
         if loss.term in entries("loss"):
@@ -98,6 +114,24 @@ def check_volumes(draft: Draft) -> None:
         draft.report(("method", "order"), f"{text}, got {train.optimizer}, {train.momentum:g}, {train.clip}")
     if train is not None and train.batch_size == "all":
         draft.report(("train", "batch_size"), "a number of patches, got 'all'")
+
+
+def _check_labels_a_voxel(draft: Draft) -> None:
+    """What is for samples with one label each, or for classes of pixels."""
+    what = f"for samples with one label each; the data {draft.sections['data'].name!r} have one a voxel"
+    if draft.sections.get("pretrain") is not None:
+        draft.report(("pretrain",), what)
+    default = Train()
+    train: Train = draft.sections.get("train") or default
+    for key in ("holdout", "pictures", "encoder_lr"):
+        if getattr(train, key) != getattr(default, key):
+            draft.report(("train", key), what)
+    evaluate: Evaluate = draft.sections.get("evaluate") or Evaluate()
+    if evaluate.also is not None:
+        draft.report(("evaluate", "also"), f"{what}, got {evaluate.also}")
+    if evaluate.classes != "present":
+        text = f"over which classes IoU is averaged; Dice is of {', '.join(REGIONS)}: leave it out"
+        draft.report(("evaluate", "classes"), f"{text}, got {evaluate.classes!r}")
 
 
 def _check_weights(draft: Draft, key: str, loss: Loss, names: Collection[str]) -> None:

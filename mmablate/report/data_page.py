@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from mmablate.report import images, labels, scenes, script, templating
 
-_ROOM = 272
+_ROOM, _SLICE_ROOM = 272, 208
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +39,13 @@ class DataCard:
         facts: name and value, in the order of print.
         splits: split -> its name as printed; sizes: split -> samples.
         class_names, colours, ignore_label: of the labels.
-        class_pixels: split -> pixels of each class, or samples of it where a sample has one label; {} where they
-            are not counted.
+        class_pixels: split -> pixels or voxels of each class, or samples of it where a sample has one label.
         class_shares: split -> share of each class among the labelled ones, 0-1.
-        labelled: split -> share of its pixels (samples) that carry a class, 0-1.
+        labelled: split -> share of them that carry a class, 0-1.
         conditions: axis -> value -> split -> samples.
         samples: to show, in the order of print.
-        one_label: a sample has one label, not one for each pixel.
+        counted: what carries a class.
+        sample_word: what a split holds.
     """
 
     name: str
@@ -63,12 +63,8 @@ class DataCard:
     labelled: Mapping[str, float]
     conditions: Mapping[str, Mapping[str, Mapping[str, int]]]
     samples: Sequence[ShownSample]
-    one_label: bool = False
-
-    @property
-    def counted(self) -> str:
-        """What carries a class."""
-        return "samples" if self.one_label else "pixels"
+    counted: Literal["pixels", "voxels", "samples"] = "pixels"
+    sample_word: Literal["samples", "subjects"] = "samples"
 
 
 class BarView(NamedTuple):
@@ -80,7 +76,7 @@ class BarView(NamedTuple):
 
 
 class ClassView(NamedTuple):
-    """One class with a bar a split; none where classes are not counted."""
+    """One class with a bar a split."""
 
     colour: str
     name: str
@@ -107,6 +103,8 @@ def render_data_page(card: DataCard) -> str:
         script="",
         synthetic=card.synthetic,
         counted=card.counted,
+        sample_word=card.sample_word,
+        void=card.counted != "voxels",
         facts=[(labels.clean(name), labels.clean(value)) for name, value in card.facts],
         splits=[(card.splits[s], f"{card.sizes[s]:,}", _percent(card.labelled[s])) for s in splits],
         classes=_class_views(card, splits),
@@ -144,7 +142,6 @@ def _class_views(card: DataCard, splits: Sequence[str]) -> list[ClassView]:
                 hover=f"{card.class_pixels[split][k]:,} {card.counted}",
             )
             for split in splits
-            if split in card.class_pixels
         ]
         found.append(ClassView(scenes.css_colour(card.colours[k]), labels.clean(name), bars))
     return found
@@ -154,16 +151,17 @@ def _sample_views(card: DataCard) -> list[SampleView]:
     """Samples as long as the page stays small; the first of all is always there."""
     found: list[SampleView] = []
     room = scenes.MOST_BYTES
+    side = _SLICE_ROOM if card.counted == "voxels" else _ROOM  # four sequences and the labels stand in one line
     for sample in card.samples:
         pictures = [
-            scenes.picture(name, images.picture_uri(pixels), _shape(sample, pixels), _ROOM, f"modality {name}")
+            scenes.picture(name, images.picture_uri(pixels), _shape(sample, pixels), side, f"modality {name}")
             for name, pixels in sample.pictures.items()
         ]
         words = list(sample.conditions.values())
         if sample.labels.ndim:
             void = sample.labels == card.ignore_label
             truth = images.classes_uri(sample.labels, card.colours, void)
-            pictures.append(scenes.picture("labels", truth, _shape(sample, void), _ROOM, "labels"))
+            pictures.append(scenes.picture("labels", truth, _shape(sample, void), side, "labels"))
         else:
             words.insert(0, _class_of(card, int(sample.labels)))
         room -= sum(len(view.uri) for view in pictures)

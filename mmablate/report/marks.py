@@ -194,11 +194,14 @@ def measured(table: Table) -> str:
         parts.append(clean(f"{shared.metric}{unit}{' (lower is better)' if shared.direction == 'min' else ''}"))
     if table.dataset.name:
         parts.append(clean(table.dataset.name))
-    scored = _scored(table) if table.condition is None else (0, "")  # how many samples a condition has is not known
+    every = table.condition is None or table.given is not None  # how many samples a condition has is not known
+    scored = _scored(table) if every else (0, "")
     sizes = [f"{numbers.whole(n)} {what}" for n, what in ((table.dataset.n_train, "training"), scored) if n > 0]
     if sizes:
         parts.append(f"{' and '.join(sizes)} samples")
-    if table.condition is not None:
+    if table.given is not None:
+        parts.append(f"scored {clean(table.given)}")
+    elif table.condition is not None:
         parts.append(f"scored on {clean(table.condition)} only")
     return ", ".join(parts)
 

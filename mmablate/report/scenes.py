@@ -14,6 +14,7 @@ from mmablate.report.html import label_html
 MOST_BYTES = 2_500_000
 """Of all pictures of a page; further scenes are left out, and the page says so."""
 _CELL, _INPUT = 128, 256
+_SLICE = 208  # of a scan, so that four sequences and the truth stand in one line
 
 
 class PictureView(NamedTuple):
@@ -66,7 +67,9 @@ class ScenesView(NamedTuple):
 
     Attributes:
         legend: CSS colour and name of each class that occurs.
-        left_out: scenes that did not fit on the page.
+        void: some pixels may have no label.
+        word: what a scene is.
+        notes: below the grids, among them how many scenes did not fit on the page.
     """
 
     anchor: str
@@ -76,7 +79,9 @@ class ScenesView(NamedTuple):
     scenes: list[SceneView]
     legend: list[tuple[str, str]]
     seeds: str
-    left_out: int
+    void: bool
+    word: str
+    notes: list[str]
 
 
 def css_colour(colour: images.Colour) -> str:
@@ -140,7 +145,9 @@ def scenes_view(scenes: Scenes, anchor: str) -> ScenesView:
         scenes=views,
         legend=[(css_colour(scenes.colours[k]), labels.clean(scenes.class_names[k])) for k in named],
         seeds=f"seed{'s' if len(scenes.seeds) > 1 else ''} {', '.join(map(str, scenes.seeds))}",
-        left_out=len(scenes.scenes) - len(views),
+        void=not scenes.scans,
+        word="scan" if scenes.scans else "scene",
+        notes=_notes(scenes, len(scenes.scenes) - len(views)),
     )
 
 
@@ -148,12 +155,13 @@ def _scene_view(scenes: Scenes, scene: Scene) -> tuple[SceneView, int]:
     """The view and the bytes of its pictures."""
     void = scene.labels == scenes.ignore_label
     shape = (scene.labels.shape[0], scene.labels.shape[1])
+    room = _SLICE if scenes.scans else _INPUT
     inputs = [
-        picture(name, images.picture_uri(pixels), shape, _INPUT, f"modality {name}")
+        picture(name, images.picture_uri(pixels), shape, room, f"modality {name}")
         for name, pixels in scene.pictures.items()
     ]
     truth = images.classes_uri(scene.labels, scenes.colours, void)
-    inputs.append(picture("truth", truth, shape, _INPUT, "labels"))
+    inputs.append(picture("truth", truth, shape, room, "labels"))
     size = sum(len(view.uri) for view in inputs)
     rows = []
     for label, predictions in zip(scenes.rows, scene.predictions, strict=True):
@@ -167,13 +175,42 @@ def _scene_view(scenes: Scenes, scene: Scene) -> tuple[SceneView, int]:
     return SceneView(labels.clean(scene.id), conditions, inputs, rows), size
 
 
+def told_score(prediction: Prediction) -> tuple[str, str]:
+    """The score of a prediction as printed below it, and what hovering tells; both empty where there is none."""
+    if prediction.score is None:
+        return "", ""
+    score = numbers.fixed(prediction.score, 1)
+    if prediction.accuracy is not None:
+        return score, f"mIoU {score} %, {numbers.fixed(prediction.accuracy, 1)} % of the pixels right"
+    regions = ", ".join(f"{labels.clean(name)} {numbers.fixed(own, 1)}" for name, own in prediction.regions.items())
+    return score, f"Dice of the whole scan {score} %" + (f" ({regions})" if regions else "")
+
+
+def _notes(scenes: Scenes, left_out: int) -> list[str]:
+    """What the numbers below the pictures are."""
+    if scenes.scans:
+        found = [
+            "Shown is the slice of each scan with most tumour. Under a picture: Dice of the whole scan in percent, "
+            "mean over the regions; a table averages it over the subjects."
+        ]
+    else:
+        found = [
+            "Under a picture: mIoU in percent over the classes of that one scene. A table pools the pixels of all "
+            "scenes, so these numbers do not average to it.",
+            "Pixels without a label are hatched in the predictions, too: they count nowhere.",
+        ]
+    if left_out:
+        some = "scene is" if left_out == 1 else "scenes are"
+        found.append(f"{left_out} further {some} left out to keep this page small.")
+    return found
+
+
 def _prediction_view(
     scenes: Scenes, scene: Scene, label: str, subset: str, prediction: Prediction, void: np.ndarray
 ) -> PredictionView:
     shape = (void.shape[0], void.shape[1])
     classes = images.classes_uri(prediction.classes, scenes.colours, void)
-    score = numbers.fixed(prediction.miou, 1) if prediction.miou is not None else ""
-    about = f"mIoU {score} %, {numbers.fixed(prediction.accuracy, 1)} % of the pixels right" if score else ""
+    score, about = told_score(prediction)
     alt = f"{labels.plain(label)} from {subset}: {about}"
     return PredictionView(
         classes=picture("", classes, shape, _CELL, alt),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from mmablate.results.npz import BROKEN, MAX_BYTES, integers, read_arrays, write_arrays
 from mmablate.results.store import StudyStore
+from mmablate.results.subject_scores import read_subject_scores
 
 SAMPLES = "samples.npz"
 PREDICTIONS = "predictions.npz"
@@ -41,6 +42,7 @@ class Samples:
         class_names, colours: one a class; RGB 0-255.
         ignore_label: label of the pixels that do not count.
         synthetic: the data were generated, not measured.
+        scans: a scene is one slice of a 3D scan, whose scores are of the whole scan.
     """
 
     split: str
@@ -53,6 +55,7 @@ class Samples:
     colours: tuple[tuple[int, int, int], ...]
     ignore_label: int
     synthetic: bool
+    scans: bool = False
 
     def __post_init__(self) -> None:
         shape = np.shape(self.labels)
@@ -76,11 +79,13 @@ class ShownRow:
         label: of the table's row.
         run_id: the run.
         predictions: subset -> one class map (h, w) a scene, None where the run has not that scene.
+        scores: of scans, subset -> column -> score of the whole scan, one a scene; {} where it was not scored.
     """
 
     label: str
     run_id: str
     predictions: Mapping[str, tuple[np.ndarray | None, ...]]
+    scores: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +112,7 @@ def write_samples(folder: Path, samples: Samples) -> None:
         "ignore_label": int(samples.ignore_label),
         "synthetic": bool(samples.synthetic),
     }
+    meta |= {"scans": True} if samples.scans else {}
     arrays = {
         "indices": np.asarray(samples.indices, dtype=np.int64),
         "labels": _small(samples.labels),
@@ -121,7 +127,8 @@ def write_predictions(run_folder: Path, indices: Sequence[int], predictions: Map
 
     Args:
         indices: places of the scenes in the scored split, (n,).
-        predictions: subset -> class maps (n, h, w), any integer dtype, values within int16.
+        predictions: subset -> class maps (n, h, w), any integer dtype, values within int16; a map that is negative
+            throughout stands for none.
 
     Raises:
         StoreError: it cannot be written.
@@ -153,6 +160,7 @@ def read_samples(folder: Path) -> Samples | None:
             colours=tuple(_colour(colour) for colour in _list(meta["colours"])),
             ignore_label=int(meta["ignore_label"]),
             synthetic=bool(meta["synthetic"]),
+            scans=bool(meta.get("scans", False)),
         )
     except BROKEN:
         return None
@@ -173,7 +181,11 @@ def read_shown(store: StudyStore, rows: Sequence[tuple[str, str]]) -> Shown | No
     if samples is None:
         return None
     found = [(label, run_id, _predictions(store.run_folder(run_id), samples)) for label, run_id in rows]
-    shown = tuple(ShownRow(label, run_id, maps) for label, run_id, maps in found if maps)
+    shown = tuple(
+        ShownRow(label, run_id, maps, _scores(store.run_folder(run_id), samples, tuple(maps)))
+        for label, run_id, maps in found
+        if maps
+    )
     return Shown(samples, shown) if shown else None
 
 
@@ -189,9 +201,30 @@ def _predictions(folder: Path, samples: Samples) -> dict[str, tuple[np.ndarray |
         return {}
     shape = (len(arrays["indices"]), *samples.labels.shape[1:])
     return {
-        key.removeprefix(_PREDICTION): tuple(None if place is None else maps[place] for place in own)
+        key.removeprefix(_PREDICTION): tuple(
+            None if place is None or _is_none(maps[place]) else maps[place] for place in own
+        )
         for key, maps in arrays.items()
         if key.startswith(_PREDICTION) and maps.shape == shape and np.issubdtype(maps.dtype, np.integer)
+    }
+
+
+def _is_none(classes: np.ndarray) -> bool:
+    return classes.size > 0 and int(classes.max()) < 0
+
+
+def _scores(
+    folder: Path, samples: Samples, subsets: Sequence[str]
+) -> dict[str, tuple[Mapping[str, float], ...]]:
+    """Subset -> scores a scene, of those scenes that the run knows by the same id."""
+    found = read_subject_scores(folder) if samples.scans else None
+    if found is None:
+        return {}
+    places = [int(index) for index in samples.indices]
+    same = [0 <= p < len(found.ids) and found.ids[p] == name for p, name in zip(places, samples.ids, strict=True)]
+    return {
+        subset: tuple(found.of(p, subset) if own else {} for p, own in zip(places, same, strict=True))
+        for subset in subsets
     }
 
 

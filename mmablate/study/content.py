@@ -15,7 +15,7 @@ from mmablate.catalog import find
 from mmablate.recipe import Recipe
 from mmablate.recipe.merging import merge
 from mmablate.recipe.rechecking import Sections
-from mmablate.recipe.schema import Component, Data, Focus, Loss, Method, Pretrain, Teacher, Train
+from mmablate.recipe.schema import Component, Data, Focus, Loss, Pretrain, Teacher, Train
 from mmablate.study.datasets import data_settings
 from mmablate.study.reading import modalities_read, restricted
 
@@ -353,10 +353,9 @@ def _component(section: Component) -> dict[str, Any]:
     return {"name": section.name, **section.options}
 
 
-def _method(method: Method) -> dict[str, Any]:
-    """What a run reads of its update rule."""
-    unread = find("method", method.name).unread(method.options)
-    return {key: value for key, value in _component(method).items() if key not in unread}
+def _method(method: Component) -> dict[str, Any]:
+    """An update rule's settings, as far as a run reads them."""
+    return {"name": method.name, **find("method", method.name).reads(method.options)}
 
 
 def _losses(losses: Mapping[str, Loss]) -> list[dict[str, Any]]:

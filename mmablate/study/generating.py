@@ -82,7 +82,7 @@ def _source_hash(target: str) -> str:
         return ""
     origin = Path(spec.origin)
     files = sorted(origin.parent.glob("*.py")) if origin.name == "__init__.py" else [origin]
-    files += sorted(origin.parent.parent.glob("classes.py"))
+    files += sorted(path for name in ("classes.py", "preprocessing.py") for path in origin.parent.parent.glob(name))
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

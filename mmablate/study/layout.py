@@ -10,10 +10,11 @@ from mmablate.recipe import Recipe, subset_names
 from mmablate.study.columns import TAG, TEACHER, accuracy_columns, fused_caption
 from mmablate.study.plan import Study
 from mmablate.study.programs import ProgramStudy
-from mmablate.study.volume_columns import dice_columns, volume_caption
+from mmablate.study.volume_columns import dice_columns, given_layout, volume_caption
 
 # Columns of facts as recipes name them -> fields of a table's row.
 EXTRAS = {"parameters": "n_parameters", "flops": "flops", "time": "seconds"}
+SPLITS = {"test": "test", "val": "validation"}
 
 
 def table_layout(study: Study | ProgramStudy, *, scored_on: str | None) -> dict[str, Any]:
@@ -55,7 +56,15 @@ def table_layout(study: Study | ProgramStudy, *, scored_on: str | None) -> dict[
         "n_decimals": recipe.n_decimals,
         "decimal": recipe.report.decimal,
         "extras": None if recipe.report.columns is None else [EXTRAS[name] for name in recipe.report.columns],
+        **_given(study, scored_on),
     }
+
+
+def _given(study: Study | ProgramStudy, scored_on: str | None) -> dict[str, Any]:
+    """How tables of one subset of the modalities are laid out, where the study's own averages over the subsets."""
+    if not isinstance(study, Study) or study.recipe.evaluate.metric != "dice":
+        return {}
+    return {"given": given_layout(study.recipe, SPLITS[str(scored_on)], _differences(study))}
 
 
 def _columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
@@ -99,26 +108,32 @@ def _header(study: Study | ProgramStudy) -> str:
 
 def _caption(study: Study | ProgramStudy, columns: list[str], scored_on: str | None) -> str:
     named = study.recipe.report.labels
-    labels: Mapping[str, str] = {row.name: named.get(row.name, row.label) for row in study.rows}
-    baselines = set(study.baseline.values())
-    against = labels[baselines.pop()] if len(baselines) == 1 else "the baseline of its group"
+    against = _differences(study)
     if isinstance(study, ProgramStudy):
         names = [named.get(name, name) for name in columns]
-        text = f"{', '.join(names)} as the program reports {'it' if len(names) == 1 else 'them'}"
-        return f"{text}. Δ: difference to {against} over the same seeds."
-    split = {"test": "test", "val": "validation"}[str(scored_on)]
+        return f"{', '.join(names)} as the program reports {'it' if len(names) == 1 else 'them'}. {against}"
+    split = SPLITS[str(scored_on)]
     if study.recipe.evaluate.metric == "accuracy":
         if isinstance(study, Study) and find("method", study.recipe.method.name).fuses:
-            return f"{fused_caption(columns, study.recipe, split)}. Δ: difference to {against} over the same seeds."
+            return f"{fused_caption(columns, study.recipe, split)}. {against}"
         text = f"Acc: accuracy of the student in percent on the {split} split"
         text += "; Teacher: of its teacher, as the student sees it" if TEACHER in columns else ""
         text += "; Tag: share of the channels kept that are general in truth" if TAG in columns else ""
-        return f"{text}. Δ: difference to {against} over the same seeds."
+        return f"{text}. {against}"
     if study.recipe.evaluate.metric == "dice":
-        return f"{volume_caption(study.recipe, split)}. Δ: difference to {against} over the same seeds."
+        return f"{volume_caption(study.recipe, split)}. {against}"
     subsets = [name for name in columns if name != "Mean"]
     modalities = ", ".join(named.get(name, name) for name in study.recipe.data.modalities or ())
     text = f"mIoU in percent on the {split} split, one model a row, "
     text += f"evaluated with every subset of the modalities {modalities}" if len(subsets) > 1 else "one column"
-    text += f". Δ: difference to {against} over the same seeds"
-    return text + (f"; Mean: average of the {len(subsets)} subsets." if len(subsets) > 1 else ".")
+    mean = f"; Mean: average of the {len(subsets)} subsets." if len(subsets) > 1 else "."
+    return f"{text}. {against.removesuffix('.')}{mean}"
+
+
+def _differences(study: Study | ProgramStudy) -> str:
+    """What Δ is."""
+    named = study.recipe.report.labels
+    labels: Mapping[str, str] = {row.name: named.get(row.name, row.label) for row in study.rows}
+    baselines = set(study.baseline.values())
+    against = labels[baselines.pop()] if len(baselines) == 1 else "the baseline of its group"
+    return f"Δ: difference to {against} over the same seeds."

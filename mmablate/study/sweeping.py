@@ -10,8 +10,9 @@ from typing import Any
 
 from mmablate.errors import UsageError
 from mmablate.recipe.checking import Draft
-from mmablate.recipe.schema import GREEK
-from mmablate.study.rows import RowPlan, parameter_paths
+from mmablate.recipe.rechecking import Rechecker
+from mmablate.recipe.schema import GREEK, Recipe
+from mmablate.study.rows import RowPlan, listed, parameter_paths
 
 
 @dataclass(frozen=True)
@@ -130,18 +131,30 @@ def _paths(draft: Draft, name: str) -> list[str]:
 
 
 def _swept_row(draft: Draft, plans: Sequence[RowPlan], paths: Mapping[str, Sequence[str]]) -> RowPlan:
-    """The first row that contains every swept term; the last row for parameters that are no term's weight."""
+    """The row that the recipe names for a parameter.
+
+    Without one, the first row that contains every swept term; the last row for parameters that are of no term.
+    """
+    sweep = draft.sections["sweep"]
+    named = {name: sweep[name].row for name in paths if name in sweep and sweep[name].row is not None}
+    if len(set(named.values())) > 1:
+        told = ", ".join(f"{name} in {row}" for name, row in named.items())
+        raise UsageError(f"--param {', '.join(paths)}: the recipe varies them in different rows ({told})")
     groups = [
         {path.split(".")[1] for path in some} & set(draft.sections["losses"])
         for some in paths.values()
         if some[0].startswith("losses.")
     ]
-    for plan in plans:
-        if all(terms & set(plan.losses) for terms in groups) and groups:
-            return plan
-    if groups:
+    able = [plan for plan in plans if all(terms & set(plan.losses) for terms in groups)]
+    for name, row in named.items():
+        if row not in (there := [plan.name for plan in plans]):
+            raise UsageError(f"sweep.{name}.row: no row has that name (there are: {listed(there)}), got {row!r}")
+        if row not in [plan.name for plan in able]:
+            raise UsageError(f"--param {', '.join(paths)}: the row {row} does not contain the term")
+        return next(plan for plan in able if plan.name == row)
+    if not able:
         raise UsageError(f"--param {', '.join(paths)}: no row contains the term")
-    return plans[-1]
+    return able[0] if groups else plans[-1]
 
 
 def _values(draft: Draft, name: str, request: SweepRequest) -> list[Any]:
@@ -163,7 +176,7 @@ def _values(draft: Draft, name: str, request: SweepRequest) -> list[Any]:
 def _used(draft: Draft, base: RowPlan, path: str) -> Any:
     if path in base.overrides:
         return base.overrides[path]
-    here: Any = draft.form.model_construct(**draft.sections).model_dump(mode="json", warnings=False)
+    here: Any = _of_row(draft, base)
     for part in path.split("."):
         if not isinstance(here, dict) or part not in here:
             raise UsageError(f"--param {path}: the recipe has no such key")
@@ -171,6 +184,24 @@ def _used(draft: Draft, base: RowPlan, path: str) -> Any:
     if isinstance(here, list | dict):
         raise UsageError(f"--param {path}: a list or mapping cannot be varied, a single value in it can")
     return here
+
+
+def _of_row(draft: Draft, base: RowPlan) -> dict[str, Any]:
+    """The recipe as the row has it: with the options of another update rule, say, where it names one."""
+    recipe = draft.form.model_construct(**draft.sections)
+    data: dict[str, Any] = recipe.model_dump(mode="json", warnings=False)
+    if not isinstance(recipe, Recipe) or not base.overrides:
+        return data
+    own = [
+        (tuple(path.split(".")), value)
+        for key, value in base.overrides.items()
+        for path in parameter_paths(draft, key) or [key]
+    ]
+    sections = Rechecker(recipe).check(own, base.losses).sections
+    if sections is None:
+        return data  # what is not sound is told with the row
+    changed = recipe.model_copy(update=sections._asdict())
+    return changed.model_dump(mode="json", warnings=False)
 
 
 def symbol_of(draft: Draft, name: str) -> str:

@@ -24,20 +24,47 @@ def dice_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
     return info
 
 
+_GIVEN = {
+    FULL: "with all modalities",
+    SINGLE: "over the single modalities",
+    UNSEEN: "over the subsets that are no training subject's in the mask list",
+}
+
+
 def volume_caption(recipe: Recipe, split: str) -> str:
     """What the columns are."""
     names = list(recipe.data.modalities or ())
     count = len(subset_names(names)) if recipe.evaluate.subsets == "all" else len(recipe.evaluate.subsets)
-    text = f"{', '.join(REGIONS)}: Dice in percent on the {split} split, mean over the subjects and then over "
-    text += f"{count} subsets of {', '.join(names)}" if count > 1 else "one subset of the modalities"
-    text += f"; {DICE}: mean of the {len(REGIONS)} regions"
-    told = {
-        FULL: "with all modalities",
-        SINGLE: "over the single modalities",
-        UNSEEN: "over the subsets that are no training subject's in the mask list",
+    over = f"and then over {count} subsets of {', '.join(names)}" if count > 1 else "from one subset of the modalities"
+    text = _regions(recipe, split, f"mean over the subjects {over}")
+    text += "".join(f"; {apart_column(group)}: {DICE} {_GIVEN[group]}" for group in recipe.evaluate.apart)
+    return text + _surface(recipe)
+
+
+def given_layout(recipe: Recipe, split: str, against: str) -> dict[str, Any]:
+    """What tables of one subset of the modalities, or of one group of them, say in place of the study's.
+
+    Args:
+        against: the end of a caption, what Δ is.
+
+    Returns:
+        "groups": group -> what its scores are means over; "apart": columns that such tables do not have; "caption":
+        with {given} where the subset or the group is to stand.
+    """
+    return {
+        "groups": dict(_GIVEN),
+        "apart": [apart_column(group) for group in recipe.evaluate.apart],
+        "caption": recipe.caption or f"{_regions(recipe, split, '{given}')}{_surface(recipe)}. {against}",
     }
-    text += "".join(f"; {apart_column(group)}: {DICE} {told[group]}" for group in recipe.evaluate.apart)
-    return text + (f"; {HD95}: 95th percentile of the surface distance in mm" if recipe.evaluate.hd95 else "")
+
+
+def _regions(recipe: Recipe, split: str, how: str) -> str:
+    text = f"{', '.join(REGIONS)}: Dice in percent on the {split} split, {how}"
+    return f"{text}; {DICE}: mean of the {len(REGIONS)} regions"
+
+
+def _surface(recipe: Recipe) -> str:
+    return f"; {HD95}: 95th percentile of the surface distance in mm" if recipe.evaluate.hd95 else ""
 
 
 def groups_of_subsets(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmablate.data.base import Split
 from mmablate.data.batches import Batch
+from mmablate.models.volumes import IncompleteSegmentor
 
 
 def forward_flops(
@@ -48,3 +49,23 @@ def forward_flops(
         return None
     finally:
         model.train(training)
+
+
+def volume_flops(model: IncompleteSegmentor, size: Sequence[int], device: torch.device) -> float | None:
+    """Floating point operations of segmenting one window of a scan with all modalities; counted as `forward_flops`.
+
+    Args:
+        model: on the device; left as it is.
+        size: edges (H, W, Z) of the window, in voxels.
+
+    Returns:
+        None where it cannot be counted.
+    """
+    try:
+        zeros = {name: torch.zeros((1, 1, *size), device=device) for name in model.modalities}
+        present = torch.ones((1, len(model.modalities)), dtype=torch.bool)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model.segment(model.encode(zeros, present), present, size)
+        return float(counter.get_total_flops())
+    except Exception:  # as above
+        return None

@@ -10,20 +10,24 @@ from typing import Any, cast
 
 import numpy as np
 
-from mmablate.data.base import VolumeData
+from mmablate.data.base import VolumeData, VolumeSplit
 from mmablate.data.batches import ALL
 from mmablate.data.volume_augment import VolumeAugmentation
 from mmablate.data.volume_batches import MetaBatches, VolumeBatch, VolumeBatches
 from mmablate.errors import DataError
 from mmablate.recipe import subset_names
 from mmablate.recipe.volumes import DICE, HD95, REGIONS, apart_column
+from mmablate.results.shown import write_predictions
+from mmablate.results.subject_scores import write_subject_scores
 from mmablate.study.volume_columns import groups_of_subsets
 from mmablate.training import distributed
 from mmablate.training.bilevel import BiLevel, VolumeTrainee
 from mmablate.training.evaluation import Evaluated, Scores
+from mmablate.training.flops import volume_flops
 from mmablate.training.lockstep import Group
 from mmablate.training.trainee import Trainee
-from mmablate.training.volume_scores import SubsetScores, score_volumes
+from mmablate.training.volume_scores import Box, SubsetScores, Windows, score_volumes
+from mmablate.training.volume_slices import shown_subsets, slice_predictions
 
 
 class VolumeGroup(Group):
@@ -38,6 +42,7 @@ class VolumeGroup(Group):
             raise DataError("runs on 3D scans take one process each: without torchrun")
         self.stepper = BiLevel(self._second)
         self._meta: dict[int, MetaBatches] = {}
+        self._final: dict[str, SubsetScores] = {}
         split = data.splits["train"]
         return VolumeBatches(
             split, batch_size=self._batch_size(), parts=self.train_settings["accumulate"],
@@ -108,16 +113,17 @@ class VolumeGroup(Group):
         """Scores on every subset of the modalities; on the final model those of every subset apart, and HD95."""
         settings = self.settings["evaluate"]
         subsets = self._subsets()
-        window = settings.get("window")
         found = score_volumes(
             [trainee.model for trainee in trainees], reader, self.data,
-            patch=None if window is None else tuple(window), stride=settings.get("stride"), subsets=subsets,
+            patch=_box(settings), stride=settings.get("stride"), subsets=subsets,
             device=self.device, precision=self._precision, guard=guard,
             surface=by_condition and settings.get("hd95", True), min_et=settings.get("min_et", 0),
             one_empty=settings.get("one_empty", "diagonal"), windows_at_once=settings["batch_size"],
         )  # fmt: skip
         groups = groups_of_subsets(subsets, list(self.data.modalities), self._patterns())
         apart = settings.get("apart", [])
+        if by_condition:
+            self._final = {t.spec.run_id: own for t, own in zip(trainees, found, strict=True) if own is not None}
         return [None if own is None else evaluated(own, groups, apart, by_subset=by_condition) for own in found]
 
     def _patterns(self) -> list[tuple[str, ...]]:
@@ -126,10 +132,39 @@ class VolumeGroup(Group):
         return [tuple(np.array(names)[row].tolist()) for row in np.unique(presence, axis=0)]
 
     def _flops(self, trainee: Trainee) -> float | None:
-        return None
+        """Of one window of the first scan that is scored."""
+        whole = self.data.splits[self.data.scored_split].size(0)
+        window = self.settings["evaluate"].get("window") or whole
+        return volume_flops(trainee.model, [min(a, b) for a, b in zip(window, whole, strict=True)], self.device)
 
     def _keep_predictions(self, trainee: Trainee) -> None:
-        return None
+        """Scores of single subjects, and for a few of them what is seen in a slice."""
+        own = self._final.pop(trainee.spec.run_id, None)
+        if not self.lead:
+            return
+        folder, split = self.store.run_folder(trainee.spec.run_id), self.data.splits[self.data.scored_split]
+        try:
+            if own is not None:
+                write_subject_scores(folder, [split.describe(i).id for i in range(len(split))], own.subsets, own.values)
+            if self.task.samples:
+                write_predictions(folder, self.task.samples, self._slices(trainee, split))
+        except Exception:  # a device or a disk that is full now: the score stands without them
+            return
+
+    def _slices(self, trainee: Trainee, split: VolumeSplit) -> dict[str, np.ndarray]:
+        settings = self.settings["evaluate"]
+        shown = shown_subsets(self._subsets(), len(self.data.modalities))
+        windows = Windows(_box(settings), settings.get("stride"), settings["batch_size"])
+        return slice_predictions(
+            trainee.model, split, self.data, self.task.samples, shown, windows,
+            device=self.device, precision=self._precision,
+        )  # fmt: skip
+
+
+def _box(settings: Mapping[str, Any]) -> Box | None:
+    """The window of an evaluation; None for whole scans."""
+    window = settings.get("window")
+    return None if window is None else (int(window[0]), int(window[1]), int(window[2]))
 
 
 def evaluated(

@@ -63,7 +63,7 @@ def test_scenes_of_a_study(tmp_path):
         expected = archive["prediction/N"][2]
     cell = scenes.scenes[2].predictions[1][1]
     assert np.array_equal(cell.classes, expected)
-    assert cell.miou == pytest.approx(scene_scores(samples().labels[2], expected, 255)[0])
+    assert cell.score == pytest.approx(scene_scores(samples().labels[2], expected, 255)[0])
 
 
 def test_scenes_that_no_row_has_are_left_out(tmp_path):

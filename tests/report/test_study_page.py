@@ -354,7 +354,7 @@ def test_data_of_one_label_a_sample_are_counted_in_samples() -> None:
         ShownSample("training", f"clip{k}", {"sex": "female"}, pictures, np.array(label))
         for k, label in enumerate((1, VOID))
     ]
-    text = render_data_page(card(one_label=True, samples=tuple(some)))
+    text = render_data_page(card(counted="samples", samples=tuple(some)))
     page = Page(text)
     assert_self_contained(page)
     assert "share of the labelled samples" in page.text

@@ -141,7 +141,7 @@ def _runs_of(row: PlainRow, seed: int, base: Recipe, fingerprint: str) -> Iterat
         **_common(recipe, fingerprint, models),
         "role": "student",
         "seed": seed,
-        "method": _component(recipe.method),
+        "method": {"name": recipe.method.name, **find("method", recipe.method.name).reads(recipe.method.options)},
         "model": _component(recipe.model),
         "losses": _losses(row.losses),
         "train": recipe.train.model_dump(mode="json"),

@@ -40,6 +40,9 @@ ATTRIBUTION = "BraTS (Menze et al. 2015; Bakas et al. 2017, 2018)"
 SYNTHETIC = "synthetic scans by mmablate data make brats"
 CLASS_NAMES = ("background", "NCR/NET", "ED", "ET")
 REGIONS = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
+# Necrosis red, oedema green, enhancing tumour yellow, as is the custom, in tones that colour-blind readers tell apart
+# (Okabe and Ito 2008).
+COLOURS = ((0, 0, 0), (213, 94, 0), (0, 158, 115), (240, 228, 66))
 TITLES = {"flair": "FLAIR", "t1ce": "T1ce", "t1": "T1", "t2": "T2"}
 CACHE_BYTES = 1 << 30
 
@@ -115,7 +118,8 @@ def open_brats(
 
     A set that takes at most `cache_bytes` is read here and kept. Of a larger one, boxes of .npy files are read when
     asked for, and of NIfTI subjects the last ones within `cache_bytes` are kept; their voxels are looked at when they
-    are read (all at once by `check_brats`).
+    are read (all at once by `check_brats`). A NIfTI subject must be read for its size to be known, and again whenever
+    it is no longer kept: `prepare_brats` is worth its while for the whole of BraTS.
 
     Args:
         root: the folder as downloaded, or the folder that holds vol/ and seg/ or one up to two levels above it.
@@ -155,6 +159,7 @@ def open_brats(
         synthetic=synthetic,
         attribution=SYNTHETIC if synthetic else ATTRIBUTION,
         content=(*files, *found.lists),
+        colours=COLOURS,
         notes=(*found.notes, *notes),
     )
 

@@ -12,7 +12,8 @@ train, masks, losses):
 A focus counts with the losses: it is what those learn from.
 The teacher's section counts with that of the student (its stages must follow the model's) and where the row has a
 term that reads it. Several keys of one section are one change: `{train.epochs: 5, train.lr: 0.1}` may be a schedule.
-Terms that only one of the two update rules can compute (the unimodal losses of DGL) come with the rule.
+Terms that only one of the two update rules can compute (the unimodal losses of DGL) come with the rule. Options of
+one that are about terms which the baseline does not have (a gate on them) come with the terms.
 """
 
 from __future__ import annotations
@@ -68,7 +69,18 @@ def _changed(row: Row, base: Row, texts: Texts) -> list[str]:
         )
     ):
         changed.remove("losses")
+    elif {"method", "losses"} <= set(changed) and _come_with_terms(row, base):
+        changed.remove("method")
     return changed
+
+
+def _come_with_terms(row: Row, base: Row) -> bool:
+    """Whether the update rules differ only in options that are about terms which the baseline does not have."""
+    own, other = row.sections.method, base.sections.method
+    about = find("method", own.name).about
+    differing = [key for key in {**own.options, **other.options} if own.options.get(key) != other.options.get(key)]
+    there = _terms(base.losses)
+    return own.name == other.name and all(key in about and not there & set(about[key]) for key in differing)
 
 
 def _terms(losses: Mapping[str, Loss]) -> set[str]:
