@@ -173,16 +173,28 @@ class _Probe(Group):
 
 
 class _VolumeProbe(_Probe, VolumeGroup):
+    _surface: Sequence[float]  # of each run, seconds of a subject
+
     def _evaluations(self) -> list[float]:
-        """Seconds of a subject, read and scored in all subsets, with the surface distance."""
-        splits = cast(Any, self.data.splits)
-        first = _FirstSubjects(splits["val" if "val" in splits else self.data.scored_split])
+        """Seconds of a subject, read and scored in all subsets; what the surface distance adds is kept for the end."""
         for trainee in self.trainees:
             trainee.model.eval()
+        plain, whole = self._evaluation(final=False), self._evaluation(final=True)
+        self._surface = [max(0.0, b - a) for a, b in zip(plain[1:], whole[1:], strict=True)]
+        return plain
+
+    def _evaluation(self, *, final: bool) -> list[float]:
+        splits = cast(Any, self.data.splits)
+        first = _FirstSubjects(splits["val" if "val" in splits else self.data.scored_split])
         before, started = self._own(), time.perf_counter()
-        self._evaluate(self.trainees, first, lambda index: self.trainees[index].guarded())
+        self._evaluate(self.trainees, first, lambda index: self.trainees[index].guarded(), by_condition=final)
         self._wait()
         return _per(len(first), time.perf_counter() - started, before, self._own())
+
+    def _finishing(self, trainee: Trainee) -> float:
+        """With the surface distance, which the final scores alone have."""
+        surface = self._surface[self.trainees.index(trainee)] * len(self.data.splits[self.data.scored_split])
+        return super()._finishing(trainee) + surface
 
 
 class _FirstSubjects:

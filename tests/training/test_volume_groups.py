@@ -18,9 +18,11 @@ from mmablate.training.bilevel import VolumeTrainee
 from mmablate.training.group import GroupTask, train_group
 from mmablate.training.lockstep import Group
 from mmablate.training.memory import GroupTooLarge
+from mmablate.training.probing import ProbeTask, probe_group
 from mmablate.training.saving import Interval
 from mmablate.training.state import read_state
 from mmablate.training.trainee import Piece
+from mmablate.training.volume_scores import score_volumes
 
 RECIPE = """
 name: scans
@@ -158,3 +160,24 @@ def test_second_batches_are_cut_as_training_batches_are(root: Path, monkeypatch:
     for row in ("matched", "meta"):
         whole, cut_up = (found[parts][row][3][0]["losses"] for parts in (1, 2))
         assert cut_up == pytest.approx(whole, rel=1e-4), row
+
+
+def test_a_probe_times_the_surface_distance_too(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validations go without it, the final scores with it; both are part of an estimate."""
+    pytest.importorskip("monai")
+    overrides = ["evaluate.hd95=true"]
+    measured = open_study(str(root / "scans.yaml"), data_root=str(root / "mini"), overrides=overrides)
+    assert isinstance(measured, Study)
+    seen: list[bool] = []
+
+    def scored(*args: Any, surface: bool, **named: Any) -> Any:
+        seen.append(surface)
+        return score_volumes(*args, surface=surface, **named)
+
+    monkeypatch.setattr("mmablate.training.volume_group.score_volumes", scored)
+    out = root / "probed"
+    StudyStore(out, "scans").prepare()
+    probed = probe_group(ProbeTask(measured.runs[:1], "scans", out, str(root / "mini"), "cpu", keep="all", seconds=0.0))
+    assert seen == [False, True]
+    assert (probed.n_val, probed.n_scored, probed.steps_per_epoch) == (1, 1, 3)
+    assert all(run.step > 0 and run.sample > 0 and run.finish > 0 for run in probed.runs)
