@@ -27,7 +27,7 @@ def dice_columns(recipe: Recipe) -> dict[str, dict[str, Any]]:
 _GIVEN = {
     FULL: "with all modalities",
     SINGLE: "over the single modalities",
-    UNSEEN: "over the subsets that are no training subject's in the mask list",
+    UNSEEN: "over the subsets that are no training subject's in the mask list (dynamic masks may draw them)",
 }
 
 
