@@ -34,7 +34,9 @@ class IncompleteTraining(UpdateRule):
         second: "none", "step" or "union": what becomes of a second batch.
         meta: masks and batch size of that batch.
 
-    Source: PASSION, arXiv:2407.14796, and the PRISM documentation; departures are named in the losses.
+    Source: PASSION, arXiv:2407.14796, and the PRISM documentation; departures are named in the losses. The encoder of a
+    modality that no subject of a batch has is not run, so that the step leaves it and its moments as they are; PASSION
+    masks its features, and Adam moves it by gradients of 0, its momentum and the decay.
     """
 
     def __init__(
