@@ -21,8 +21,8 @@ class MetaDrop(IncompleteTraining):
     """φ ← φ0 + α(φ̃ − φ0) − η_out ∇L_meta(φ̃), with φ̃ the weights after the inner step from φ0.
 
     The inner step is that of `train`: its learning rate is η_in, its optimiser may be AdamW. The outer step is plain
-    gradient descent, neither decayed nor clipped; the moments of the inner optimiser know nothing of it, and the next inner
-    step starts from φ.
+    gradient descent, neither decayed nor clipped; the moments of the inner optimiser know nothing of it, and the next
+    inner step starts from φ.
 
     Args:
         alpha: share of the inner step that is kept; 0 is first-order MAML with one inner step, and η_out = 0 with
