@@ -46,7 +46,7 @@ class VolumeGroup(Group):
         split = data.splits["train"]
         return VolumeBatches(
             split, batch_size=self._batch_size(), parts=self.train_settings["accumulate"],
-            steps=self.train_settings.get("steps"), **self._common(),
+            steps=self.train_settings.get("steps"), workers=self.task.workers, **self._common(),
         )  # fmt: skip
 
     def _common(self) -> dict[str, Any]:

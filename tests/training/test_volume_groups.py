@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mmablate.data.brats.mini import make_brats
+from mmablate.data.loading import Ahead
 from mmablate.results import StudyStore
 from mmablate.results.store import STATE
 from mmablate.study import RunSpec, Study, open_study
@@ -82,6 +83,21 @@ def undisturbed(root: Path, study: Study) -> dict[str, Any]:
     out = root / "whole"
     train_group(task(study, root, out), lambda progress: None)
     return everything(out, study)
+
+
+def test_processes_that_read_ahead_change_nothing(
+    root: Path, study: Study, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def ahead(dataset: Any, workers: int, **named: Any) -> Ahead:
+        read.append(workers)
+        return Ahead(dataset, workers, **named)
+
+    monkeypatch.setattr("mmablate.data.volume_batches.Ahead", ahead)
+    train_group(task(study, root, root / "ahead", workers=1), lambda progress: None)
+    assert read == [1]
+    assert everything(root / "ahead", study) == undisturbed
 
 
 class Killed(BaseException):
