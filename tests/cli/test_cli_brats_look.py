@@ -99,6 +99,7 @@ def test_a_study_keeps_slices_and_scores_of_its_subjects(study: Path) -> None:
     assert re.search(r"slice \d+ of \d+", page)
     assert "Dice of the whole scan" in page
     assert "validation Dice" in page
+    assert "could not be read" not in page  # the baseline was not trained
 
 
 def test_the_sheet_ranks_the_subjects(study: Path, tmp_path: Path) -> None:

@@ -261,7 +261,7 @@ def test_a_row_is_summed_up_by_the_mean_then_by_the_primary_column_then_by_the_f
         (("WT", "Dice"), None, "WT"),
         (("WT", "Mean"), "WT", "Mean"),
     ):
-        some = {name: table.column_info["Acc"] for name in columns}
+        some = dict.fromkeys(columns, table.column_info["Acc"])
         given = table.model_copy(update={"columns": columns, "column_info": some, "primary": primary})
         assert marks.summary_column(given) == expected
 
