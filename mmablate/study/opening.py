@@ -12,6 +12,7 @@ from mmablate.catalog import file_hash, find
 from mmablate.errors import RecipeError, UsageError
 from mmablate.recipe import Draft, Recipe, draft_recipe, locate
 from mmablate.recipe.schema import GREEK, Component, Loss
+from mmablate.recipe.volumes import apart_column
 from mmablate.study.datasets import data_fingerprint
 from mmablate.study.generating import Tell, with_data
 from mmablate.study.linting import lint
@@ -20,6 +21,7 @@ from mmablate.study.programs import ProgramRow, ProgramStudy, open_program
 from mmablate.study.resolving import resolve_rows
 from mmablate.study.rows import RowPlan, design_notes, expand_rows, listed, parameter_paths
 from mmablate.study.sweeping import SweepRequest, sweep_rows
+from mmablate.study.volume_columns import UNSEEN
 
 
 def open_study(
@@ -75,7 +77,7 @@ def open_study(
         checkpoint_hash=_checkpoint_hash(base),
         weight_hashes=_weight_hashes(rows),
         sweep=info,
-        notes=[*(_sweep_notes(base, info) if info else design_notes(base)), *_notes(base)],
+        notes=[*(_sweep_notes(base, info) if info else design_notes(base)), *_notes(base), *_unseen_notes(base, rows)],
         warnings=warnings,
     )
 
@@ -211,6 +213,13 @@ def _weight_hashes(rows: Sequence[Row]) -> dict[str, str]:
 def _sweep_notes(recipe: Recipe, info: Mapping[str, Any]) -> list[str]:
     teacher = " The teacher keeps the recipe's own settings." if recipe.teacher is not None else ""
     return [f"{', '.join(info['symbols'])} is varied in the row {info['row']}.{teacher}"]
+
+
+def _unseen_notes(recipe: Recipe, rows: Sequence[Row]) -> list[str]:
+    """Of rows under other mask lists, whose subsets that no training subject has are not the same ones."""
+    if UNSEEN not in recipe.evaluate.apart or all(row.sections.data == rows[0].sections.data for row in rows):
+        return []
+    return [f"Rows have mask lists of their own: {apart_column(UNSEEN)} is over other subsets in each."]
 
 
 def _notes(recipe: Recipe) -> list[str]:
