@@ -49,7 +49,6 @@ def open_study(
         return open_program(draft, locate(recipe), _baselines, profile=used, seeds=seeds, sweep=sweep, strict=strict)
     sound = not draft.problems
     plans = expand_rows(draft)
-    names = [plan.name for plan in plans]
     name_suffix, info = "", None
     if sweep is not None and plans and not draft.problems:
         plans, info = sweep_rows(draft, plans, sweep)
@@ -60,7 +59,7 @@ def open_study(
     base = Recipe.model_construct(**draft.sections) if sound else draft.finish()
     rows = resolve_rows(draft, base, plans, info)
     _check_supervision(draft, base, rows)
-    _check_sweep_names(draft, names)
+    _check_sweep_names(draft)
     base = draft.finish()
     warnings = lint(base, rows, baseline, swept=info is not None)
     if strict and warnings:
@@ -117,8 +116,8 @@ def _check_supervision(draft: Draft, base: Recipe, rows: Sequence[Row]) -> None:
         draft.report(("losses",), "no supervised term has a weight above 0, and the teacher is trained with those")
 
 
-def _check_sweep_names(draft: Draft, rows: Sequence[str]) -> None:
-    """A name of the `sweep:` block stands for something, and for one thing, and is varied in a row that there is."""
+def _check_sweep_names(draft: Draft) -> None:
+    """A name of the `sweep:` block stands for something, and for one thing."""
     for name, parameter in draft.sections.get("sweep", {}).items():
         paths = parameter_paths(draft, name)
         if paths is None:
@@ -129,9 +128,6 @@ def _check_sweep_names(draft: Draft, rows: Sequence[str]) -> None:
         elif parameter.path is None and len(paths) > 1:
             text = f"the symbol of several weights ({', '.join(paths)}): say which with path"
             draft.report(("sweep", name), text)
-        if parameter.row is not None and parameter.row not in rows:
-            text = f"no row has that name (there are: {listed(rows)}), got {parameter.row!r}"
-            draft.report(("sweep", name, "row"), text)
 
 
 def _weights(draft: Draft, symbol: str) -> list[str]:

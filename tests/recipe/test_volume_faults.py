@@ -94,7 +94,6 @@ FAULTS = {
     "'own'",
     "method.gate=principled data.modalities=[t1]": "method: gate and balance compare modalities, and the data have "
     "['t1']",
-    "sweep.gamma.row=none": "sweep.gamma.row: no row has that name (there are: single, whole), got 'none'",
 }
 KEYS = [(text, *text.replace(" train", "\ntrain").replace(" eval", "\neval").replace(" data", "\ndata").split("\n"))
         for text in FAULTS]  # fmt: skip
@@ -113,7 +112,10 @@ def problems(path: str, *overrides: str) -> list[str]:
 
 
 def test_the_sound_recipe_is_sound_and_what_it_leaves_out_is_what_scans_need(tmp_path):
-    assert open_study(write(tmp_path, VOLUMES)).warnings == ()
+    path = write(tmp_path, VOLUMES)
+    assert open_study(path).warnings == ()
+    told = ("sweep.gamma.row: there is no row 'hole' (did you mean 'whole'?)",)
+    assert open_study(path, overrides=["sweep.gamma.row=hole"]).warnings == told
     short = "\n".join(
         line for line in VOLUMES.splitlines() if not line.startswith(("method", "masks", "train", "eval"))
     )

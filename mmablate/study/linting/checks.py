@@ -9,7 +9,7 @@ from itertools import chain
 from mmablate.catalog import find
 from mmablate.recipe import Recipe
 from mmablate.study.datasets import data_settings, shown_settings
-from mmablate.study.linting.claims import claims_about_nothing, columns_of, labels_of_nothing
+from mmablate.study.linting.claims import claims_about_nothing, columns_of, labels_of_nothing, sweeps_of_nothing
 from mmablate.study.linting.leaks import selection_on_the_test_split, teacher_of_other_data, teacher_of_other_samples
 from mmablate.study.linting.mixing import changing_more, mixed_levels
 from mmablate.study.linting.sharing import Texts, grouped
@@ -44,7 +44,7 @@ def lint(recipe: Recipe, rows: Sequence[Row], baseline: Mapping[str, str], *, sw
     ]
     columns, reference = columns_of(recipe), bool(recipe.teacher and recipe.teacher.row)
     about = [] if swept else list(claims_about_nothing(recipe, rows, columns, reference=reference))
-    about += [] if swept else labels_of_nothing(recipe, rows, columns)
+    about += [] if swept else [*labels_of_nothing(recipe, rows, columns), *sweeps_of_nothing(recipe, rows)]
     return [*about, *chain.from_iterable(map(_some, kinds))]
 
 
