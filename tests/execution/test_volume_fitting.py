@@ -128,7 +128,8 @@ def test_what_fits_is_let_pass(study_of):
         (["evaluate.apart=[unseen]", "evaluate.subsets=[flair, t2]"], {},
          "evaluate.apart: of the 2 subsets that are evaluated every one occurs in the mask list: leave it out, got "
          "'unseen'"),
-        (["train.batch_size=5", "method={name: incomplete, second: step}"], {}, f"train.batch_size: below the 5 {NONE_LEFT}, got 5"),
+        (["train.batch_size=5", "method={name: incomplete, second: step}"], {},
+         f"train.batch_size: below the 5 {NONE_LEFT}, got 5"),
         (["train.batch_size=9", "method={name: metadrop}"], {}, f"train.batch_size: below the 5 {NONE_LEFT}, got 9"),
     ],
 )  # fmt: skip
