@@ -96,10 +96,11 @@ class MetaDrop(IncompleteTraining):
 
     def _by_modality(self, step: VolumeStep, terms: Sequence[Term]) -> Tensor:
         """∂L_train/∂β, (M,): the pixel term's part of each modality."""
-        total = torch.zeros(len(self.modalities), dtype=step.logits.dtype, device=step.labels.device)
+        columns = step.output.pairs[:, 1].to(step.labels.device)  # pairs lie where the masks do, on the CPU
+        total = torch.zeros(len(self.modalities), device=step.labels.device, dtype=step.logits.dtype)
         for term in [term for term in terms if term.key_term == "pixel"]:
             values = pixel_values(step, definition=term.definition, **term.options) * step.rate  # type: ignore[arg-type]
-            total = total.index_add(0, step.output.pairs[:, 1], values * (term.weight / len(step.labels)))
+            total = total.index_add(0, columns, (values * (term.weight / len(step.labels))).to(total.dtype))
         return total
 
 

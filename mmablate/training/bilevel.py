@@ -21,10 +21,15 @@ Second = Callable[[Trainee], Sequence[VolumeBatch]]
 
 
 class VolumeTrainee(Trainee):
-    """A run on 3D scans."""
+    """A run on 3D scans.
+
+    Attributes:
+        midway: a step was begun and not ended; weights, moments and balance are then of no step (`Trainee.whole`).
+    """
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
+        self.midway = False
         # A modality that no subject of the first steps has leaves its encoder without a gradient there, and torch's
         # fused sgd takes no step where some parameters have a momentum and others none. From 0 it is the gradient.
         for group in self.optimizer.param_groups:
@@ -34,6 +39,7 @@ class VolumeTrainee(Trainee):
     def take(self, pieces: Sequence[Piece], second: Second) -> None:
         """One step, of whichever kind the run's update rule has."""
         kind = self.method.second
+        self.midway = True
         if kind == "union":
             pieces = self._united(pieces, second(self))
         start = [p.detach().clone() for p in self.model.parameters()] if kind == "outer" else []
@@ -49,6 +55,12 @@ class VolumeTrainee(Trainee):
         elif kind == "outer":
             self._meta(pieces, second, start)
         self.count()
+        self.midway = False
+
+    @property
+    def whole(self) -> bool:
+        """Not where memory ran out in a step, whose parts move weights and balance one by one."""
+        return not self.midway
 
     def _united(self, pieces: Sequence[Piece], batches: Sequence[VolumeBatch]) -> list[Piece]:
         """Both batches as the pieces of one, each sample counting alike."""
@@ -81,14 +93,15 @@ class VolumeTrainee(Trainee):
             outer_step(parameters, start, [None] * len(parameters), alpha=rule.alpha, eta=0.0)
             return
         gradients = self._meta_gradient(parts)
-        if rule.balance == "meta":
-            rule.weigh(-self._slopes(pieces, start, gradients))
+        slopes = self._slopes(pieces, start, gradients) if rule.balance == "meta" else None
         eta = rule.eta_out
         if rule.schedule_outer:
             eta *= learning_rate(self.steps, self.total_steps, self.train_settings) / self.train_settings["lr"]
         if rule.order == "second" and eta:
             gradients = self._through(pieces, start, gradients)
         outer_step(parameters, start, gradients, alpha=rule.alpha, eta=eta)
+        if slopes is not None:
+            rule.weigh(-slopes)  # last: what goes through the inner step needs the β that it was taken with
 
     def _meta_gradient(self, parts: Sequence[Piece]) -> list[Tensor | None]:
         """∇L_meta(φ̃); the optimiser's moments and the training losses of the history know nothing of it."""

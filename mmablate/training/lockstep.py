@@ -286,7 +286,7 @@ class Group:
             return
         self.stepper.settle(self.trainees)
         for trainee in self._well():
-            if trainee.steps:
+            if trainee.steps and trainee.whole:  # of one that is not, an earlier state stays
                 write_state(self.store.run_folder(trainee.spec.run_id) / STATE, trainee.state())
 
     def _reader(self, split: str) -> BatchReader:

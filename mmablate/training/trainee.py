@@ -201,6 +201,11 @@ class Trainee:
         self.optimizer.zero_grad(set_to_none=True)
         self._pending = {}
 
+    @property
+    def whole(self) -> bool:
+        """Whether the run stands between two steps, so that its `state` is one to go on from."""
+        return True
+
     def check_weights(self) -> None:
         """The last step of all has no next loss to show that it went wrong.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
 from mmablate.data.base import VolumeData, VolumeSplit
+from mmablate.data.batches import ALL
 from mmablate.data.volume_augment import VolumeAugmentation
 from mmablate.data.volume_batches import MetaBatches, VolumeBatch, VolumeBatches
 from mmablate.errors import DataError
@@ -73,9 +75,17 @@ class VolumeGroup(Group):
         step, drawn = self._now
         if key not in drawn:
             exclude = self.batches.subjects(step)
-            drawn[key] = self._meta[size].batch(step, exclude, cast(Any, eligible))
+            drawn[key] = self._cut(self._meta[size].batch(step, exclude, cast(Any, eligible)))
         found = drawn[key]
-        return () if found is None else (found,)
+        return () if found is None else found.parts()
+
+    def _cut(self, batch: VolumeBatch | None) -> VolumeBatch | None:
+        """Into parts no larger than those of a training batch, so that no more samples go through the model at once."""
+        if batch is None:
+            return None
+        most = -(-self._batch_size() // int(self.train_settings["accumulate"]))
+        _, cuts = ALL.of(len(batch), -(-len(batch) // most))
+        return replace(batch, cuts=cuts)
 
     def _count_masks(self, step: int) -> tuple[str, ...]:
         """Masks are a matter of the subjects, whose order the digest holds."""

@@ -202,6 +202,16 @@ def test_the_second_order_differentiates_through_the_inner_step(data: VolumeData
     assert gap > 1e-3, "the curvature tells nothing here"
 
 
+def test_the_second_order_goes_through_the_inner_step_with_its_own_beta(data: VolumeData) -> None:
+    """The first step that changes β is taken with the β before the change: balanced or not, it is the same step."""
+    steps = Steps(data)
+    options = {"order": "second", "balance_rate": 1.0, "balance_low": 0.1, "balance_high": 4.0}
+    fixed = steps.run(volume_spec(meta(**options)), steps=1)
+    balanced = steps.run(volume_spec(meta(balance="meta", **options)), steps=1)
+    assert not torch.equal(fixed.method.beta, balanced.method.beta)
+    assert same(fixed, balanced)
+
+
 def gradients_of(trainee: VolumeTrainee, pieces: list[Piece]) -> list[Tensor]:
     for piece in pieces:
         trainee.backward(piece)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -253,3 +254,27 @@ def test_terms_ask_for_no_more_of_the_model_than_they_need(steps: Steps) -> None
         trainee = trainee_of(steps, terms=names)
         assert (trainee.method.separate, trainee.method.alone) == (separate, alone)
         assert values_of(trainee, doubled(steps.batches.step_batch(0))).keys() == set(names)
+
+
+@pytest.mark.parametrize("definition", ["principled", "released"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("gate", ["none", "principled", "released"])
+def test_masks_lie_on_the_cpu_and_all_else_on_the_device(
+    steps: Steps, definition: str, dtype: torch.dtype, gate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's device "meta" has no values, but refuses what mixes devices or types as CUDA does."""
+    monkeypatch.setattr(torch, "autocast", lambda *args, **named: nullcontext())  # which "meta" does not know
+    chosen = {name: {**TERMS[name], "definition": definition} for name in TERMS}
+    method = {"name": "metadrop", "alpha": 1.0, "eta_out": 0.1, "balance": "meta", "gate": gate, "rates": True}
+    trainee = steps.trainee(volume_spec(method, losses=chosen))
+    trainee.model.to("meta", dtype)
+    batch = steps.batches.step_batch(0)
+    mask = trainee.method.hidden(batch)
+    away = replace(
+        batch, inputs={name: x.to("meta", dtype) for name, x in batch.inputs.items()}, labels=batch.labels.to("meta")
+    )
+    step = trainee.method.step(trainee.model, away, mask, record=False)
+    loss = total(trainee.terms, {term.key: term(step) for term in trainee.terms})
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert trainee.method._by_modality(step, trainee.terms).device.type == "meta"
