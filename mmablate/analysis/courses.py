@@ -126,7 +126,9 @@ def _summary_column(study: Mapping[str, Any]) -> str:
     about = study["table"].get("column_info")
     names = [str(column) for column in study["table"]["columns"]]
     columns = [c for c in names if not (isinstance(about, dict) and (about.get(c) or {}).get("reference"))]
-    return "Mean" if "Mean" in columns or not columns else columns[0]
+    rules = study["table"].get("significance")
+    primary = rules.get("primary") if isinstance(rules, dict) else None
+    return next((c for c in ("Mean", primary) if c in columns), columns[0] if columns else "Mean")
 
 
 def _term_panel(study: Mapping[str, Any], term: str, rows: Sequence[str], read: Sequence[Sequence[_History]]) -> Panel:

@@ -166,12 +166,13 @@ def _labels(study: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _diff_rows(study: Mapping[str, Any], by_row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Row and baseline of every row that has one; without any baseline all rows are held against the first."""
+    """Row and baseline of every row that has one, where both were trained; without any baseline all rows are held
+    against the first."""
     layout = study["table"]
     first = next(iter(by_row), "")
     own = {str(spec["name"]): spec.get("baseline") or layout.get("baseline") for spec in layout["rows"]}
     pairs = [(row, str(own.get(row) or layout.get("baseline") or first)) for row in by_row]
-    return [(row, base) for row, base in pairs if row != base and by_row.get(row) and base in by_row]
+    return [(row, base) for row, base in pairs if row != base and by_row.get(row) and by_row.get(base)]
 
 
 def _diff(

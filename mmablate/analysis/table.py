@@ -242,11 +242,6 @@ class Table(_Frozen):
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
-    @model_serializer(mode="wrap")
-    def _without_absent(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = write(self)
-        return {key: value for key, value in written.items() if key != "given" or value is not None}
-
     def to_json_dict(self) -> dict[str, Any]:
         """The JSON form of INTERFACE.md; keys in the order of this class."""
-        return self.model_dump(mode="json", by_alias=True)
+        return self.model_dump(mode="json", by_alias=True, exclude={"given"} if self.given is None else None)

@@ -6,7 +6,6 @@ import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mmablate.catalog import find
 from mmablate.catalog.volume_models import VOLUME_MODELS, smallest_patch
 from mmablate.data.base import VolumeData, VolumeSplit
 from mmablate.errors import MissingExtra, RecipeError, UsageError
@@ -14,7 +13,7 @@ from mmablate.execution.conditions import evaluated_subsets, patterns
 from mmablate.execution.processes import launched, world_size
 from mmablate.recipe import Recipe
 from mmablate.study import Study
-from mmablate.study.datasets import dataset_settings
+from mmablate.study.datasets import dataset_settings, shown_settings
 from mmablate.study.volume_columns import groups_of_subsets
 
 Size = Sequence[int]
@@ -35,23 +34,16 @@ def check_volumes(study: Study, data: VolumeData) -> None:
             f"side by side), got {world_size()} processes"
         )
     problems: dict[Any, str] = dict(_apart_problems(study.recipe, data))
-    base = dataset_settings(study.recipe)
+    base, shown = dataset_settings(study.recipe), shown_settings(study.recipe.data)
     sizes = {name: _sizes(split) for name, split in data.splits.items()}
     for row in study.rows:
-        own = dataset_settings(row.recipe)
-        if _without_masks(own) == _without_masks(base):  # of other files its runs tell what does not fit
+        if shown_settings(row.recipe.data) == shown:  # of other files its runs tell what does not fit
             problems |= _size_problems(row.recipe, data, sizes)
-            problems |= _second_problems(row.recipe, data, other_masks=own != base)
+            problems |= _second_problems(row.recipe, data, other_masks=dataset_settings(row.recipe) != base)
     if problems:
         raise RecipeError(list(problems.values()))
     if study.recipe.evaluate.hd95 and importlib.util.find_spec("monai") is None:
         raise MissingExtra('evaluate.hd95 needs monai: pip install "mmablate[medical]", or evaluate.hd95=false')
-
-
-def _without_masks(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the data, less what says which sequences of the same subjects are hidden."""
-    hides = find("dataset", settings["name"]).hides
-    return {key: value for key, value in settings.items() if key not in hides}
 
 
 def _apart_problems(recipe: Recipe, data: VolumeData) -> Iterator[tuple[Any, str]]:

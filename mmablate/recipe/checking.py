@@ -510,7 +510,7 @@ def _of_recipes(draft: Draft, entry: ModelEntry, method: Method) -> bool:
     """Whether a recipe may name them, or they are those of a stage before it; told where they are."""
     told = False
     if entry.task == "classification" and not entry.multimodal and "modality" not in entry.options.model_fields:
-        able = [name for name, other in entries("model").items() if getattr(other, "multimodal", False)]
+        able = [n for n in entries("model") if (other := find("model", n)).multimodal and other.task == entry.task]
         draft.report(
             ("model", "name"), f"encoders alone classify nothing: one of {', '.join(able)}, got {entry.name!r}"
         )

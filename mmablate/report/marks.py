@@ -164,8 +164,11 @@ def judged_columns(table: Table) -> tuple[str, ...]:
 
 
 def summary_column(table: Table) -> str | None:
-    """The column that stands for a row: "Mean", else the first that says how good the rows are."""
-    return "Mean" if "Mean" in table.columns else next(iter(judged_columns(table)), None)
+    """The column that stands for a row: "Mean", else the primary one, else the first that judges the rows."""
+    for name in ("Mean", table.primary):
+        if name in table.columns:
+            return name
+    return next(iter(judged_columns(table)), None)
 
 
 def primary_column(table: Table) -> str | None:

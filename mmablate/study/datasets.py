@@ -55,6 +55,12 @@ def data_settings(data: Data) -> dict[str, Any]:
     return {"name": data.name, "modalities": modalities, **data.options}
 
 
+def shown_settings(data: Data) -> dict[str, Any]:
+    """The same, less what hides modalities of the same samples from a training."""
+    hides = find("dataset", data.name).hides
+    return {key: value for key, value in data_settings(data).items() if key not in hides}
+
+
 def open_dataset(settings: Mapping[str, Any], root: str | None, *, seed: int | None = None) -> Any:
     """The `SegmentationData` or `ClassificationData` of these settings.
 

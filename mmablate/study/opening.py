@@ -12,6 +12,7 @@ from mmablate.catalog import file_hash, find
 from mmablate.errors import RecipeError, UsageError
 from mmablate.recipe import Draft, Recipe, draft_recipe, locate
 from mmablate.recipe.schema import GREEK, Component, Loss
+from mmablate.recipe.volumes import apart_column
 from mmablate.study.datasets import data_fingerprint
 from mmablate.study.generating import Tell, with_data
 from mmablate.study.linting import lint
@@ -20,6 +21,7 @@ from mmablate.study.programs import ProgramRow, ProgramStudy, open_program
 from mmablate.study.resolving import resolve_rows
 from mmablate.study.rows import RowPlan, design_notes, expand_rows, listed, parameter_paths
 from mmablate.study.sweeping import SweepRequest, sweep_rows
+from mmablate.study.volume_columns import UNSEEN
 
 
 def open_study(
@@ -47,7 +49,6 @@ def open_study(
         return open_program(draft, locate(recipe), _baselines, profile=used, seeds=seeds, sweep=sweep, strict=strict)
     sound = not draft.problems
     plans = expand_rows(draft)
-    names = [plan.name for plan in plans]
     name_suffix, info = "", None
     if sweep is not None and plans and not draft.problems:
         plans, info = sweep_rows(draft, plans, sweep)
@@ -58,7 +59,7 @@ def open_study(
     base = Recipe.model_construct(**draft.sections) if sound else draft.finish()
     rows = resolve_rows(draft, base, plans, info)
     _check_supervision(draft, base, rows)
-    _check_sweep_names(draft, names)
+    _check_sweep_names(draft)
     base = draft.finish()
     warnings = lint(base, rows, baseline, swept=info is not None)
     if strict and warnings:
@@ -75,7 +76,7 @@ def open_study(
         checkpoint_hash=_checkpoint_hash(base),
         weight_hashes=_weight_hashes(rows),
         sweep=info,
-        notes=[*(_sweep_notes(base, info) if info else design_notes(base)), *_notes(base)],
+        notes=[*(_sweep_notes(base, info) if info else design_notes(base)), *_notes(base), *_unseen_notes(base, rows)],
         warnings=warnings,
     )
 
@@ -115,8 +116,8 @@ def _check_supervision(draft: Draft, base: Recipe, rows: Sequence[Row]) -> None:
         draft.report(("losses",), "no supervised term has a weight above 0, and the teacher is trained with those")
 
 
-def _check_sweep_names(draft: Draft, rows: Sequence[str]) -> None:
-    """A name of the `sweep:` block stands for something, and for one thing, and is varied in a row that there is."""
+def _check_sweep_names(draft: Draft) -> None:
+    """A name of the `sweep:` block stands for something, and for one thing."""
     for name, parameter in draft.sections.get("sweep", {}).items():
         paths = parameter_paths(draft, name)
         if paths is None:
@@ -127,9 +128,6 @@ def _check_sweep_names(draft: Draft, rows: Sequence[str]) -> None:
         elif parameter.path is None and len(paths) > 1:
             text = f"the symbol of several weights ({', '.join(paths)}): say which with path"
             draft.report(("sweep", name), text)
-        if parameter.row is not None and parameter.row not in rows:
-            text = f"no row has that name (there are: {listed(rows)}), got {parameter.row!r}"
-            draft.report(("sweep", name, "row"), text)
 
 
 def _weights(draft: Draft, symbol: str) -> list[str]:
@@ -211,6 +209,13 @@ def _weight_hashes(rows: Sequence[Row]) -> dict[str, str]:
 def _sweep_notes(recipe: Recipe, info: Mapping[str, Any]) -> list[str]:
     teacher = " The teacher keeps the recipe's own settings." if recipe.teacher is not None else ""
     return [f"{', '.join(info['symbols'])} is varied in the row {info['row']}.{teacher}"]
+
+
+def _unseen_notes(recipe: Recipe, rows: Sequence[Row]) -> list[str]:
+    """Of rows under other mask lists, whose subsets that no training subject has are not the same ones."""
+    if UNSEEN not in recipe.evaluate.apart or all(row.sections.data == rows[0].sections.data for row in rows):
+        return []
+    return [f"Rows have mask lists of their own: {apart_column(UNSEEN)} is over other subsets in each."]
 
 
 def _notes(recipe: Recipe) -> list[str]:

@@ -17,8 +17,8 @@ from mmablate.results.subject_scores import read_subject_scores
 
 RUNNER = CliRunner()
 SETTINGS = (
-    "train.epochs=1", "evaluate.every=1", "evaluate.window=null", "evaluate.hd95=false", "model.widths=[2,4]",
-    "train.patches={size: [16, 16, 16]}", "report.samples=1",
+    "train.epochs=2", "evaluate.every=1", "evaluate.window=null", "evaluate.stride=null", "evaluate.hd95=false",
+    "model.widths=[2,4]",     "train.patches={size: [16, 16, 16]}", "report.samples=1",
 )  # fmt: skip
 
 
@@ -98,6 +98,8 @@ def test_a_study_keeps_slices_and_scores_of_its_subjects(study: Path) -> None:
     assert "Predictions on single test scans" in page
     assert re.search(r"slice \d+ of \d+", page)
     assert "Dice of the whole scan" in page
+    assert "validation Dice" in page
+    assert "could not be read" not in page  # the baseline was not trained
 
 
 def test_the_sheet_ranks_the_subjects(study: Path, tmp_path: Path) -> None:

@@ -41,7 +41,11 @@ FAULTS = {
         "- {name: x, lossses: [sup]}",
         "rows.1.lossses: unknown key; did you mean 'losses'?",
     ),
-    "unknown metric": ("metric: miou", "metric: iou", "evaluate.metric: should be 'miou' or 'accuracy', got 'iou'"),
+    "unknown metric": (
+        "metric: miou",
+        "metric: iou",
+        "evaluate.metric: should be 'miou', 'accuracy' or 'dice', got 'iou'",
+    ),
     "unknown dataset": ("name: landsat,", "name: landsta,", "data.name: no dataset is called 'landsta'"),
     "unknown model": (
         "model: {name: anymodal_segmentor",

@@ -253,6 +253,19 @@ def test_what_is_about_teachers_is_said_and_stands_for_no_row() -> None:
     assert marks.column_notes(table.model_copy(update={"column_info": lower}))["Tag"] == "↓"
 
 
+def test_a_row_is_summed_up_by_the_mean_then_by_the_primary_column_then_by_the_first() -> None:
+    table = focused()
+    for columns, primary, expected in (
+        (("WT", "Dice"), "Dice", "Dice"),
+        (("WT", "Dice"), "Mean", "WT"),
+        (("WT", "Dice"), None, "WT"),
+        (("WT", "Mean"), "WT", "Mean"),
+    ):
+        some = dict.fromkeys(columns, table.column_info["Acc"])
+        given = table.model_copy(update={"columns": columns, "column_info": some, "primary": primary})
+        assert marks.summary_column(given) == expected
+
+
 def test_a_table_of_reference_columns_alone_still_prints() -> None:
     table = focused()
     alone = table.model_copy(update={"columns": ("Teacher", "Tag")})

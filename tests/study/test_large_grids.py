@@ -31,7 +31,8 @@ def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("root")
     front = [f"{d}/c/train/m/1_{name}_front.png" for d, name in
              (("img", "rgb"), ("hha", "depth"), ("event", "event"), ("lidar", "lidar"))]  # fmt: skip
-    for name in ("frame_camera/a.png", "train/a.npy", "semantic/c/train/m/1_semantic_front.png", *front):
+    scans = "vol/a_vol.npy", "seg/a_seg.npy"
+    for name in (*scans, "frame_camera/a.png", "train/a.npy", "semantic/c/train/m/1_semantic_front.png", *front):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"1")

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
 
 from mmablate.catalog import find
 from mmablate.recipe import Recipe
-from mmablate.recipe.schema import Data
-from mmablate.recipe.volumes import apart_column
-from mmablate.study.datasets import data_settings
-from mmablate.study.linting.claims import claims_about_nothing, columns_of, labels_of_nothing
+from mmablate.study.datasets import data_settings, shown_settings
+from mmablate.study.linting.claims import claims_about_nothing, columns_of, labels_of_nothing, sweeps_of_nothing
 from mmablate.study.linting.leaks import selection_on_the_test_split, teacher_of_other_data, teacher_of_other_samples
 from mmablate.study.linting.mixing import changing_more, mixed_levels
 from mmablate.study.linting.sharing import Texts, grouped
@@ -37,7 +34,6 @@ def lint(recipe: Recipe, rows: Sequence[Row], baseline: Mapping[str, str], *, sw
     kinds = [
         _same_settings(rows, texts),
         _other_samples(rows, baseline, texts),
-        _other_unseen(recipe, rows, baseline),
         unequal_steps(rows),
         unequal_parameters(rows, baseline, texts),
         changing_more(rows, baseline, texts),
@@ -48,7 +44,7 @@ def lint(recipe: Recipe, rows: Sequence[Row], baseline: Mapping[str, str], *, sw
     ]
     columns, reference = columns_of(recipe), bool(recipe.teacher and recipe.teacher.row)
     about = [] if swept else list(claims_about_nothing(recipe, rows, columns, reference=reference))
-    about += [] if swept else labels_of_nothing(recipe, rows, columns)
+    about += [] if swept else [*labels_of_nothing(recipe, rows, columns), *sweeps_of_nothing(recipe, rows)]
     return [*about, *chain.from_iterable(map(_some, kinds))]
 
 
@@ -72,7 +68,7 @@ def _other_samples(rows: Sequence[Row], baseline: Mapping[str, str], texts: Text
     def read(row: Row) -> str:
         data = row.sections.data
         if find("dataset", data.name).hides:
-            return json.dumps(_shown(data), sort_keys=True)
+            return json.dumps(shown_settings(data), sort_keys=True)
         if modalities_read(data, row.sections.model) is None:
             return texts.of(data)
         return json.dumps(restricted(data_settings(data), modalities_read(data, row.sections.model)), sort_keys=True)
@@ -80,20 +76,3 @@ def _other_samples(rows: Sequence[Row], baseline: Mapping[str, str], texts: Text
     if any(row.sections.data is not (base := by_name[baseline[row.name]]).sections.data and read(row) != read(base)
            for row in rows):  # fmt: skip
         yield "rows read the data with different options: they may be trained and scored on other samples"
-
-
-def _shown(data: Data) -> dict[str, Any]:
-    """The settings of the data, less what hides modalities of the same samples from the training."""
-    hides = find("dataset", data.name).hides
-    return {key: value for key, value in data_settings(data).items() if key not in hides}
-
-
-def _other_unseen(recipe: Recipe, rows: Sequence[Row], baseline: Mapping[str, str]) -> Iterator[str]:
-    """Rows whose mask list is another one than their baseline's, where subsets that none has are told apart."""
-    if "unseen" not in recipe.evaluate.apart:
-        return
-    by_name = {row.name: row.sections.data for row in rows}
-    pairs = [(row.sections.data, by_name[baseline[row.name]]) for row in rows]
-    if any(own is not base and own != base and _shown(own) == _shown(base) for own, base in pairs):
-        column = apart_column("unseen")
-        yield f"rows have other mask lists: {column} is over the subsets that no training subject has, others in each"

@@ -61,6 +61,14 @@ def labels_of_nothing(recipe: Recipe | ProgramRecipe, rows: Sequence[_Named], co
             yield f"report.labels: {name!r} is no row and no column"
 
 
+def sweeps_of_nothing(recipe: Recipe, rows: Sequence[_Named]) -> Iterator[str]:
+    """Parameters that are to be varied in a row that there is not."""
+    known = {row.name for row in rows}
+    for name, parameter in recipe.sweep.items():
+        if parameter.row is not None and parameter.row not in known:
+            yield f"sweep.{name}.row: there is no {_lacking('row', parameter.row, known)}"
+
+
 def columns_of(recipe: Recipe) -> set[str]:
     if recipe.evaluate.metric == "accuracy":
         return set(accuracy_columns(recipe))
