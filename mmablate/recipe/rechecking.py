@@ -110,6 +110,7 @@ class Rechecker:
             steps.append(self._subsets(now))
         if found.keys() & {"data", "train", "evaluate"}:
             steps.append(self._filled(now))
+            now["train"] = steps[-1].value or now["train"]
         if found.keys() & {"data", "model", "teacher", "method", "evaluate", "train", "masks"}:
             steps.append(self._task(now))
         if found.keys() & {"focus", "teacher", "model", "data"}:
@@ -203,14 +204,20 @@ class Rechecker:
         return self._across(_SUBSETS, checking.check_subsets, now, ("evaluate", "data"), ())
 
     def _filled(self, now: Mapping[str, _Found]) -> _Found:
-        """What `fill_for_task` says; there is nothing to fill in, since the recipe's own sections are complete."""
+        """What `fill_for_task` says, and the section `train` where it fills that in, such as for a key set to null.
+
+        There is nothing else to fill in, since the recipe's own sections are complete.
+        """
         raw = {name: now[name].raw for name in ("data", "train", "evaluate")}
 
         def run() -> _Found:
             draft = Draft(Source(raw))
             for name in raw:
                 checking.check_section(draft, name)  # its faults are told with the section
-            return _Found(None, tuple(_told(draft, checking.fill_for_task, 0, len(_PLACE) + 1)))
+            told = tuple(_told(draft, checking.fill_for_task, 0, len(_PLACE) + 1))
+            train = draft.sections.get("train", _ABSENT)
+            same = train is _ABSENT or train == now["train"].value
+            return _Found(None if same else _Found(train, raw=raw["train"]), told)
 
         return self._once(("fill", *map(id, raw.values())), run)
 
