@@ -197,3 +197,26 @@ def test_a_probe_times_the_surface_distance_too(root: Path, monkeypatch: pytest.
     assert seen == [False, True]
     assert (probed.n_val, probed.n_scored, probed.steps_per_epoch) == (1, 1, 3)
     assert all(run.step > 0 and run.sample > 0 and run.finish > 0 for run in probed.runs)
+
+
+def test_the_identities_hold_for_whole_runs(root: Path, tmp_path: Path) -> None:
+    """From recipe to record: α = 1 without an outer step ends with the weights of single-level training, to the bit."""
+    text = (
+        RECIPE[: RECIPE.index("rows:")]
+        + """
+rows:
+  - {name: single, overrides: {}}
+  - {name: same, overrides: {method: {name: metadrop, eta_out: 0, alpha: 1}}}
+  - {name: other, overrides: {method: {name: metadrop, eta_out: 0.1, alpha: 1}}}
+seeds: [0]
+evaluate: {subsets: [flair, t2], hd95: false}
+"""
+    )
+    (tmp_path / "scans.yaml").write_text(text)
+    planned: Any = open_study(str(tmp_path / "scans.yaml"), data_root=str(root / "mini"))
+    train_group(task(planned, root, tmp_path / "out"), lambda progress: None)
+    found = everything(tmp_path / "out", planned)
+    assert found["single"][:3] == found["same"][:3]  # digests of weights and batches, scores
+    assert found["single"][3] == found["same"][3]  # the history
+    assert found["single"][0]["order"] == found["other"][0]["order"]
+    assert found["single"][0]["final"] != found["other"][0]["final"]
