@@ -296,7 +296,7 @@ class Masks(Section):
     the same of all that there are files of, without a mask list (`data.masks: null`).
 
     Attributes:
-        mode: "dynamic" draws a non-empty subset a step, shared by the batch; "none" shows all.
+        mode: "dynamic" draws a non-empty subset a step, shared by the batch; "none" shows all, not of 3D scans.
         distribution: "cardinality": the number uniform over 1..M, then the subset (as released);
             "subset": uniform over the 2^M - 1 non-empty subsets (the default for 3D scans, as released there).
     """
@@ -310,7 +310,7 @@ class Evaluate(Section):
 
     Attributes:
         metric: "miou" in percent, from confusion counts summed over the split; "accuracy" in percent of the
-            samples, where the data have one label each.
+            samples, where the data have one label each; "dice" in percent, and HD95, of the regions of 3D scans.
         subsets: "all" 2^M - 1 modality subsets, or a list of them, e.g. [F, FEL].
         classes: over which classes IoU is averaged: those present in truth or prediction, those in the truth
             ("in_target"), or all with absent ones counted 0 ("all_zero", as released).

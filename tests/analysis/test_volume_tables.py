@@ -170,7 +170,7 @@ def test_a_table_of_some_modalities(written, condition):
         assert wrong not in text
     said = {"full": "with all modalities", "single": "over the single modalities",
             "unseen": "over the subsets that are no training subject's in the mask list"}  # fmt: skip
-    assert table.given == said.get(condition, f"from {condition} alone")
+    assert str(table.given).startswith(said.get(condition, f"from {condition} alone"))
     assert table.caption.count(str(table.given)) == 1
     assert f"Scores {table.given}; those of the study's table are means over all subsets" in text
 

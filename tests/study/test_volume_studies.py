@@ -255,6 +255,21 @@ def test_a_gate_comes_with_the_terms_that_it_is_about(opened):
     assert len(opened(rows=rows, baseline="fuse", sweep={}).warnings) == 2
 
 
+def test_options_that_a_row_with_another_rule_does_not_take_over(opened):
+    rows = [
+        row("single"),
+        row("meta", method={"name": "metadrop"}),
+        row("rated", method={"name": "metadrop", "rates": 1}),
+    ]
+    method = {"name": "incomplete", "rates": True, "second": "step"}
+    (text,) = opened(rows=rows, baseline=None, sweep={}, method=method).warnings
+    assert text == (
+        "the row meta names the method metadrop, which does not take over from the recipe's: rates True; say it in the "
+        "row too"
+    )  # fmt: skip
+    assert opened(rows=rows[:2], baseline=None, sweep={}).warnings == ()
+
+
 def test_other_mask_lists_are_no_other_samples(opened):
     study = swept(opened, "rates")
     assert study.warnings == ()

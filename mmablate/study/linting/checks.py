@@ -11,7 +11,7 @@ from mmablate.recipe import Recipe
 from mmablate.study.datasets import data_settings, shown_settings
 from mmablate.study.linting.claims import claims_about_nothing, columns_of, labels_of_nothing, sweeps_of_nothing
 from mmablate.study.linting.leaks import selection_on_the_test_split, teacher_of_other_data, teacher_of_other_samples
-from mmablate.study.linting.mixing import changing_more, mixed_levels
+from mmablate.study.linting.mixing import changing_more, mixed_levels, options_left_behind
 from mmablate.study.linting.sharing import Texts, grouped
 from mmablate.study.linting.sizes import unequal_parameters, unequal_steps
 from mmablate.study.plan import Row
@@ -38,6 +38,7 @@ def lint(recipe: Recipe, rows: Sequence[Row], baseline: Mapping[str, str], *, sw
         unequal_parameters(rows, baseline, texts),
         changing_more(rows, baseline, texts),
         mixed_levels(recipe, rows),
+        options_left_behind(recipe, rows),
         teacher_of_other_samples(recipe, rows, texts),
         teacher_of_other_data(recipe),
         selection_on_the_test_split(rows),

@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from mmablate.catalog import find
+from mmablate.catalog.entries import describe_options
 from mmablate.recipe import Recipe
 from mmablate.recipe.rechecking import Sections
 from mmablate.recipe.schema import Loss
@@ -95,6 +96,25 @@ def _come_with_method(own: Collection[str], method: str, others: Collection[str]
 
 def _reads_teacher(row: Row) -> bool:
     return any(find("loss", str(loss.term)).needs_teacher for loss in row.losses.values())
+
+
+def options_left_behind(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
+    """Rows that name another update rule, which replaces the recipe's as a whole: what both have is at its default."""
+    base = recipe.method
+    for row in rows:
+        own = row.sections.method
+        if own.name == base.name:
+            continue
+        plain = {option["name"]: option["default"] for option in describe_options(find("method", own.name).options)}
+        usual = {option["name"]: option["default"] for option in describe_options(find("method", base.name).options)}
+        shared = [key for key in plain if key in own.options and key in base.options]
+        lost = [key for key in shared if own.options[key] == plain[key] != base.options[key] != usual.get(key)]
+        if lost:
+            told = ", ".join(f"{key} {base.options[key]!r}" for key in lost)
+            yield (
+                f"the row {row.name} names the method {own.name}, which does not take over from the recipe's: {told}; "
+                "say it in the row too"
+            )
 
 
 def mixed_levels(recipe: Recipe, rows: Sequence[Row]) -> Iterator[str]:
