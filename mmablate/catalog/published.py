@@ -81,6 +81,12 @@ PUBLISHED = (
             ("vggsound", "VGGSound", "vggsound_dgl_full"),
         )
     ),
+    PublishedTable(
+        "prism_components",
+        "components of the self-distillation on BraTS 2020",
+        "brats_components_full",
+        "PRISM documentation, revision of February 2025, which later ones contradict: directions only",
+    ),
     PublishedTable("deliver_methods", "methods on DELIVER", None, "AnySeg and MAGIC, as reported"),
 )
 

@@ -60,11 +60,11 @@ def row(name: str, losses: Any = ALL, **overrides: Any) -> dict[str, Any]:
 
 FIRST = {
     ("brats_metadrop", "mini"): "d8e98f945e8e17b5",
-    ("brats_metadrop", "full"): "f17e501c146afd87",
+    ("brats_metadrop", "full"): "0ed9f0658e7d2962",
     ("brats_components", "mini"): "1e65ff933ebb3ddf",
-    ("brats_components", "full"): "1a3e537c7d4872f1",
+    ("brats_components", "full"): "a002c71acc2e07af",
     ("brats_meta_masks", "mini"): "b5b656d118087b3b",
-    ("brats_meta_masks", "full"): "c65383be6413c51d",
+    ("brats_meta_masks", "full"): "3ad920772912a1b5",
 }
 
 
