@@ -59,11 +59,11 @@ def row(name: str, losses: Any = ALL, **overrides: Any) -> dict[str, Any]:
 # --- ids ----------------------------------------------------------------------------------------------------
 
 FIRST = {
-    ("brats_metadrop", "mini"): "d8e98f945e8e17b5",
+    ("brats_metadrop", "mini"): "d8d8683a5b4b2518",
     ("brats_metadrop", "full"): "0ed9f0658e7d2962",
-    ("brats_components", "mini"): "1e65ff933ebb3ddf",
+    ("brats_components", "mini"): "d3388927041ff90b",
     ("brats_components", "full"): "a002c71acc2e07af",
-    ("brats_meta_masks", "mini"): "b5b656d118087b3b",
+    ("brats_meta_masks", "mini"): "beb7c34ce696b0c5",
     ("brats_meta_masks", "full"): "3ad920772912a1b5",
 }
 
