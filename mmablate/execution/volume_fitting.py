@@ -9,12 +9,11 @@ from typing import Any
 from mmablate.catalog.volume_models import VOLUME_MODELS, smallest_patch
 from mmablate.data.base import VolumeData, VolumeSplit
 from mmablate.errors import MissingExtra, RecipeError, UsageError
-from mmablate.execution.conditions import evaluated_subsets, patterns
+from mmablate.execution.conditions import subset_groups
 from mmablate.execution.processes import launched, world_size
 from mmablate.recipe import Recipe
 from mmablate.study import Study
 from mmablate.study.datasets import dataset_settings, shown_settings
-from mmablate.study.volume_columns import groups_of_subsets
 
 Size = Sequence[int]
 SHOWN = 3  # subjects in a message
@@ -48,12 +47,12 @@ def check_volumes(study: Study, data: VolumeData) -> None:
 
 def _apart_problems(recipe: Recipe, data: VolumeData) -> Iterator[tuple[Any, str]]:
     """Groups of subsets of which there are none."""
-    subsets = evaluated_subsets(data, recipe)
-    groups = groups_of_subsets(subsets, list(data.modalities), patterns(data))
+    groups = subset_groups(data, recipe)
+    count = 2 ** len(data.modalities) - 1 if recipe.evaluate.subsets == "all" else len(recipe.evaluate.subsets)
     for group in recipe.evaluate.apart:
         if not groups[group]:
             what = "every one occurs in the mask list" if group == "unseen" else f"none is {group}"
-            text = f"of the {len(subsets)} subsets that are evaluated {what}: leave it out, got {group!r}"
+            text = f"of the {count} subsets that are evaluated {what}: leave it out, got {group!r}"
             yield ("apart", group), f"evaluate.apart: {text}"
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mmablate.recipe import Recipe, subset_names
 from mmablate.recipe.volumes import DICE, HD95, REGIONS, apart_column
 
@@ -65,6 +68,27 @@ def _regions(recipe: Recipe, split: str, how: str) -> str:
 
 def _surface(recipe: Recipe) -> str:
     return f"; {HD95}: 95th percentile of the surface distance in mm" if recipe.evaluate.hd95 else ""
+
+
+def evaluated_subsets(modalities: Sequence[str], wanted: Any) -> dict[str, tuple[str, ...]]:
+    """Name -> modalities of the subsets that are evaluated.
+
+    Args:
+        wanted: "all", or the names of some (`evaluate.subsets`).
+    """
+    names = subset_names(list(modalities))
+    return names if wanted == "all" else {name: names[name] for name in wanted}
+
+
+def patterns(modalities: Sequence[str], presence: NDArray[np.bool_]) -> list[tuple[str, ...]]:
+    """The modalities that subjects have, each pattern once.
+
+    Args:
+        presence: (N, M), in the order of the modalities.
+    """
+    return [
+        tuple(name for name, there in zip(modalities, row, strict=True) if there) for row in np.unique(presence, axis=0)
+    ]
 
 
 def groups_of_subsets(

@@ -15,11 +15,10 @@ from mmablate.data.batches import ALL
 from mmablate.data.volume_augment import VolumeAugmentation
 from mmablate.data.volume_batches import MetaBatches, VolumeBatch, VolumeBatches
 from mmablate.errors import DataError
-from mmablate.recipe import subset_names
 from mmablate.recipe.volumes import DICE, HD95, REGIONS, apart_column
 from mmablate.results.shown import write_predictions
 from mmablate.results.subject_scores import write_subject_scores
-from mmablate.study.volume_columns import groups_of_subsets
+from mmablate.study.volume_columns import evaluated_subsets, groups_of_subsets, patterns
 from mmablate.training import distributed
 from mmablate.training.bilevel import BiLevel, VolumeTrainee
 from mmablate.training.evaluation import Evaluated, Scores
@@ -98,9 +97,7 @@ class VolumeGroup(Group):
     # --- scores -------------------------------------------------------------------------------------------------
 
     def _subsets(self) -> dict[str, tuple[str, ...]]:
-        names = subset_names(list(self.data.modalities))
-        wanted = self.settings["evaluate"]["subsets"]
-        return names if wanted == "all" else {name: names[name] for name in wanted}
+        return evaluated_subsets(list(self.data.modalities), self.settings["evaluate"]["subsets"])
 
     def _evaluate(
         self,
@@ -120,16 +117,12 @@ class VolumeGroup(Group):
             surface=by_condition and settings.get("hd95", True), min_et=settings.get("min_et", 0),
             one_empty=settings.get("one_empty", "diagonal"), windows_at_once=settings["batch_size"],
         )  # fmt: skip
-        groups = groups_of_subsets(subsets, list(self.data.modalities), self._patterns())
+        names = list(self.data.modalities)
+        groups = groups_of_subsets(subsets, names, patterns(names, self.data.splits["train"].presence))
         apart = settings.get("apart", [])
         if by_condition:
             self._final = {t.spec.run_id: own for t, own in zip(trainees, found, strict=True) if own is not None}
         return [None if own is None else evaluated(own, groups, apart, by_subset=by_condition) for own in found]
-
-    def _patterns(self) -> list[tuple[str, ...]]:
-        names = list(self.data.modalities)
-        presence = cast(Any, self.data.splits["train"]).presence
-        return [tuple(np.array(names)[row].tolist()) for row in np.unique(presence, axis=0)]
 
     def _flops(self, trainee: Trainee) -> float | None:
         """Of one window of the first scan that is scored."""
