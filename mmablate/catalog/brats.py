@@ -25,7 +25,8 @@ class BratsOptions(Options):
     masks: MaskList | None = Field(
         "mr2468",
         description="sequences that training subjects have: mrABCD (missing rates of T1, T1ce, FLAIR, T2 in tenths; "
-        "drawn where the published list is not on disk), a CSV below the root, or null for every one on disk",
+        "drawn where the published list is not on disk), a CSV below the root with the columns data_name and mask, "
+        'e.g. "[True, False, True, True]" for flair, t1ce, t1, t2, or null for every one on disk',
     )
     lists: str | None = Field(
         None,

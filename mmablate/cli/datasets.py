@@ -35,12 +35,15 @@ def check(name: str, root: str | None) -> int:
     problems = check_dataset(settings, place, thorough=True)
     if problems:
         raise DataError(problems)
-    summary = summarise(open_dataset(settings, place))
+    data = open_dataset(settings, place)
+    summary = summarise(data)
     counts = f"{summary.n_train} train, {summary.n_val} validation, {summary.n_test} test"
     mark = " SYNTHETIC data," if summary.synthetic else ""
     volumes = summary.task == "volumes"
     sizes = f"subjects of at most {_size(summary)} voxels" if volumes else f"samples of {_size(summary)}"
     print(f"{summary.name}:{mark} no faults found ({counts} {sizes})")
+    for note in data.notes if volumes else ():  # what is missing is no fault, and worth a look
+        print(note)
     return 0
 
 

@@ -255,7 +255,7 @@ def test_a_subject_with_both_prefixes(npy: Path) -> None:
 
 def test_lists_that_fit_nothing(npy: Path) -> None:
     write_lists(npy, [FIRST, name_of(77)], [SECOND], [THIRD])
-    expect(npy, f"{npy / 'train.txt'}: expected subjects on disk, found {name_of(77)}")
+    expect(npy, f"{npy / 'train.txt'}: names subjects that are not on disk, {name_of(77)}")
     write_lists(npy, [FIRST], [SECOND, f"HG_{FIRST}"], [THIRD])
     expect(npy, f"{npy / 'val.txt'}: expected each subject in one split, found {FIRST} in train.txt too")
     write_lists(npy, [FIRST, f"HG_{FIRST}"], [SECOND], [THIRD])
@@ -263,7 +263,7 @@ def test_lists_that_fit_nothing(npy: Path) -> None:
     write_lists(npy, [FIRST], [], [THIRD])
     expect(npy, f"{npy / 'val.txt'}: expected the name of at least one subject, found none")
     write_lists(npy, [FIRST], ["../../" + SECOND], [THIRD])
-    expect(npy, f"{npy / 'val.txt'}: expected subjects on disk, found ../../{SECOND}")
+    expect(npy, f"{npy / 'val.txt'}: names subjects that are not on disk, ../../{SECOND}")
     (npy / "val.txt").unlink()
     expect(npy, f"{npy / 'val.txt'}: expected this list beside the others of the split, found no file")
     (npy / "train.txt").write_bytes(b"\xff\xfe\xfd")
@@ -278,7 +278,7 @@ def test_too_few_subjects_to_split(tmp_path: Path) -> None:
 def test_mask_lists_that_fit_nothing(npy: Path) -> None:
     path, full = npy / "own.csv", np.ones((2, 4), dtype=bool)
     write_mask_list(path, [FIRST, name_of(77)], full)
-    expect(npy, f"{path}: expected subjects on disk, found {name_of(77)}", masks="own.csv")
+    expect(npy, f"{path}: names subjects that are not on disk, {name_of(77)}", masks="own.csv")
     write_mask_list(path, [FIRST, SECOND], full)
     expect(npy, f"{path}: expected training subjects, found {SECOND}", masks="own.csv")
     write_mask_list(path, [], full[:0])
@@ -342,3 +342,16 @@ def test_many_faults_of_a_kind_are_told_in_few_lines(tmp_path: Path) -> None:
     problems = check_brats(tmp_path, modalities=SEQUENCES, masks=None)
     assert len(problems) == 3
     assert problems[-1].endswith("(... and 5 more like it)")
+
+
+def test_a_misspelt_sequence_does_not_pass_for_a_missing_one(raw: Path) -> None:
+    path = raw / SECOND / f"{SECOND}_flair.nii.gz"
+    path.rename(path.with_name(f"{SECOND}_FLAIR.nii.gz"))
+    expect(raw, f"{raw / SECOND}: expected the endings _flair, _t1ce, _t1, _t2, _seg, found {SECOND}_FLAIR.nii.gz")
+
+
+def test_a_sequence_that_nobody_has_is_to_be_left_out(raw: Path) -> None:
+    for name in (FIRST, SECOND, THIRD):
+        (raw / name / f"{name}_flair.nii.gz").unlink()
+    expect(raw, f"{raw}: expected flair of a subject at least, found none: leave it out of data.modalities")
+    assert check_brats(raw, modalities=("t1", "t2"), thorough=True) == []

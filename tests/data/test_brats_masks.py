@@ -150,7 +150,7 @@ def test_rows_at_fault_are_told_with_file_and_line(tmp_path: Path, row: str, tol
 def test_a_list_without_its_columns_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "list.csv"
     path.write_text(text)
-    with pytest.raises(DataError, match="line 1: expected the columns data_name, mask_id, mask, pos_mask_ids"):
+    with pytest.raises(DataError, match="line 1: expected the columns data_name and mask"):
         read_mask_list(path)
 
 

@@ -92,7 +92,9 @@ def test_an_interrupted_call_is_gone_on_with(
         patch.setattr(preparing, "write_array", killed)
         with pytest.raises(KeyboardInterrupt):
             prepare_brats(raw, out)
-    with pytest.raises(DataError, match="expected"):  # never taken for a whole set
+    with pytest.raises(
+        DataError, match="data prepare has begun here and not ended|expected"
+    ):  # never taken for a whole set
         opened(out)
     record = out / "prepared.jsonl"
     record.write_bytes(record.read_bytes() + b'{"done": "cut sh')
@@ -138,11 +140,11 @@ def test_a_missing_sequence_stays_missing(raw: Path, tmp_path: Path) -> None:
     equal(opened(raw), opened(tmp_path / "out"))
 
 
-def test_it_may_write_beside_the_scans(raw: Path) -> None:
-    before = opened(raw, layout="nifti")
-    prepare_brats(raw, raw)
-    equal(opened(raw, layout="npy"), opened(raw, layout="nifti"))
-    equal(opened(raw), before)
+def test_it_does_not_write_beside_the_scans(raw: Path) -> None:
+    """Volumes there would be read in place of the scans, whatever becomes of these."""
+    with pytest.raises(DataError, match="expected another folder than the one of the scans"):
+        prepare_brats(raw, raw / ".")
+    assert not (raw / "vol").exists()
 
 
 def test_spacing_and_the_synthetic_mark_are_kept(tmp_path: Path) -> None:
@@ -178,7 +180,7 @@ def test_faulty_subjects_are_told_together_and_the_others_done(raw: Path, tmp_pa
 def test_what_is_wrong_with_names_and_lists_is_told_before_anything_is_written(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_lists(raw, BARE, [name_of(77)], BARE[:1])
-    with pytest.raises(DataError, match="expected subjects on disk"):
+    with pytest.raises(DataError, match="names subjects that are not on disk"):
         prepare_brats(raw, out)
     (raw / BARE[0] / f"{BARE[0]}_seg.nii.gz").unlink()
     with pytest.raises(DataError, match="found neither"):

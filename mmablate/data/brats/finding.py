@@ -19,6 +19,7 @@ Layout = Literal["nifti", "npy"]
 SCAN = re.compile(r"(.+)_(flair|t1ce|t1|t2|seg)\.nii(\.gz)?", re.ASCII)
 # One subject of BraTS 2020 (355) came with labels named by hand, e.g. W39_1998.09.19_Segm.nii.
 ODD_LABELS = re.compile(r".+_Segm\.nii(\.gz)?", re.ASCII)
+ANY = re.compile(r"\.nii(\.gz)?$", re.ASCII)
 UNLABELLED = re.compile(r"_(Validation|Testing)_", re.ASCII)
 DEEPEST = 4  # folders between the root and a scan: e.g. MICCAI_BraTS2020_TrainingData/HGG/<subject>
 VOL, SEG = "vol", "seg"
@@ -130,11 +131,13 @@ def _find_scans(root: Path) -> Found:
 def _scans(folder: Path, names: list[str], home: Home) -> dict[str, Path]:
     """Sequence or "seg" -> file of a folder; {} where it holds no scans."""
     files: dict[str, Path] = {}
-    odd = []
+    odd, strange = [], []
     for name in sorted(names):
         scan = SCAN.fullmatch(name)
         if scan is None:
-            odd += [folder / name] if ODD_LABELS.fullmatch(name) else []
+            labels = ODD_LABELS.fullmatch(name) is not None
+            odd += [folder / name] if labels else []
+            strange += [name] if not labels and name.startswith(f"{folder.name}_") and ANY.search(name) else []
             continue
         path = home.check(folder / name)
         if scan[1] != folder.name:
@@ -143,6 +146,11 @@ def _scans(folder: Path, names: list[str], home: Home) -> dict[str, Path]:
             text = f"expected one file of {scan[2]}, found {files[scan[2]].name} too"
             raise FileFault(path, text, "scans that are there twice")
         files[scan[2]] = path
+    if strange:  # a sequence of another spelling would pass for a missing one
+        text = (
+            f"expected the endings {', '.join(f'_{key}' for key in (*SEQUENCES, LABELS))}, found {', '.join(strange)}"
+        )
+        raise FileFault(folder, text, "scans of other names")
     if files and LABELS not in files and len(odd) == 1:
         files[LABELS] = home.check(odd[0])
     return {name: files[name] for name in (*SEQUENCES, LABELS) if name in files}

@@ -147,7 +147,9 @@ def read_mask_list(path: Path) -> dict[str, Mask]:
     rows = read_rows(path, what="mask lists")
     header = rows[0][1] if rows else []
     if not {"data_name", "mask"} <= set(header) or len(set(header)) < len(header):
-        text = f"line 1: expected the columns {', '.join(COLUMNS)}, found {', '.join(header)[:MOST_CELL] or 'nothing'}"
+        there = ", ".join(header)[:MOST_CELL] or "nothing"
+        example = '"[True, False, True, True]" for ' + ", ".join(SEQUENCES)
+        text = f"line 1: expected the columns data_name and mask, e.g. {example}; found {there}"
         raise FileFault(path, text, "headers of mask lists")
     found: dict[str, Mask] = {}
     faults = []

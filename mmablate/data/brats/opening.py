@@ -189,7 +189,7 @@ def survey(
         masked = find_masks(home, found.home, known, dealt.splits["train"], masks, mask_seed)
     except DataError as error:
         raise DataError([*told(faults), *error.problems]) from None
-    faults += [*dealt.faults, *masked.faults]
+    faults += [*dealt.faults, *masked.faults, *_absent(found, presence, modalities)]
     splits = {split: [known[name] for name in dealt.splits[split] if name in presence] for split in SPLITS}
     used = [subject for subjects in splits.values() for subject in subjects]
     spacing = _spacing(found, {headers[s.name][0]: headers[s.name][1] for s in used if s.name in headers}, faults)
@@ -205,6 +205,18 @@ def survey(
         notes=[*found.notes, *dealt.notes, *masked.notes],
         faults=faults,
     )
+
+
+def _absent(found: Found, presence: Mapping[str, NDArray[np.bool_]], modalities: Sequence[str]) -> list[Fault]:
+    """Sequences that no subject has: a slip of names, or to be left out."""
+    if not presence:
+        return []
+    anywhere = np.array(list(presence.values())).any(axis=0)
+    return [
+        Fault(f"{found.home}: expected {name} of a subject at least, found none: leave it out of data.modalities", name)
+        for name, there in zip(SEQUENCES, anywhere.tolist(), strict=True)
+        if name in modalities and not there
+    ]
 
 
 Headers = dict[str, tuple[Path, ScanHeader]]

@@ -39,7 +39,7 @@ def prepare_brats(
 
     Args:
         root: folder of the NIfTI folders, and of lists, where there are any.
-        out: folder to write to; it may be `root`.
+        out: folder to write to, another one than `root`: volumes beside the scans would be read in their place.
         tell: is given sentences for the user.
         progress: is given the number of subjects that are done and of all, after each.
 
@@ -50,6 +50,8 @@ def prepare_brats(
     """
     root, out = Path(root), Path(out)
     require_nibabel()
+    if out.resolve() == root.resolve():
+        raise DataError(f"{out}: expected another folder than the one of the scans, which are left as they are")
     found = find_subjects(root, "nifti")
     if found.faults:
         raise DataError(told(found.faults))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mmablate.data.brats.masks import Mask, generate_masks, rates_of, read_mask_list
+from mmablate.data.brats.record import RECORD
 from mmablate.data.brats.subjects import Home, Subject, bare
 from mmablate.data.faults import Fault, counted
 from mmablate.data.lists import read_rows
@@ -130,7 +131,11 @@ def _listed(home: Home, folder: Path, subjects: Mapping[str, Subject]) -> Dealt:
         names = [bare(cells[0]) for _, cells in read_rows(path, delimiter="\t", what="lists")]
         unknown = sorted({name for name in names if name not in subjects})
         if unknown:
-            dealt.faults.append(Fault(f"{path}: expected subjects on disk, found {_some(unknown)}", "unknown subjects"))
+            stopped = ""
+            if (folder / RECORD).is_file():
+                stopped = "; data prepare has begun here and not ended, give that command again"
+            text = f"{path}: names subjects that are not on disk, {_some(unknown)}{stopped}"
+            dealt.faults.append(Fault(text, "unknown subjects"))
         leaks = sorted({name for name in names if owner.get(name, split) != split})
         if leaks:
             text = f"{path}: expected each subject in one split, found {_some(leaks)} in {owner[leaks[0]]}.txt too"
@@ -224,7 +229,7 @@ def _read(path: Path, subjects: Mapping[str, Subject], train: Sequence[str]) -> 
         found[bare(name)] = mask
     unknown = sorted(found.keys() - subjects.keys())
     if unknown:
-        faults.append(Fault(f"{path}: expected subjects on disk, found {_some(unknown)}", "unknown subjects"))
+        faults.append(Fault(f"{path}: names subjects that are not on disk, {_some(unknown)}", "unknown subjects"))
     others = sorted(name for name in found.keys() - set(train) if name in subjects)
     if others:
         faults.append(Fault(f"{path}: expected training subjects, found {_some(others)}", "masks of other subjects"))
