@@ -65,7 +65,8 @@ def study_notes(found: Found) -> tuple[str, ...]:
 
 def _not_counted(found: Found) -> Iterator[str]:
     if found.superseded:
-        yield f"{found.superseded} runs of this study's earlier settings are kept and not counted."
+        runs = "1 run" if found.superseded == 1 else f"{found.superseded} runs"
+        yield f"{runs} of this study's earlier settings {'is' if runs == '1 run' else 'are'} kept and not counted."
     if found.missing:
         yield f"Not trained yet: {', '.join(found.missing)}."
     for line in found.left_out[:_MOST_LEFT_OUT]:

@@ -93,7 +93,7 @@ def test_an_interrupted_call_is_gone_on_with(
         with pytest.raises(KeyboardInterrupt):
             prepare_brats(raw, out)
     with pytest.raises(
-        DataError, match="data prepare has begun here and not ended|expected"
+        DataError, match=r"data prepare has begun here and not ended|expected"
     ):  # never taken for a whole set
         opened(out)
     record = out / "prepared.jsonl"

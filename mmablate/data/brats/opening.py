@@ -211,10 +211,10 @@ def _absent(found: Found, presence: Mapping[str, NDArray[np.bool_]], modalities:
     """Sequences that no subject has: a slip of names, or to be left out."""
     if not presence:
         return []
-    anywhere = np.array(list(presence.values())).any(axis=0)
+    anywhere = [any(row[k] for row in presence.values()) for k in range(len(SEQUENCES))]
     return [
         Fault(f"{found.home}: expected {name} of a subject at least, found none: leave it out of data.modalities", name)
-        for name, there in zip(SEQUENCES, anywhere.tolist(), strict=True)
+        for name, there in zip(SEQUENCES, anywhere, strict=True)
         if name in modalities and not there
     ]
 
