@@ -24,8 +24,15 @@ def subset_groups(data: VolumeData, recipe: Recipe) -> dict[str, tuple[str, ...]
 
 
 def notes_of(data: AnyData, recipe: Recipe) -> list[str]:
-    """Which subsets of the modalities are unseen, where a table tells their scores apart."""
-    if not isinstance(data, VolumeData) or UNSEEN not in recipe.evaluate.apart:
+    """What training subjects have of the modalities, and which subsets are unseen where a table tells them apart."""
+    if not isinstance(data, VolumeData):
         return []
-    told = ", ".join(subset_groups(data, recipe)[UNSEEN])
-    return [f"Unseen are the subsets that no training subject has in the recipe's mask list: {told}."] if told else []
+    presence = data.splits["train"].presence
+    told = [f"{int(own)} {name}" for name, own in zip(data.modalities, presence.sum(axis=0), strict=True)]
+    source = recipe.data.options.get("masks")
+    by = f"by the recipe's mask list {source}" if source else "without a mask list"
+    notes = [f"Of {len(presence)} training subjects {', '.join(told)} are given, {by}."]
+    if UNSEEN in recipe.evaluate.apart and (unseen := subset_groups(data, recipe)[UNSEEN]):
+        text = f"Unseen are the subsets that no training subject has in the recipe's mask list: {', '.join(unseen)}."
+        notes.append(text)
+    return notes
