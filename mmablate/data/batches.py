@@ -146,14 +146,7 @@ class TrainingBatches:
 
     def _wanted(self, epoch: int) -> list[list[int]]:
         """The samples of every step of an epoch."""
-        size, each = self.batch_size, len(self.split) // self.batch_size
-        passes = -(-self.steps_per_epoch() // each)
-        wanted: list[list[int]] = []
-        for number in range(epoch * passes, (epoch + 1) * passes):
-            drawn = generator(self.seed, self.role, "order", number)
-            order = torch.randperm(len(self.split), generator=drawn).tolist()
-            wanted += [order[step * size : (step + 1) * size] for step in range(each)]
-        return wanted[: self.steps_per_epoch()]
+        return order_of(len(self.split), self.batch_size, self.steps_per_epoch(), epoch, seed=self.seed, role=self.role)
 
     def _batch(self, inputs: Mapping[str, Tensor], labels: Tensor, indices: list[int], step: int) -> Batch:
         if labels.ndim == 1:
@@ -180,6 +173,28 @@ class TrainingBatches:
             if settings["flip"]:
                 changed[name] = flip(changed[name], draws[:, CROP_DRAWS:])
         return changed
+
+
+def order_of(count: int, size: int, steps: int, epoch: int, *, seed: int, role: str) -> list[list[int]]:
+    """The samples of every step of an epoch: as many passes as that takes, each in an order of its own.
+
+    Args:
+        count: samples of the split.
+        size: of a batch, at most `count`; the incomplete last batch of a pass is left out.
+        steps: of an epoch.
+        epoch: from 0 on.
+        seed, role: key of the stream "order".
+
+    Returns:
+        `steps` lists of `size` indices.
+    """
+    each = count // size
+    passes = -(-steps // each)
+    wanted: list[list[int]] = []
+    for number in range(epoch * passes, (epoch + 1) * passes):
+        order = torch.randperm(count, generator=generator(seed, role, "order", number)).tolist()
+        wanted += [order[step * size : (step + 1) * size] for step in range(each)]
+    return wanted[:steps]
 
 
 def evaluation_batches(

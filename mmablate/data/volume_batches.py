@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from mmablate.data.base import VolumeSplit
-from mmablate.data.batches import ALL, Batch, Share
+from mmablate.data.batches import ALL, Batch, Share, order_of
 from mmablate.data.loading import Ahead
 from mmablate.data.streams import generator
 from mmablate.data.volume_augment import VolumeAugmentation, background
@@ -142,14 +142,7 @@ class VolumeBatches:
 
     def _wanted(self, epoch: int) -> list[list[int]]:
         """The subjects of every step of an epoch."""
-        size, each = self.batch_size, len(self.split) // self.batch_size
-        passes = -(-self.steps_per_epoch() // each)
-        wanted: list[list[int]] = []
-        for number in range(epoch * passes, (epoch + 1) * passes):
-            drawn = generator(self.seed, self.role, "order", number)
-            order = torch.randperm(len(self.split), generator=drawn).tolist()
-            wanted += [order[step * size : (step + 1) * size] for step in range(each)]
-        return wanted[: self.steps_per_epoch()]
+        return order_of(len(self.split), self.batch_size, self.steps_per_epoch(), epoch, seed=self.seed, role=self.role)
 
     def _read(self, keys: Sequence[tuple[int, list[int]]]) -> Iterator[Made]:
         return self._ahead.read(keys) if self._ahead is not None else (_raised(self._making[key]) for key in keys)
